@@ -1,0 +1,299 @@
+//! What a sound file says, typed: every name resolved, every unit read, nothing left to refuse.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::units::{
+    Effort, Endpoint, Format, ModelName, Need, Prices, ProviderName, Rate, RuleName, Secret, Share, TargetName, TaskName, Tokens, Usd,
+};
+
+/// A whole file. `targets` holds every model of every provider, in file order; rules name them by index.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub server: Server,
+    pub providers: Vec<Provider>,
+    pub targets: Vec<Target>,
+    pub rules: Vec<Rule>,
+    pub default: DefaultRule,
+}
+
+/// `server:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    /// `callers: open`: the listener serves whoever reaches it.
+    pub open: bool,
+    /// The whole of a call that is not streamed. Default 10 min.
+    pub deadline: Duration,
+    /// The whole of a streamed call. Default 30 min.
+    pub stream_deadline: Duration,
+    /// Most client connections at once. Default 10,000.
+    pub connections: NonZeroU32,
+    /// Largest request body, in bytes. Default 32 MiB.
+    pub body_limit: u64,
+    /// How long open requests may run on after a stop. Default 300 s.
+    pub drain: Duration,
+    /// How long a streamed call may go without content before its status 200 is sent. Default 10 s.
+    pub early_head: Option<Duration>,
+    /// The state folder, when the file names one.
+    pub state: Option<PathBuf>,
+    /// Most answers that one call may ask for (`n`). Default 4.
+    pub max_n: u32,
+    /// What happens to a provider's answer when the client hangs up. Default: cancel.
+    pub on_client_disconnect: OnClientDisconnect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnClientDisconnect {
+    Cancel,
+    Finish,
+}
+
+/// One entry of `providers:`.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    pub name: ProviderName,
+    pub format: Format,
+    /// `http` or `https`, host and optional path; no trailing slash. Absent for the sandbox.
+    pub base_url: Option<http::Uri>,
+    pub key: Key,
+    pub limits: Limits,
+    pub timeouts: Timeouts,
+    /// Absent: failures never rest this provider's targets (`cooldown: off`).
+    pub cooldown: Option<CooldownPolicy>,
+    pub proxy: Proxy,
+    pub http1_only: bool,
+    /// How the offline provider behaves; present exactly when `format` is the sandbox.
+    pub sandbox: Option<Sandbox>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// The provider asks for none.
+    NotNeeded,
+    Present(Secret),
+    /// `${VAR}?` and nothing there; what would have been read, for messages: `OPENAI_API_KEY`.
+    Missing(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proxy {
+    None,
+    /// From `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    Env,
+    Url(http::Uri),
+}
+
+/// `limits:` of a provider or a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub requests: Option<Rate>,
+    pub tokens: Option<Rate>,
+    /// Calls at once.
+    pub concurrent: Option<NonZeroU32>,
+    /// How long a request may wait for its turn where no other step is left. Default: not at all.
+    pub wait: Duration,
+}
+
+/// Four bounds on waiting; total time is the deadline's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP connect. Default 2 s.
+    pub connect: Duration,
+    /// From sending to the first content of a stream. Default 60 s, 10 min for models that reason.
+    pub first_content: Duration,
+    /// Between two reads of a stream. Default 120 s.
+    pub idle: Duration,
+}
+
+/// When a target rests, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CooldownPolicy {
+    /// Failures within 30 s. Default 5.
+    pub after: NonZeroU32,
+    /// The first rest; each further one is twice as long, up to 5 min. Default 20 s.
+    pub rest: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Before the first word. Default 20 ms.
+    pub latency: Duration,
+    /// Default 200.
+    pub tokens_per_second: NonZeroU32,
+    /// How many answers fail. Default none.
+    pub failure: Share,
+    /// Of the chance that decides which answers fail. Default 1.
+    pub seed: u64,
+}
+
+/// One provider and one of its models: what a chain's step names.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub name: TargetName,
+    /// Index into [`Checked::providers`].
+    pub provider: usize,
+    pub model: ModelName,
+    /// Absent: unknown, never free.
+    pub prices: Option<Prices>,
+    /// Dollars per call, beside the token prices.
+    pub usd_per_call: Option<Usd>,
+    /// Input and output together. Absent: unknown.
+    pub context: Option<Tokens>,
+    /// The most the model writes in one answer. Absent: unknown.
+    pub max_output: Option<Tokens>,
+    /// What the model can do. Absent: not said, so nothing is ruled out.
+    pub can: Option<Vec<Need>>,
+    /// Output limit assumed where the call names none. Default 16k, 32k for models that reason.
+    pub default_max_output_tokens: Tokens,
+    /// Output limit that no call may exceed here.
+    pub max_output_tokens: Option<Tokens>,
+    /// Limits of this model alone, beside the provider's.
+    pub limits: Limits,
+    pub timeouts: Timeouts,
+}
+
+impl Target {
+    #[must_use]
+    pub fn reasons(&self) -> bool {
+        self.can.as_ref().is_some_and(|can| can.contains(&Need::Reasoning))
+    }
+}
+
+/// One entry of `rules:`.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub name: RuleName,
+    /// 1-based line of the entry in the file.
+    pub line: usize,
+    pub matches: Conditions,
+    pub unless: Option<Conditions>,
+    pub route: Route,
+}
+
+/// `default:`, which holds when no rule matched.
+#[derive(Clone, Debug)]
+pub enum DefaultRule {
+    Refuse,
+    Route(Route),
+}
+
+/// What a rule decides: a chain and its settings.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub chain: Chain,
+    pub deadline: Option<Duration>,
+    pub max_output_tokens: Option<Tokens>,
+    pub on_ceiling: OnCeiling,
+    /// Classes that may fall back beside those that always do.
+    pub fallback_on: Vec<FallbackOn>,
+    pub timeouts: TimeoutChanges,
+    /// Whether the same target may be tried again where WIRE.md 8 says *once*. Default true.
+    pub retry: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCeiling {
+    #[default]
+    NextRule,
+    Clamp,
+    Refuse,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FallbackOn {
+    ContentPolicy,
+    InvalidRequest,
+}
+
+/// What a rule or a step says about waiting; the rest is the target's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeoutChanges {
+    pub first_content: Option<Duration>,
+    pub idle: Option<Duration>,
+}
+
+/// The members of a chain in order; never empty.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    pub first: Member,
+    pub rest: Vec<Member>,
+}
+
+impl Chain {
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Member {
+    Target(Use),
+    /// The target that the client named.
+    Requested,
+    /// One member drawn by weight, the rest following by weight; never empty.
+    Split(Vec<Use>),
+}
+
+/// A target as one chain uses it.
+#[derive(Clone, Debug)]
+pub struct Use {
+    /// Index into [`Checked::targets`].
+    pub target: usize,
+    /// Share of a `split`, in parts; 1 where none is said.
+    pub weight: NonZeroU32,
+    pub timeouts: TimeoutChanges,
+    pub max_output_tokens: Option<Tokens>,
+    /// Top-level request fields that this step sets, each a JSON text.
+    pub set: BTreeMap<String, Box<RawValue>>,
+}
+
+/// `match:` or `unless:`. An absent condition asks nothing; a present one must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    pub task: Option<Vec<TaskName>>,
+    pub prompt_tokens: Option<Bounds<Tokens>>,
+    pub cost_ceiling: Option<Usd>,
+    pub max_cost: Option<Bounds<Usd>>,
+    /// Globs, `known` or `auto`.
+    pub model: Option<Vec<ModelPattern>>,
+    /// Name → globs, any of which may match the value.
+    pub labels: BTreeMap<String, Vec<String>>,
+    /// Lower-case header name → globs, any of which may match the value.
+    pub headers: BTreeMap<String, Vec<String>>,
+    pub needs: Option<Vec<Need>>,
+    pub turns: Option<Bounds<u64>>,
+    pub effort: Option<Vec<Effort>>,
+    pub endpoint: Option<Vec<Endpoint>>,
+    pub stream: Option<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelPattern {
+    /// Resolves to a target of the file.
+    Known,
+    /// The client left the choice to the rules.
+    Auto,
+    /// `*` matches any characters, `/` too.
+    Glob(String),
+}
+
+/// Inclusive on both ends; at least one is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds<T> {
+    pub min: Option<T>,
+    pub max: Option<T>,
+}
+
+impl<T: PartialOrd + Copy> Bounds<T> {
+    #[must_use]
+    pub fn hold(&self, value: T) -> bool {
+        self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max)
+    }
+}

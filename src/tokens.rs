@@ -1,0 +1,1 @@
+//! An estimate of how many tokens a text is, without a tokenizer.
