@@ -1,0 +1,4 @@
+//! The one test program: a module per promise, linked once.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here, helper functions included")]
+
+mod floors;
