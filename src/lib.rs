@@ -1,6 +1,8 @@
 //! tollgate: one binary and one YAML file between applications and every LLM provider.
 
 pub mod config;
+pub mod reload;
+pub mod store;
 pub mod tokens;
 pub mod units;
 pub mod wire;
