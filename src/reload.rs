@@ -108,16 +108,25 @@ pub enum Notice<'a> {
     Present(bool),
 }
 
+/// Checks a text.
+pub type Load<T> = Box<dyn Fn(&str) -> Result<Loaded<T>, Refused> + Send + Sync>;
+/// Compares the text in force with a new one.
+pub type IsHalfWritten = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
+/// Compares the value in force with a new one.
+pub type Losses<T> = Box<dyn Fn(&T, &T) -> Vec<String> + Send + Sync>;
+/// Takes a value, its revision number and its content hash.
+pub type Adopt<T> = Box<dyn Fn(&T, u64, &str) + Send + Sync>;
+
 /// What a reload needs of the floors it does not know. All run on a blocking thread, one at a time.
 pub struct Hooks<T> {
     /// Checks a text, the comparison with what cannot change in a running daemon (listeners) included.
-    pub load: Box<dyn Fn(&str) -> Result<Loaded<T>, Refused> + Send + Sync>,
+    pub load: Load<T>,
     /// Whether the second text looks like the first, not yet written to its end.
-    pub is_half_written: Box<dyn Fn(&str, &str) -> bool + Send + Sync>,
+    pub is_half_written: IsHalfWritten,
     /// What the second has no more, by name: `provider openai-eu`.
-    pub losses: Box<dyn Fn(&T, &T) -> Vec<String> + Send + Sync>,
+    pub losses: Losses<T>,
     /// Puts a value in force under its number and content hash. The same number again means the same text with fresh secrets.
-    pub adopt: Box<dyn Fn(&T, u64, &str) + Send + Sync>,
+    pub adopt: Adopt<T>,
     pub notice: Box<dyn Fn(Notice<'_>) + Send + Sync>,
 }
 

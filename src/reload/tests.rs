@@ -51,7 +51,7 @@ fn is_half_written(running: &str, new: &str) -> bool {
     (running.len() > new.len() && running.starts_with(new)) || (running.ends_with("...\n") && !new.ends_with("...\n"))
 }
 
-fn losses(old: &String, new: &String) -> Vec<String> {
+fn losses(old: &str, new: &str) -> Vec<String> {
     old.lines().filter(|line| line.starts_with("rule ") && !new.contains(*line)).map(ToOwned::to_owned).collect()
 }
 
@@ -68,7 +68,7 @@ impl Fixture {
                 load(text)
             }),
             is_half_written: Box::new(is_half_written),
-            losses: Box::new(losses),
+            losses: Box::new(|old, new| losses(old, new)),
             adopt: Box::new(move |value: &String, number, _| adopted_tx.send((number, value.clone())).unwrap()),
             notice: Box::new(move |notice| {
                 let text = match notice {
@@ -406,6 +406,13 @@ async fn a_changed_secret_file_loads_the_same_text_again() {
     assert_eq!(fixture.next().await, (2, format!("{text}k1")));
     fs::write(&secret, "k2, longer").unwrap();
     assert_eq!(fixture.next().await, (2, format!("{text}k2, longer")));
+    // A key is changed in time even while the file on disk is refused.
+    fs::write(&fixture.path, "version: 1\nbad\n...\n").unwrap();
+    while fixture.next_notice().await != "ended false" {}
+    fs::write(&secret, "k3").unwrap();
+    assert_eq!(fixture.next().await, (2, format!("{text}k3")));
+    fs::write(&fixture.path, &text).unwrap();
+    while fixture.next_notice().await != "ended true" {}
     let loads = fixture.loads();
     let verdict = fixture.reloader.reload(Cause::Command).await;
     assert!(verdict.ok && !verdict.changed && verdict.text.starts_with("unchanged: "), "{verdict:?}");

@@ -73,7 +73,7 @@ impl<T> Inner<T> {
             Err(Fault::Missing) => return Turn::Done(self.missing(state, cause)),
             Err(fault) => {
                 self.present(state, true);
-                return Turn::Done(self.refuse(state, cause, None, fault.refused(&self.path), self.known_secrets(state)));
+                return Turn::Done(self.refuse(state, cause, None, &fault.refused(&self.path), self.known_secrets(state)));
             }
             Ok(source) => source,
         };
@@ -86,12 +86,17 @@ impl<T> Inner<T> {
             _ => {}
         }
         if cause != Cause::Command && (self.hooks.is_half_written)(&state.text, &source.text) {
-            return Turn::Done(self.refuse(state, cause, Some(source.hash), half_written(), self.known_secrets(state)));
+            return Turn::Done(self.refuse(state, cause, Some(source.hash), &half_written(), self.known_secrets(state)));
         }
         let (loaded, secrets) = self.load(state, &source.text);
         Turn::Done(match loaded {
             Ok(loaded) => self.adopt(state, cause, source, loaded, secrets),
-            Err(refused) => self.refuse(state, cause, Some(source.hash), refused, secrets),
+            Err(refused) => {
+                if again {
+                    self.refresh(state);
+                }
+                self.refuse(state, cause, Some(source.hash), &refused, secrets)
+            }
         })
     }
 
@@ -122,9 +127,7 @@ impl<T> Inner<T> {
             tracing::warn!(revision, removed = %name, "the new file removes this");
         }
         let mut said = format!("revision {revision} is in force\n");
-        for name in &removed {
-            said.push_str(&format!("removed: {name}\n"));
-        }
+        said.extend(removed.iter().map(|name| format!("removed: {name}\n")));
         said.push_str(&loaded.text);
         let verdict = Verdict { ok: true, changed: true, revision, text: said, findings: loaded.findings, removed };
         self.tell(state, cause, &verdict, secrets);
@@ -136,7 +139,7 @@ impl<T> Inner<T> {
         let (loaded, secrets) = self.load(state, &state.text);
         let loaded = match loaded {
             Ok(loaded) => loaded,
-            Err(refused) => return self.refuse(state, cause, None, refused, secrets),
+            Err(refused) => return self.refuse(state, cause, None, &refused, secrets),
         };
         (self.hooks.adopt)(&loaded.value, state.number, &state.hash);
         state.value = loaded.value;
@@ -148,6 +151,18 @@ impl<T> Inner<T> {
         let verdict = Verdict { ok: true, changed: false, revision, text: said, findings: loaded.findings, removed: Vec::new() };
         self.tell(state, cause, &verdict, secrets);
         verdict
+    }
+
+    /// Fresh secrets for the running text while the file on disk is refused, so that a key can be changed all the same.
+    fn refresh(&self, state: &mut State<T>) {
+        if state.secrets.is_empty() {
+            return;
+        }
+        if let Ok(loaded) = (self.hooks.load)(&state.text) {
+            (self.hooks.adopt)(&loaded.value, state.number, &state.hash);
+            state.value = loaded.value;
+            state.secrets = loaded.secrets;
+        }
     }
 
     fn unchanged(&self, state: &mut State<T>, cause: Cause) -> Verdict {
@@ -168,7 +183,7 @@ impl<T> Inner<T> {
             tracing::warn!(path = %self.path.display(), "the file is gone, the running revision goes on");
         }
         if cause.is_asked_for() {
-            self.refuse(state, cause, None, refused, self.known_secrets(state))
+            self.refuse(state, cause, None, &refused, self.known_secrets(state))
         } else {
             verdict_of(&refused, &state.revision())
         }
@@ -183,9 +198,9 @@ impl<T> Inner<T> {
         is_news
     }
 
-    fn refuse(&self, state: &mut State<T>, cause: Cause, hash: Option<String>, refused: Refused, secrets: Secrets) -> Verdict {
-        let verdict = verdict_of(&refused, &state.revision());
-        log_refusal(cause, &refused, &verdict.revision);
+    fn refuse(&self, state: &mut State<T>, cause: Cause, hash: Option<String>, refused: &Refused, secrets: Secrets) -> Verdict {
+        let verdict = verdict_of(refused, &state.revision());
+        log_refusal(cause, refused, &verdict.revision);
         state.refused = Some((hash, verdict.clone()));
         self.tell(state, cause, &verdict, secrets);
         verdict
