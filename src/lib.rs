@@ -1,6 +1,9 @@
 //! tollgate: one binary and one YAML file between applications and every LLM provider.
 
+pub mod admit;
 pub mod config;
+pub mod record;
 pub mod tokens;
 pub mod units;
+pub mod upstream;
 pub mod wire;
