@@ -4,6 +4,8 @@
 
 mod checked;
 mod diagnostic;
+#[cfg(test)]
+mod sample;
 
 pub use checked::{
     Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, FallbackOn, Key, Limits, Member, ModelPattern, OnCeiling,

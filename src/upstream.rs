@@ -1,0 +1,5 @@
+//! Outgoing calls.
+
+mod cooldown;
+
+pub use cooldown::{Cooldowns, Entry, Resting, Rests, Standing, Trial};
