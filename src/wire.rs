@@ -2,13 +2,10 @@
 //!
 //! Floor 1. Bytes in, facts and byte ranges out; no I/O. What is not understood passes through unchanged.
 
-/// What a failure leaves behind at the target that caused it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    None,
-    Count,
-    Rest,
-    TargetDown,
-    KeyDown,
-    AccountDown,
-}
+mod error;
+mod json;
+mod openai;
+mod sse;
+
+pub use error::{Class, ErrorTold, Mark, Next, error_body, error_event, read_error};
+pub use openai::{BadCall, Call, Edits, Finish, ReplyFault, Tap, Told, read_reply};
