@@ -42,9 +42,8 @@ pub use resolve::{Names, Resolver};
 /// A pooled connection that was idle this long is closed.
 const POOL_IDLE: Duration = Duration::from_secs(30);
 /// No connection of a pool is used for a new request when the pool is older; so that a changed address counts.
-const POOL_LIFETIME: Duration = Duration::from_secs(300);
-/// Largest head, and size of a connection's buffer, in bytes.
-const HEAD_LIMIT: usize = 64 << 10;
+const POOL_LIFETIME: Duration = Duration::from_mins(5);
+const HTTP2_HEAD_LIMIT: u32 = 64 << 10;
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(15);
 const HTTP2_PING_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time until a provider has taken a large request.
@@ -374,7 +373,7 @@ async fn stalled(taken: Option<&AtomicBool>) {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Why there is no head (FAULTS.md 4.0: what may go again).
@@ -421,8 +420,8 @@ fn client(dial: &Dial, is_pooling: bool) -> Client<Dial, Pieces> {
         .pool_max_idle_per_host(if is_pooling { usize::MAX } else { 0 })
         .retry_canceled_requests(true)
         .http1_max_headers(headers::MOST_HEADERS)
-        .http1_max_buf_size(HEAD_LIMIT)
-        .http2_max_header_list_size(64 << 10)
+        .http1_max_buf_size(headers::HEAD_LIMIT)
+        .http2_max_header_list_size(HTTP2_HEAD_LIMIT)
         .http2_keep_alive_interval(HTTP2_PING_EVERY)
         .http2_keep_alive_timeout(HTTP2_PING_LIMIT)
         .http2_keep_alive_while_idle(true)
