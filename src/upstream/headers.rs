@@ -19,8 +19,36 @@ const LINE_EXTRA: usize = 4;
 /// The client headers that a provider of the `openai` format gets as they came. Nothing else of the client's passes.
 static PASSED: [HeaderName; 1] = [HeaderName::from_static("openai-beta")];
 
-/// What every request to `provider` carries, but for the client's part.
-pub(super) fn base(provider: &Provider, base: &Uri) -> HeaderMap {
+/// What all requests to a provider carry, made ready once.
+#[derive(Debug)]
+pub(super) struct Common {
+    plain: HeaderMap,
+    streaming: HeaderMap,
+}
+
+impl Common {
+    pub(super) fn new(provider: &Provider, base: &Uri) -> Self {
+        let with = |accept| {
+            let mut headers = common(provider, base);
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            headers
+        };
+        Self { plain: with("application/json"), streaming: with("text/event-stream, application/json") }
+    }
+
+    /// The headers of one request.
+    pub(super) fn request(&self, client: &HeaderMap, is_streaming: bool) -> HeaderMap {
+        let mut headers = if is_streaming { self.streaming.clone() } else { self.plain.clone() };
+        for name in &PASSED {
+            for value in client.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        headers
+    }
+}
+
+fn common(provider: &Provider, base: &Uri) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -37,19 +65,6 @@ pub(super) fn base(provider: &Provider, base: &Uri) -> HeaderMap {
         && let Some(host) = host(base, is_plain)
     {
         headers.insert(HOST, host);
-    }
-    headers
-}
-
-/// The headers of one request.
-pub(super) fn request(base: &HeaderMap, client: &HeaderMap, is_streaming: bool) -> HeaderMap {
-    let mut headers = base.clone();
-    let accept = if is_streaming { "text/event-stream, application/json" } else { "application/json" };
-    headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    for name in &PASSED {
-        for value in client.get_all(name) {
-            headers.append(name, value.clone());
-        }
     }
     headers
 }
