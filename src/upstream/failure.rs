@@ -10,7 +10,7 @@ use crate::wire::{Class, ErrorTold, Mark, ReplyFault};
 use super::dial::DialError;
 
 /// How long a target rests at once when its TLS cannot be trusted.
-const TLS_REST: Duration = Duration::from_secs(60);
+const TLS_REST: Duration = Duration::from_mins(1);
 
 /// How far an attempt came before it failed (FAULTS.md 4.0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,7 +124,7 @@ impl Failure {
         }
     }
 
-    /// What a client of the OpenAI formats reads as `type`.
+    /// What a client of the `openai` formats reads as `type`.
     #[must_use]
     pub fn answer_kind(&self) -> &'static str {
         match self.class {

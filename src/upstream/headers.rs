@@ -11,12 +11,44 @@ use super::failure::{Failure, Phase};
 
 /// Most header lines in a provider's answer.
 pub(super) const MOST_HEADERS: usize = 100;
+/// Largest head of a provider's answer, in bytes.
+pub(super) const HEAD_LIMIT: usize = 64 << 10;
+/// What a header line has beside its name and value: a colon, a space, the end of the line.
+const LINE_EXTRA: usize = 4;
 
-/// The client headers that a provider of the OpenAI format gets as they came. Nothing else of the client's passes.
+/// The client headers that a provider of the `openai` format gets as they came. Nothing else of the client's passes.
 static PASSED: [HeaderName; 1] = [HeaderName::from_static("openai-beta")];
 
-/// What every request to `provider` carries, but for the client's part.
-pub(super) fn base(provider: &Provider, base: &Uri) -> HeaderMap {
+/// What all requests to a provider carry, made ready once.
+#[derive(Debug)]
+pub(super) struct Common {
+    plain: HeaderMap,
+    streaming: HeaderMap,
+}
+
+impl Common {
+    pub(super) fn new(provider: &Provider, base: &Uri) -> Self {
+        let with = |accept| {
+            let mut headers = common(provider, base);
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            headers
+        };
+        Self { plain: with("application/json"), streaming: with("text/event-stream, application/json") }
+    }
+
+    /// The headers of one request.
+    pub(super) fn request(&self, client: &HeaderMap, is_streaming: bool) -> HeaderMap {
+        let mut headers = if is_streaming { self.streaming.clone() } else { self.plain.clone() };
+        for name in &PASSED {
+            for value in client.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        headers
+    }
+}
+
+fn common(provider: &Provider, base: &Uri) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -33,19 +65,6 @@ pub(super) fn base(provider: &Provider, base: &Uri) -> HeaderMap {
         && let Some(host) = host(base, is_plain)
     {
         headers.insert(HOST, host);
-    }
-    headers
-}
-
-/// The headers of one request.
-pub(super) fn request(base: &HeaderMap, client: &HeaderMap, is_streaming: bool) -> HeaderMap {
-    let mut headers = base.clone();
-    let accept = if is_streaming { "text/event-stream, application/json" } else { "application/json" };
-    headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    for name in &PASSED {
-        for value in client.get_all(name) {
-            headers.append(name, value.clone());
-        }
     }
     headers
 }
@@ -76,8 +95,10 @@ pub(super) fn judge(head: &Parts, asked_for_stream: bool, is_empty: bool) -> Hea
     if status.is_redirection() {
         return Head::Unusable(Failure::redirected(status.as_u16()));
     }
-    if head.headers.len() > MOST_HEADERS {
-        return Head::Unusable(malformed("bad_head", format!("sent more than {MOST_HEADERS} header lines")));
+    // The client's own bounds are looser: its buffer may hold more than it was told when a head comes in one read.
+    let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_EXTRA).sum();
+    if head.headers.len() > MOST_HEADERS || size > HEAD_LIMIT {
+        return Head::Unusable(malformed("bad_head", format!("sent a head of more than {MOST_HEADERS} lines or {HEAD_LIMIT} bytes")));
     }
     if is_framed_twice(&head.headers) {
         return Head::Unusable(malformed("bad_framing", "gave the length of its answer twice".to_owned()));

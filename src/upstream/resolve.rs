@@ -13,7 +13,7 @@ use crate::units::{Clock, Moment};
 use super::dial::DialError;
 
 /// How long a name's last good addresses stand in for a failing look-up.
-const LAST_GOOD: Duration = Duration::from_secs(600);
+const LAST_GOOD: Duration = Duration::from_mins(10);
 
 /// Where addresses come from.
 #[derive(Clone, Debug)]
@@ -198,7 +198,7 @@ mod tests {
         names.set("api.example", &[address]);
         assert_eq!(look_up().await, Ok(vec![address]));
         names.set("api.example", &[]);
-        clock.advance(Duration::from_secs(600));
+        clock.advance(Duration::from_mins(10));
         assert_eq!(look_up().await, Ok(vec![address]));
         clock.advance(Duration::from_secs(1));
         assert_eq!(look_up().await, Err(DialError::Dns));

@@ -115,15 +115,7 @@ impl Order {
 
 /// What is said, cut at the call's output limit.
 fn say(call: &Call<'_>) -> Saying {
-    let text = match call.asked_json() {
-        Some(schema) => example::of(schema).to_string(),
-        None => {
-            let last = call.last_text();
-            let clipped: String = last.trim().chars().take(ECHO).collect();
-            let dots = if clipped.len() < last.trim().len() { "…" } else { "" };
-            format!("{MARK} No provider was asked. The last message was: {clipped}{dots}")
-        }
-    };
+    let text = if let Some(schema) = call.asked_json() { example::of(schema).to_string() } else { echo(&call.last_text()) };
     let limit = call.output_limit();
     let mut said = 0;
     let mut words = Vec::new();
@@ -143,6 +135,13 @@ fn say(call: &Call<'_>) -> Saying {
         input: estimate(call.prompt_text().as_bytes()),
         output: output.min(limit.unwrap_or(output)).max(Tokens::new(1)),
     }
+}
+
+fn echo(last: &str) -> String {
+    let last = last.trim();
+    let clipped: String = last.chars().take(ECHO).collect();
+    let dots = if clipped.len() < last.len() { "…" } else { "" };
+    format!("{MARK} No provider was asked. The last message was: {clipped}{dots}")
 }
 
 fn refusal(status: StatusCode, what: &str) -> Failure {

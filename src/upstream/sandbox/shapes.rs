@@ -7,7 +7,7 @@ use crate::units::{Endpoint, Tokens};
 
 /// Most choices that one call gets.
 const CHOICES: u64 = 16;
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+pub(super) const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// A request as the sandbox reads it.
 pub(super) struct Call<'a> {

@@ -161,7 +161,7 @@ async fn u25_a_compressed_reply_is_never_unpacked() {
 
 #[tokio::test]
 async fn u26_heads_have_bounds() {
-    let lines: String = (0..101).map(|i| format!("x-{i}: 1\r\n")).collect();
+    let lines = "x-a: 1\r\n".repeat(101);
     let long = format!("x-long: {}\r\n", "y".repeat(70 << 10));
     let heads =
         [lines.as_str(), long.as_str(), "x-ctl: a\x01b\r\n", "x-nul: a\0b\r\n", "x-fold: a\r\n b\r\n", "x cr: a\r\n", "x-cr: a\rb\r\n"];
@@ -169,7 +169,7 @@ async fn u26_heads_have_bounds() {
         let failure = failure_of(answer("200 OK", head, OK_BODY)).await;
         assert_eq!((failure.code, failure.fault, failure.nothing_billed), ("upstream_malformed", "bad_head", false), "{head:.20}");
     }
-    let lines: String = (0..98).map(|i| format!("x-{i}: 1\r\n")).collect();
+    let lines = "x-a: 1\r\n".repeat(98);
     let server = Server::answering(answer("200 OK", &(lines + "content-type: application/json\r\n"), OK_BODY)).await;
     assert!(send(&server.upstream()).await.is_ok());
 }

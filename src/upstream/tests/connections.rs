@@ -256,3 +256,15 @@ async fn a_proxy_that_opens_no_tunnel_is_no_connection() {
     let failure = send(&adopt(&provider)).await.unwrap_err();
     assert_eq!((failure.code, failure.fault, failure.phase), ("upstream_connect", "proxy", Phase::P0));
 }
+
+#[tokio::test]
+async fn a_call_may_run_in_any_task() {
+    let server = Server::answering(ok()).await;
+    let upstream = server.upstream();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let upstream = Arc::clone(&upstream);
+        tasks.spawn(async move { whole(send(&upstream).await.unwrap()).await.unwrap() });
+    }
+    assert_eq!(within(tasks.join_all()).await, [OK_BODY; 8]);
+}

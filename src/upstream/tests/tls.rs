@@ -73,7 +73,7 @@ async fn u04_tls_that_cannot_be_trusted_rests_the_target() {
         .await;
         let failure = send(&trusted.upstream(&server, "127.0.0.1", false)).await.unwrap_err();
         assert_eq!((failure.class, failure.code, failure.fault), (Class::Connect, "upstream_tls", "tls"), "{what}");
-        assert_eq!((failure.mark, failure.retry_after), (Mark::Rest, Some(Duration::from_secs(60))), "{what}");
+        assert_eq!((failure.mark, failure.retry_after), (Mark::Rest, Some(Duration::from_mins(1))), "{what}");
         assert_eq!((failure.phase, failure.nothing_billed, server.connections()), (Phase::P0, true, 1), "{what}");
     }
 }
