@@ -14,7 +14,7 @@ use std::fmt;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,10 +23,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::admit::Meters;
 use crate::config::Checked;
-use crate::control::{self, Control, Peer, ReloadAnswer, Side};
+use crate::control::{self, BadQuestion, Control, Peer, ReloadAnswer, Side};
 use crate::flow::{Parts, Running};
 use crate::record::{Metrics, Sink, SinkThread};
-use crate::reload::{self, Cause, First, Hooks, Notice, Reloader, Verdict};
+use crate::reload::{self, Cause, Hooks, Notice, Reloader, Verdict};
 use crate::rules::{Live, Revision, RuleSet};
 use crate::server::{Admin, Drain, Load, Server, serve_socket};
 use crate::store::History;
@@ -99,7 +99,7 @@ pub struct App {
     notifier: Notifier,
     /// Ends the watcher and the probes, which nobody waits for.
     stop: CancellationToken,
-    sink: SinkThread,
+    sink: Mutex<Option<SinkThread>>,
 }
 
 impl fmt::Debug for App {
@@ -152,7 +152,7 @@ impl App {
             accepting: Heartbeat::default(),
             notifier,
             stop: CancellationToken::new(),
-            sink: sink_thread,
+            sink: Mutex::new(Some(sink_thread)),
         });
         app.run(listeners, control)?;
         Ok(app)
@@ -253,7 +253,10 @@ impl App {
         if tokio::time::timeout(LAST_WORDS * 4, self.parts.tracker.wait()).await.is_err() {
             tracing::warn!("a task did not end in time");
         }
-        self.sink.finish();
+        let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if sink.is_some_and(|sink| !sink.finish(LAST_WORDS * 4)) {
+            tracing::warn!("the last records were not taken");
+        }
     }
 
     fn open_streams(&self) -> i64 {
@@ -275,6 +278,7 @@ impl App {
                     ReloadAnswer { ok: verdict.ok, body: serde_json::to_value(&verdict).unwrap_or_default() }
                 })
             }),
+            explain: Box::new(|_| Err(BadQuestion("questions to the running daemon are not yet answered".into()))),
         }
     }
 }
@@ -308,13 +312,6 @@ fn hooks(
             }
             Notice::Present(is_present) => told.metrics.config_present(is_present),
         }),
-    }
-}
-
-/// The first revision that a daemon serves, for the log.
-fn tell_first(first: &First<Checked>) {
-    if let Some((_, refused)) = &first.refused {
-        tracing::error!(findings = refused.text, "DEGRADED: the file is refused, the last accepted one serves");
     }
 }
 

@@ -14,16 +14,26 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use serve::Fallback;
+use crate::app;
+use crate::control::Side;
 
 /// What a process that ends tells its caller, after sysexits.h.
 pub mod exit {
+    pub const OK: u8 = 0;
     /// A finding, a refused reload, a provider that does not answer.
     pub const FINDINGS: u8 = 1;
-    /// A file or socket that is needed is not there.
+    /// No daemon listens.
     pub const UNAVAILABLE: u8 = 69;
+    /// A system call failed: a socket that cannot be opened.
+    pub const OS: u8 = 71;
     /// A state folder that cannot be written.
     pub const IO: u8 = 74;
+    /// Another daemon holds what this one needs.
+    pub const BUSY: u8 = 75;
+    /// The daemon's answer cannot be used.
+    pub const PROTOCOL: u8 = 76;
+    /// This user may not.
+    pub const NO_PERMISSION: u8 = 77;
     /// The file cannot be loaded.
     pub const CONFIG: u8 = 78;
 }
@@ -62,6 +72,24 @@ struct Config {
     /// The routing file
     #[arg(long, short, value_name = "FILE", default_value = "routes.yaml", env = "TOLLGATE_CONFIG")]
     config: PathBuf,
+}
+
+/// The running daemon of a file.
+#[derive(Debug, clap::Args)]
+struct Daemon {
+    #[command(flatten)]
+    config: Config,
+    /// The daemon's state folder, where it was started with one
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// Where the daemon listens for commands.
+    fn socket(&self) -> PathBuf {
+        let checked = app::check_file(&self.config.config).ok().and_then(|checking| checking.checked);
+        app::control_socket(&app::state_folder(self.state.as_deref(), checked.as_ref()), Side::Command)
+    }
 }
 
 impl Cli {

@@ -117,7 +117,7 @@ impl Parts {
                     Ok(Begun::Whole(whole)) => return account.answered(running, step, whole, entry),
                     Ok(Begun::Stream(stream)) => return self.relay(running, step, stream, deadline, account, entry),
                     Err(failure) => {
-                        running.rests().failed(step.target, failure.mark, failure.retry_after, failure.silent_for());
+                        running.rests().failed(step.target, failure.mark, failure.retry_after, failure.silent_for);
                         drop(entry);
                         let pause = pause_before_retry(running, step, &failure, retries, deadline);
                         tried.failed(step, failure);

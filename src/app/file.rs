@@ -46,7 +46,7 @@ impl Checking {
 
 /// Checks a text with the secrets of this process.
 #[must_use]
-pub fn check_text(path: &Path, text: String) -> Checking {
+fn check_text(path: &Path, text: String) -> Checking {
     let secrets = RefCell::new(Vec::new());
     let file = |path: &str| {
         secrets.borrow_mut().push(PathBuf::from(path));

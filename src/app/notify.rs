@@ -13,47 +13,43 @@ use crate::units::Heartbeat;
 
 /// Tells the service manager how the daemon is. Does nothing where no manager listens.
 #[derive(Clone, Debug, Default)]
-pub struct Notifier {
+pub(super) struct Notifier {
     socket: Option<OsString>,
 }
 
 impl Notifier {
     /// To the socket that `NOTIFY_SOCKET` names.
     #[must_use]
-    pub fn from_env() -> Self {
+    pub(super) fn from_env() -> Self {
         Self::to(std::env::var_os("NOTIFY_SOCKET"))
     }
 
     /// To a path, or to an abstract name behind `@`.
     #[must_use]
-    pub fn to(socket: Option<OsString>) -> Self {
+    pub(super) fn to(socket: Option<OsString>) -> Self {
         Self { socket: socket.filter(|socket| !socket.is_empty()) }
     }
 
     /// The daemon serves, at the start and after a reload.
-    pub fn ready(&self, status: &str) {
+    pub(super) fn ready(&self, status: &str) {
         self.tell(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
     }
 
     /// A reload begins. The moment goes in the same message: the manager refuses a reload without it.
-    pub fn reloading(&self) {
+    pub(super) fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.tell(&[NotifyState::Reloading, now]),
             Err(error) => tracing::warn!(%error, "the monotonic clock cannot be read"),
         }
     }
 
-    pub fn stopping(&self, status: &str) {
+    pub(super) fn stopping(&self, status: &str) {
         self.tell(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);
-    }
-
-    pub fn status(&self, status: &str) {
-        self.tell(&[NotifyState::Status(&one_line(status))]);
     }
 
     /// Pings every half `interval` until stopped, but only while each heartbeat has beaten since the last ping.
     /// A loop that is stuck so ends the daemon, and the manager starts it anew.
-    pub async fn watchdog(&self, interval: Duration, beats: Vec<Heartbeat>, stop: CancellationToken) {
+    pub(super) async fn watchdog(&self, interval: Duration, beats: Vec<Heartbeat>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(interval / 2);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The first tick comes at once; the loops may only be starting.
@@ -86,7 +82,7 @@ impl Notifier {
 
 /// How often the service manager wants a ping; absent when it wants none.
 #[must_use]
-pub fn watchdog_interval() -> Option<Duration> {
+pub(super) fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero())
 }
 

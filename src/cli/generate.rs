@@ -46,8 +46,7 @@ pub(super) fn man() -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut text)?;
     for command in Cli::command().get_subcommands() {
-        let named = command.clone().name(format!("tollgate-{}", command.get_name()));
-        clap_mangen::Man::new(named).render(&mut text)?;
+        clap_mangen::Man::new(command.clone()).render(&mut text)?;
     }
     print(&String::from_utf8(text)?)?;
     Ok(ExitCode::SUCCESS)

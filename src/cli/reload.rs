@@ -1,25 +1,31 @@
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use serde_json::Value;
 
 use crate::outside::{ControlClient, ControlError};
 
-/// The exit codes of commands that talk to the daemon, as in sysexits.h where it has one.
-pub mod exit {
-    pub const OK: u8 = 0;
-    /// The daemon refused.
-    pub const REFUSED: u8 = 1;
-    /// No daemon listens.
-    pub const UNAVAILABLE: u8 = 69;
-    /// The daemon's answer cannot be used.
-    pub const PROTOCOL: u8 = 76;
-    /// This user may not.
-    pub const NO_PERMISSION: u8 = 77;
+use super::exit;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    daemon: super::Daemon,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let socket = options.daemon.socket();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(ask(&socket, options.json, &mut anstream::stdout(), &mut anstream::stderr()))?;
+    Ok(ExitCode::from(code))
 }
 
 /// Makes the daemon read its file now and prints its verdict. Answers the exit code: 0 in force or unchanged, 1 refused.
-pub async fn run(socket: &Path, json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+async fn ask(socket: &Path, json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
     let answer = match ControlClient::new(socket) {
         Ok(client) => client.post_reload().await,
         Err(error) => Err(error),
@@ -36,7 +42,7 @@ pub async fn run(socket: &Path, json: bool, out: &mut impl Write, err: &mut impl
         // A refusal is an error like any other: scripts that keep stdout alone stay clean.
         if ok { out.write_all(text.as_bytes())? } else { err.write_all(text.as_bytes())? }
     }
-    Ok(if ok { exit::OK } else { exit::REFUSED })
+    Ok(if ok { exit::OK } else { exit::FINDINGS })
 }
 
 /// Says why the daemon could not be asked, and what to do.

@@ -1,15 +1,33 @@
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::Value;
 
-use super::reload::{exit, tell_failure};
+use super::exit;
+use super::reload::tell_failure;
 use crate::outside::ControlClient;
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    daemon: super::Daemon,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let socket = options.daemon.socket();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(ask(&socket, options.json, &mut anstream::stdout(), &mut anstream::stderr()))?;
+    Ok(ExitCode::from(code))
+}
+
 /// Prints how the daemon is. Answers the exit code: 0 when it answered.
-pub async fn run(socket: &Path, json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+async fn ask(socket: &Path, json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
     let answer = match ControlClient::new(socket) {
         Ok(client) => client.get_status().await,
         Err(error) => Err(error),

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -11,6 +13,10 @@ pub struct Status {
     /// SHA-256 of the text in force, in hex.
     pub file_hash: String,
     pub config_path: String,
+    /// Where applications are served.
+    pub listen: SocketAddr,
+    /// Where operators are served.
+    pub admin: SocketAddr,
     pub last_reload: LastReload,
     pub providers: Vec<ProviderStatus>,
     /// Open client connections.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,9 +6,10 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::admit::LimitKind;
 use crate::record::{AttemptRecord, Outcome, Record, Sink, SkipRecord, UsageRecord, UsageSource};
 use crate::rules::{Features, Found, TaskSource};
-use crate::units::{Clock, Moment, Usd};
+use crate::units::{Clock, Moment, TaskName, Usd};
 use crate::upstream::{Entry, Failure, Phase};
 use crate::wire::Told;
 
@@ -38,11 +40,32 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn open(parts: &Parts, running: &Arc<Running>, asked: &Asked) -> Self {
-        let mut record = Record::new(&asked.request_id, parts.clock.wall());
-        record.endpoint = asked.call.endpoint().as_str().into();
-        record.revision = running.rules().revision().to_string();
-        record.requested_model = asked.call.model().to_owned();
-        record.stream = asked.call.is_streaming();
+        let record = Record {
+            request_id: asked.request_id.to_string(),
+            at: parts.clock.wall(),
+            endpoint: asked.call.endpoint(),
+            rule: None,
+            revision: running.rules().revision().to_string(),
+            task: TaskName::unknown(),
+            task_source: TaskSource::None.as_str(),
+            requested_model: asked.call.model().to_owned(),
+            stream: asked.call.is_streaming(),
+            labels: BTreeMap::new(),
+            target: None,
+            served_model: None,
+            outcome: Outcome::HungUp,
+            status: 0,
+            code: None,
+            attempts: Vec::new(),
+            skipped: Vec::new(),
+            prompt_tokens_estimate: None,
+            usage: None,
+            usage_source: UsageSource::None,
+            cost_nano_usd: None,
+            ttft: None,
+            duration: Duration::ZERO,
+            own: Duration::ZERO,
+        };
         Self {
             running: Arc::clone(running),
             sink: parts.sink.clone(),
@@ -60,8 +83,8 @@ impl Account {
 
     pub(super) fn classified(&mut self, features: &Features) {
         self.note(|record| {
-            features.task.name.as_str().clone_into(&mut record.task);
-            features.task.source.as_str().clone_into(&mut record.task_source);
+            record.task = features.task.name.clone();
+            record.task_source = features.task.source.as_str();
             record.labels.clone_from(&features.labels);
         });
     }
@@ -69,11 +92,11 @@ impl Account {
     pub(super) fn matched(&mut self, found: &Found<'_>) {
         self.rule = Some(found.index);
         self.rule_header = self.running.rule_value(found).cloned();
-        self.note(|record| record.rule = Some(found.name.to_string()));
+        self.note(|record| record.rule = Some(found.name.clone()));
     }
 
     pub(super) fn skipped(&mut self, running: &Running, step: &Step<'_>, skip: &Skip) {
-        let target = running.rules().targets()[step.target].name.to_string();
+        let target = running.rules().targets()[step.target].name.clone();
         self.note(|record| record.skipped.push(SkipRecord { target, reason: skip.as_str().into() }));
     }
 
@@ -94,15 +117,15 @@ impl Account {
     }
 
     fn push_attempt(&mut self, target: usize, failure: Option<&Failure>, phase: Phase, took: Duration) {
-        let target = self.running.rules().targets()[target].name.to_string();
+        let target = self.running.rules().targets()[target].name.clone();
         self.note(|record| {
             record.attempts.push(AttemptRecord {
                 target,
-                fault: failure.map(|failure| failure.fault.into()),
-                class: failure.map(|failure| failure.class.as_str().into()),
-                phase: phase.as_str().into(),
+                fault: failure.map(|failure| failure.fault),
+                class: failure.map(|failure| failure.class.as_str()),
+                phase: phase.as_str(),
                 status: failure.map_or(Some(200), |failure| failure.status),
-                duration_ms: millis(took),
+                duration: took,
             });
         });
     }
@@ -114,17 +137,17 @@ impl Account {
             prices.cost(usage).plus(spec.usd_per_call.unwrap_or_default())
         });
         let served = told.model.clone().filter(|model| model != spec.model.as_str());
-        let name = spec.name.to_string();
+        let name = spec.name.clone();
         if let Some(ttft) = ttft {
             self.running.series().ttft(target, ttft);
         }
         self.note(|record| {
             record.target = Some(name);
             record.served_model = served;
-            record.usage = told.usage.as_ref().map(UsageRecord::from);
+            record.usage = told.usage.map(UsageRecord::from);
             record.usage_source = if told.usage.is_some() { UsageSource::Provider } else { UsageSource::None };
-            record.cost_nano_usd = cost.map(Usd::nano);
-            record.ttft_ms = ttft.map(millis);
+            record.cost_nano_usd = cost;
+            record.ttft = ttft;
         });
         cost
     }
@@ -186,7 +209,7 @@ impl Account {
         let mut answer = answer::failed(running, *target, failure, tried);
         answer.headers.insert(HeaderName::from_static("x-tollgate-target"), running.target_value(*target).clone());
         self.describe(&mut answer.headers);
-        self.close(Some(Outcome::Failed), answer.status, Some(answer::code_of(failure)));
+        self.close(Some(Outcome::Failed), answer.status, Some(failure.code));
         answer
     }
 
@@ -211,8 +234,8 @@ impl Account {
         record.outcome = outcome;
         record.status = status.as_u16();
         record.code = code.map(Into::into);
-        record.duration_ms = millis(duration);
-        record.own_ms = millis(own);
+        record.duration = duration;
+        record.own = own;
         let series = self.running.series();
         series.request(self.rule.unwrap_or(self.running.rules().rules().len() + 1), outcome);
         series.added_latency(own);
@@ -247,7 +270,7 @@ impl Account {
         }
         headers.insert(HeaderName::from_static("x-tollgate-attempts"), HeaderValue::from(self.sent));
         let Some(record) = &self.record else { return };
-        if record.task_source != TaskSource::None.as_str() && !record.task.is_empty() {
+        if record.task_source != TaskSource::None.as_str() {
             headers.insert(HeaderName::from_static("x-tollgate-task"), header_value(&format!("{};source={}", record.task, record.task_source)));
         }
     }
@@ -269,8 +292,7 @@ impl Account {
             }
         }
         for level in running.gate().levels(step.target) {
-            let Some(kind @ ("requests" | "tokens")) = level.name.rsplit('.').next() else { continue };
-            let names = limit_headers(kind);
+            let Some(names) = limit_headers(level.limit) else { continue };
             // A model's own limit comes behind its provider's: the tighter one is told.
             let told = headers.get(&names[1]).and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
             if told.is_none_or(|told| level.remaining < told) {
@@ -303,13 +325,13 @@ pub(super) fn event_stream_headers(headers: &mut HeaderMap) {
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 }
 
-fn limit_headers(kind: &str) -> [HeaderName; 3] {
-    let [limit, remaining, reset] = if kind == "requests" {
-        ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
-    } else {
-        ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]
+fn limit_headers(limit: LimitKind) -> Option<[HeaderName; 3]> {
+    let names = match limit {
+        LimitKind::Requests => ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+        LimitKind::Tokens => ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+        LimitKind::Concurrent => return None,
     };
-    [HeaderName::from_static(limit), HeaderName::from_static(remaining), HeaderName::from_static(reset)]
+    Some(names.map(HeaderName::from_static))
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -182,23 +182,22 @@ pub fn error_answer(status: StatusCode, message: &str, kind: &str, param: Option
     Answer { status, headers, body: Body::Whole(wire::error_body(message, kind, param, code)) }
 }
 
-/// What the client is told of a provider's failure.
+/// What the client is told of a provider's failure: the provider's own error where the request caused it, else words of ours.
 pub(super) fn failed(running: &Running, target: usize, failure: &Failure, tried: &Tried) -> Answer {
-    let spelt = spelt(failure);
-    let told = failure.told.as_ref();
-    let is_own_fault = spelt.is_callers;
-    let mut answer = match failure.body.as_ref().filter(|_| is_own_fault) {
+    let status = failure.answer_status();
+    let mut answer = match &failure.body {
         Some(body) => {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            Answer { status: spelt.status, headers, body: Body::Whole(body.clone()) }
+            let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
+            Answer { status, headers, body: Body::Whole(body.clone()) }
         }
         None => {
             let provider = &running.rules().providers()[running.rules().targets()[target].provider].name;
-            let own_words = || format!("provider `{provider}`: {}", failure.message);
-            let message = told.filter(|_| is_own_fault && failure.body.is_some()).and_then(|told| told.message.clone()).unwrap_or_else(own_words);
-            let param = told.filter(|_| is_own_fault).and_then(|told| told.param.as_deref());
-            error_answer(spelt.status, &message, spelt.kind, param, spelt.code)
+            let told = failure.told.as_ref().filter(|_| failure.is_clients_own());
+            let message = match told.and_then(|told| told.message.as_deref()) {
+                Some(message) => format!("provider `{provider}`: {message}"),
+                None => format!("provider `{provider}` {}", failure.message),
+            };
+            error_answer(status, &message, failure.answer_kind(), told.and_then(|told| told.param.as_deref()), failure.code)
         }
     };
     let wait = tried.shortest_wait();
@@ -208,48 +207,6 @@ pub(super) fn failed(running: &Running, target: usize, failure: &Failure, tried:
     let should_retry = helps && tried.nothing_billed() && wait.is_none_or(|wait| wait <= Duration::from_secs(60));
     retry_hints(&mut answer.headers, should_retry, wait.filter(|_| helps));
     answer
-}
-
-struct Spelt {
-    status: StatusCode,
-    kind: &'static str,
-    code: &'static str,
-    /// The request itself caused it, so the provider's own words help and may be told.
-    is_callers: bool,
-}
-
-/// Status, type and code of each class, as the table in `docs/errors.md` has them.
-fn spelt(failure: &Failure) -> Spelt {
-    let callers = |status, code| Spelt { status, kind: "invalid_request_error", code, is_callers: true };
-    let ours = |status, kind, code| Spelt { status, kind, code, is_callers: false };
-    let as_told = || failure.status.and_then(|status| StatusCode::from_u16(status).ok()).filter(StatusCode::is_client_error);
-    match failure.class {
-        Class::InvalidRequest => callers(as_told().unwrap_or(StatusCode::BAD_REQUEST), "invalid_request"),
-        Class::CapabilityMismatch => callers(StatusCode::BAD_REQUEST, "unsupported_parameter"),
-        Class::ContextLength => callers(StatusCode::BAD_REQUEST, "context_length_exceeded"),
-        Class::TooLarge => callers(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
-        Class::ContentPolicy => callers(as_told().unwrap_or(StatusCode::BAD_REQUEST), "content_policy_violation"),
-        Class::RateLimited => ours(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
-        Class::QuotaExhausted => ours(StatusCode::SERVICE_UNAVAILABLE, "upstream_error", "provider_quota"),
-        Class::Auth => ours(StatusCode::BAD_GATEWAY, "upstream_error", "upstream_auth"),
-        Class::Permission => ours(StatusCode::FORBIDDEN, "permission_error", "upstream_permission"),
-        Class::ModelNotFound => ours(StatusCode::NOT_FOUND, "invalid_request_error", "upstream_model_not_found"),
-        Class::Overloaded => ours(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error", "server_is_overloaded"),
-        Class::ServerError => {
-            let is_readable_500 = failure.status == Some(500) && failure.told.as_ref().is_some_and(|told| told.message.is_some());
-            let status = if is_readable_500 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_GATEWAY };
-            ours(status, "server_error", "upstream_error")
-        }
-        Class::Connect => ours(StatusCode::BAD_GATEWAY, "upstream_error", failure.code),
-        Class::Timeout => ours(StatusCode::GATEWAY_TIMEOUT, "server_error", "upstream_timeout"),
-        Class::Conflict => ours(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error", "upstream_error"),
-        Class::StreamTruncated | Class::BadModelOutput => ours(StatusCode::BAD_GATEWAY, "server_error", failure.code),
-    }
-}
-
-/// The client code that [`failed`] tells.
-pub(super) fn code_of(failure: &Failure) -> &'static str {
-    spelt(failure).code
 }
 
 /// Says on every error whether and when another try can help.

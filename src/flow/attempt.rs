@@ -127,7 +127,7 @@ impl Try<'_> {
         let reply = self.deadline.bound(self.send()).await.ok_or_else(|| self.out_of_time(Phase::P1))??;
         let Reply { headers, body, .. } = reply;
         let body = self.deadline.bound(body.read_whole(LARGEST_REPLY)).await.ok_or_else(|| self.out_of_time(Phase::P2))??;
-        let told = read_reply(self.asked.call.endpoint(), &body).map_err(|fault| Failure::from_fault(fault, Phase::P2))?;
+        let told = read_reply(self.asked.call.endpoint(), &body).map_err(|fault| self.fault(fault))?;
         Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), open })
     }
 
@@ -152,7 +152,7 @@ impl Try<'_> {
                     tap.end(&mut ready)
                 }
             };
-            fed.map_err(|fault| Failure::from_fault(fault, Phase::P2))?;
+            fed.map_err(|fault| self.fault(fault))?;
         }
         let ttft = self.account.now().since(self.sent);
         Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, open }))
@@ -188,10 +188,14 @@ impl Try<'_> {
             None => self.out_of_time(Phase::P2),
             Some(Err(failure)) => failure,
             Some(Ok(body)) => match read_reply(self.asked.call.endpoint(), &body) {
-                Err(fault) => Failure::from_fault(fault, Phase::P2),
-                Ok(_) => Failure::from_fault(ReplyFault::Malformed("a whole body where a stream was asked for"), Phase::P2),
+                Err(fault) => self.fault(fault),
+                Ok(_) => self.fault(ReplyFault::Malformed("a whole body where a stream was asked for")),
             },
         }
+    }
+
+    fn fault(&self, fault: ReplyFault) -> Failure {
+        self.running.upstream(self.step.target).failure_from(fault, Phase::P2)
     }
 
     fn out_of_time(&self, phase: Phase) -> Failure {

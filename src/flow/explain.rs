@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::rules::{Features, Found};
 use crate::units::{Tokens, Usd};
-use crate::upstream::Standing;
+use crate::upstream::{Resting, Standing};
 
 use super::Running;
 use super::plan::{self, Step};
@@ -158,7 +158,7 @@ fn explained_step(running: &Running, step: &Step<'_>, is_last: bool, tokens: Tok
         Standing::Resting { why, .. } => format!("at rest: {why}"),
         Standing::Down { why } => (*why).to_owned(),
     };
-    let skip = step.skip.clone().or_else(|| running.rests().would_enter(step.target, is_last).err().map(plan::Skip::AtRest)).or_else(|| {
+    let skip = step.skip.clone().or_else(|| at_rest(running, standing, is_last).map(plan::Skip::AtRest)).or_else(|| {
         running.gate().standing(step.target, tokens).err().map(plan::Skip::Limit)
     });
     ExplainedStep {
@@ -171,5 +171,15 @@ fn explained_step(running: &Running, step: &Step<'_>, is_last: bool, tokens: Tok
         output_is_assumed: step.estimate.output_is_assumed,
         worst_case_usd: step.estimate.worst_case.map(Usd::plain),
         sets_max_tokens: step.limit.tokens().map(Tokens::count),
+    }
+}
+
+/// Why the target's state keeps it out. A last step that is only at rest is tried all the same.
+fn at_rest(running: &Running, standing: Standing, is_last: bool) -> Option<Resting> {
+    match standing {
+        Standing::Ready => None,
+        Standing::Resting { .. } if is_last => None,
+        Standing::Resting { until, why } => Some(Resting { why, retry_after: Some(until.since(running.now())) }),
+        Standing::Down { why } => Some(Resting { why, retry_after: None }),
     }
 }

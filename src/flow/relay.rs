@@ -278,7 +278,7 @@ impl Stretch {
         let mut left = self.take_pieces();
         self.flow.settle(Some(failure));
         let provider = self.flow.provider_name();
-        left.push(error_event(&format!("provider `{provider}`: {}", failure.message), "server_error", None, failure.stream_code()));
+        left.push(error_event(&format!("provider `{provider}` {}", failure.message), "server_error", None, failure.code));
         self.state = State::Telling(joined(left).unwrap_or_default());
     }
 
@@ -302,7 +302,7 @@ impl Flow {
         let used = self.used();
         match failure {
             None => self.running.rests().succeeded(self.target, Some(self.ttft)),
-            Some(failure) => self.running.rests().failed(self.target, failure.mark, failure.retry_after, failure.silent_for()),
+            Some(failure) => self.running.rests().failed(self.target, failure.mark, failure.retry_after, failure.silent_for),
         }
         self.entry = None;
         if let Some(open) = self.open.take() {
@@ -312,7 +312,7 @@ impl Flow {
         let took = self.account.now().since(self.sent);
         self.account.attempt_ended(self.target, failure, took);
         let outcome = failure.map(|_| Outcome::CutOff);
-        self.account.close(outcome, StatusCode::OK, failure.map(|failure| failure.stream_code()));
+        self.account.close(outcome, StatusCode::OK, failure.map(|failure| failure.code));
     }
 
     /// Reads the rest for the account alone: nobody is there to receive it.

@@ -92,7 +92,7 @@ impl Failure {
     #[must_use]
     pub fn from_fault(fault: ReplyFault, phase: Phase) -> Self {
         match fault {
-            ReplyFault::Error(told) => Self::error_in_reply(told, phase),
+            ReplyFault::Error(told) => Self::error_in_reply(*told, phase),
             ReplyFault::Malformed(what) => Self::malformed(phase, "malformed", format!("sent an answer that cannot be read ({what})")),
             ReplyFault::TooLarge(what) => {
                 Self::new(Class::BadModelOutput, "too_large", phase, "upstream_too_large", format!("sent too much ({what})"))
@@ -140,6 +140,20 @@ impl Failure {
             Class::QuotaExhausted | Class::Auth | Class::Connect => "upstream_error",
             Class::ServerError | Class::Timeout | Class::StreamTruncated | Class::BadModelOutput => "server_error",
         }
+    }
+
+    /// The daemon is about to end, and its drain's time is over.
+    #[must_use]
+    pub fn draining() -> Self {
+        let mut failure = Self::new(Class::Overloaded, "draining", Phase::P3, "draining", "was cut off: tollgate is stopping".to_owned());
+        failure.mark = Mark::None;
+        failure
+    }
+
+    /// The request itself is at fault, so that the provider's words about it are the client's to read.
+    #[must_use]
+    pub fn is_clients_own(&self) -> bool {
+        is_clients_own(self.class)
     }
 
     /// An error answer. `body` is what came of it, kept only where it may go to a client as it is.
