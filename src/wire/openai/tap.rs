@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -19,7 +21,6 @@ const DONE: &[u8] = b"data: [DONE]\n\n";
 ///
 /// Whole events that are written the plain way go out as slices of what came in, neighbours as one slice. Others are written
 /// anew with the same data. Comments, `id` and `retry` stay behind, and so does `[DONE]` until [`Tap::end`].
-#[derive(Debug)]
 pub struct Tap {
     endpoint: Endpoint,
     asks_for_usage: bool,
@@ -34,6 +35,13 @@ pub struct Tap {
     is_done: bool,
     has_sent_usage: bool,
     stand_in: Option<Usage>,
+}
+
+/// Shows nothing of what streams through.
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tap").field("bytes", &self.bytes).field("told", self.told()).finish_non_exhaustive()
+    }
 }
 
 /// What becomes of the bytes that were read.
@@ -162,9 +170,11 @@ impl Tap {
     }
 
     fn step(&mut self, input: &[u8]) -> Result<Step, ReplyFault> {
+        if self.is_done {
+            return Ok(Step::Drop(input.len()));
+        }
         if self.lines.is_between_events() {
             if self.reading.has_begun()
-                && !self.is_done
                 && let Some(fit) = self.stencil.fit(input).filter(|fit| fit.length <= MAX_EVENT)
             {
                 self.reading.add(fit.text, fit.reasoning);
@@ -193,9 +203,6 @@ impl Tap {
     /// Reads one event; answers whether the client gets it. `plain` is the event as it was framed, where that was the plain way.
     fn event(&mut self, name: Option<&str>, data: &[u8], plain: Option<&[u8]>) -> Result<bool, ReplyFault> {
         let text = std::str::from_utf8(data).map_err(|_| ReplyFault::Malformed("an event is not UTF-8"))?;
-        if self.is_done {
-            return Ok(false);
-        }
         if text.trim_ascii() == "[DONE]" {
             self.is_done = true;
             return Ok(false);

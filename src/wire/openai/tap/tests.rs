@@ -285,7 +285,7 @@ fn u23_u24_what_is_too_large_is_cut() {
 
 #[test]
 fn u20b_done_is_said_once_and_only_after_success() {
-    for tail in ["", "data: [DONE]\n\n", "data: [DONE]", "data: [DO", "data: [DONE]\n\ndata: [DONE]\n\nnoise"] {
+    for tail in ["", "data: [DONE]\n\n", "data: [DONE]", "data: [DO", "data: [DONE]\n\ndata: [DONE]\n\nnoise\0\n"] {
         let run = whole(format!("{}{STOP}{tail}", content("a")));
         assert_eq!((run.end, data(&run.sent).len()), (Ok(()), 3), "{tail}");
     }
