@@ -140,7 +140,8 @@ impl Try<'_> {
             return Err(self.not_a_stream(body).await);
         }
         let limit = self.step.limit.tokens().or(self.asked.call.output_limit());
-        let mut tap = Tap::new(self.asked.call.endpoint(), self.asked.call.asks_for_usage(), limit);
+        let mut tap =
+            Tap::new(self.asked.call.endpoint(), self.asked.call.asks_for_usage(), limit).expecting(self.asked.call.choices());
         let mut ready = Vec::new();
         let mut has_ended = false;
         while !tap.has_content() && !has_ended {
