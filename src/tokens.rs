@@ -273,6 +273,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn no_text_fails_or_exceeds_its_bytes(text in proptest::collection::vec(any::<u8>(), 0..20_000)) {
             for tokens in [estimate(&text), estimate_escaped(&text)] {

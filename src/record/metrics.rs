@@ -166,7 +166,7 @@ impl Metrics {
         self.open_streams.inc_by(delta);
     }
 
-    /// Everything as OpenMetrics text. What others keep is passed in: limits, whether each target rests, and lost records.
+    /// Everything as `OpenMetrics` text. What others keep is passed in: limits, whether each target rests, and lost records.
     #[must_use]
     pub fn encode(&self, remaining: &[Remaining], resting: &[(TargetName, bool)], records_dropped: u64) -> String {
         let mut now = Registry::with_prefix("tollgate");
