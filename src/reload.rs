@@ -196,7 +196,7 @@ struct Inner<T> {
 struct Told {
     last: LastReload,
     degraded: Option<String>,
-    /// As they looked when they were read last, or found missing.
+    /// Those that count, each as it looked when it was last read or found missing.
     secrets: Secrets,
 }
 
@@ -260,7 +260,7 @@ impl<T: Send + 'static> Reloader<T> {
 
     async fn run_with(&self, watch: Watch, poll: Duration, stop: CancellationToken) {
         let watch = Arc::new(Mutex::new(watch));
-        let mut settle = Settle::new(self.look(&watch, true).await);
+        let mut settle = Settle::new(self.look(&watch, true).await, self.0.told().secrets.clone());
         // Whatever changed between the start and the first look is caught here.
         self.reload(Cause::Poll).await;
         let mut hangups = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened to")).ok();

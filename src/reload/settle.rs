@@ -39,8 +39,10 @@ pub(super) struct Ripe {
 }
 
 impl Settle {
-    pub(super) fn new(read: Look) -> Self {
-        Self { read, pending: None }
+    /// `secrets`: as they looked when they were read.
+    pub(super) fn new(mut look: Look, secrets: Secrets) -> Self {
+        look.secrets = secrets;
+        Self { read: look, pending: None }
     }
 
     /// When the next look is due; nothing is pending otherwise.
@@ -48,9 +50,13 @@ impl Settle {
         self.pending.as_ref().map(Pending::due)
     }
 
-    /// Takes in how the secrets looked when they were read last.
+    /// Takes in which secrets count now. One that is new starts as it looked when it was first read; the others keep
+    /// what led to the last load, so that a change during a load is seen afterwards and a refused one is not tried without end.
     pub(super) fn learn(&mut self, secrets: Secrets) {
-        self.read.secrets = secrets;
+        let known = std::mem::replace(&mut self.read.secrets, secrets);
+        for (path, shape) in &mut self.read.secrets {
+            *shape = known.get(path).copied().unwrap_or(*shape);
+        }
     }
 
     /// Takes in how everything looks now. A signal asks for a load even where nothing changed.
@@ -102,7 +108,7 @@ mod tests {
     fn loads(events: &[(u64, Cause, u64)]) -> Vec<(u64, Ripe)> {
         let start = Instant::now();
         let ms = |now: Instant| u64::try_from((now - start).as_millis()).unwrap();
-        let mut settle = Settle::new(Look::fake(0, 0));
+        let mut settle = Settle::new(Look::fake(0, 0), Look::fake(0, 0).secrets);
         let mut out = Vec::new();
         let mut look = 0;
         let mut events = events.iter().peekable();
@@ -161,7 +167,7 @@ mod tests {
     #[test]
     fn a_changed_secret_is_told_apart() {
         let start = Instant::now();
-        let mut settle = Settle::new(Look::fake(0, 0));
+        let mut settle = Settle::new(Look::fake(0, 0), Look::fake(0, 0).secrets);
         settle.seen(Cause::Poll, Look::fake(0, 1), start);
         assert_eq!(settle.ripe(start), None);
         assert_eq!(settle.ripe(start + QUIET), Some(Ripe { cause: Cause::Poll, secrets_changed: true }));

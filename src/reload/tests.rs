@@ -33,7 +33,7 @@ fn load(text: &str) -> Result<Loaded<String>, Refused> {
     assert!(!text.contains("panic"), "asked for");
     let secrets: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("secret ")).map(PathBuf::from).collect();
     let read: Vec<_> = secrets.iter().map(fs::read_to_string).collect();
-    if text.contains("bad") || read.iter().any(Result::is_err) {
+    if text.lines().any(|line| line == "bad") || read.iter().any(Result::is_err) {
         let finding = Diagnostic {
             code: "bad",
             severity: Severity::Error,
@@ -106,7 +106,7 @@ impl Fixture {
         let task = TaskTracker::new().spawn(async move { reloader.run_with(watch, poll, stop).await });
         // The first beat comes after the first look.
         while self.reloader.heartbeat().count() == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
         task
     }
@@ -411,6 +411,21 @@ async fn a_changed_secret_file_loads_the_same_text_again() {
     while fixture.next_notice().await != "ended false" {}
     fs::write(&secret, "k3").unwrap();
     assert_eq!(fixture.next().await, (2, format!("{text}k3")));
+    // So it is while the file looks half-written or is away, and a secret that is away is not tried without end.
+    fs::write(&fixture.path, "version: 1\n").unwrap();
+    while fixture.next_notice().await != "ended false" {}
+    fs::write(&secret, "the fourth").unwrap();
+    assert_eq!(fixture.next().await, (2, format!("{text}the fourth")));
+    fs::remove_file(&fixture.path).unwrap();
+    while fixture.next_notice().await != "present false" {}
+    fs::write(&secret, "k5").unwrap();
+    assert_eq!(fixture.next().await, (2, format!("{text}k5")));
+    let loads = fixture.loads();
+    fs::remove_file(&secret).unwrap();
+    tokio::time::sleep(POLL * 20).await;
+    assert_eq!(fixture.loads(), loads + 1);
+    fs::write(&secret, "k6").unwrap();
+    assert_eq!(fixture.next().await, (2, format!("{text}k6")));
     fs::write(&fixture.path, &text).unwrap();
     while fixture.next_notice().await != "ended true" {}
     let loads = fixture.loads();

@@ -70,48 +70,52 @@ impl<T> Inner<T> {
     pub(super) fn turn(&self, state: &mut State<T>, cause: Cause, again: bool) -> Turn {
         let source = match source::read(&self.path) {
             Err(Fault::Torn) => return Turn::Torn,
-            Err(Fault::Missing) => return Turn::Done(self.missing(state, cause)),
-            Err(fault) => {
-                self.present(state, true);
-                return Turn::Done(self.refuse(state, cause, None, &fault.refused(&self.path), self.known_secrets(state)));
-            }
-            Ok(source) => source,
+            source => source,
         };
-        self.present(state, true);
-        if source.hash == state.hash {
+        let is_running_text = source.as_ref().is_ok_and(|source| source.hash == state.hash);
+        if is_running_text {
+            self.present(state, true);
             return Turn::Done(if again { self.read_again(state, cause) } else { self.unchanged(state, cause) });
         }
+        let verdict = match source {
+            Ok(source) => self.other_text(state, cause, source, again),
+            Err(Fault::Missing) => self.missing(state, cause),
+            Err(fault) => {
+                self.present(state, true);
+                self.refuse(state, cause, None, &fault.refused(&self.path), self.known_secrets(state))
+            }
+        };
+        if again && !verdict.ok {
+            self.refresh(state);
+        }
+        Turn::Done(verdict)
+    }
+
+    fn other_text(&self, state: &mut State<T>, cause: Cause, source: Source, again: bool) -> Verdict {
+        self.present(state, true);
         match &state.refused {
-            Some((Some(hash), verdict)) if *hash == source.hash && !again => return Turn::Done(verdict.clone()),
+            Some((Some(hash), verdict)) if *hash == source.hash && !again => return verdict.clone(),
             _ => {}
         }
         if cause != Cause::Command && (self.hooks.is_half_written)(&state.text, &source.text) {
-            return Turn::Done(self.refuse(state, cause, Some(source.hash), &half_written(), self.known_secrets(state)));
+            return self.refuse(state, cause, Some(source.hash), &half_written(), self.known_secrets(state));
         }
         let (loaded, secrets) = self.load(state, &source.text);
-        Turn::Done(match loaded {
+        match loaded {
             Ok(loaded) => self.adopt(state, cause, source, loaded, secrets),
-            Err(refused) => {
-                if again {
-                    self.refresh(state);
-                }
-                self.refuse(state, cause, Some(source.hash), &refused, secrets)
-            }
-        })
+            Err(refused) => self.refuse(state, cause, Some(source.hash), &refused, secrets),
+        }
     }
 
-    /// The check, and how each secret looked that it or the running value needs: before the check where its path was known, so that a change meanwhile shows.
+    /// The check, and how each secret looked afterwards that it or the running value needs.
     fn load(&self, state: &State<T>, text: &str) -> (Result<Loaded<T>, Refused>, Secrets) {
         (self.hooks.notice)(Notice::Begun);
-        let known = self.told().secrets.clone();
-        let before: Secrets = known.into_keys().map(|path| (path.clone(), shape(&path))).collect();
         let loaded = (self.hooks.load)(text);
         let needed = match &loaded {
             Ok(loaded) => loaded.secrets.clone(),
             Err(refused) => [state.secrets.as_slice(), &refused.secrets].concat(),
         };
-        let after = |path: PathBuf| (path.clone(), before.get(&path).copied().unwrap_or_else(|| shape(&path)));
-        (loaded, needed.into_iter().map(after).collect())
+        (loaded, needed.into_iter().map(|path| (path.clone(), shape(&path))).collect())
     }
 
     fn adopt(&self, state: &mut State<T>, cause: Cause, source: Source, loaded: Loaded<T>, secrets: Secrets) -> Verdict {
@@ -162,6 +166,7 @@ impl<T> Inner<T> {
             (self.hooks.adopt)(&loaded.value, state.number, &state.hash);
             state.value = loaded.value;
             state.secrets = loaded.secrets;
+            tracing::info!(revision = state.revision(), "the running revision has its secrets read again");
         }
     }
 
@@ -206,7 +211,7 @@ impl<T> Inner<T> {
         verdict
     }
 
-    /// The secrets of the running value, as they looked when they were read.
+    /// The secrets of the running value alone.
     fn known_secrets(&self, state: &State<T>) -> Secrets {
         let mut known = self.told().secrets.clone();
         known.retain(|path, _| state.secrets.contains(path));
