@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-pub use metrics::{Metrics, Remaining, Series};
+pub use metrics::{Kept, Metrics, Remaining, Series};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 pub use sink::{Sink, SinkThread};

@@ -144,8 +144,6 @@ mod tests {
         assert!(usec.is_some_and(|usec| usec > 0), "{message}");
         notifier.stopping("draining");
         assert_eq!(manager.next().unwrap(), "STOPPING=1\nSTATUS=draining\n");
-        notifier.status("degraded");
-        assert_eq!(manager.next().unwrap(), "STATUS=degraded\n");
         assert_eq!(manager.next(), None);
     }
 

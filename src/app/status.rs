@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use crate::admit::Level;
 use crate::control::{LastReload, LimitStatus, ProviderStatus, Status, TargetStatus, TtftStatus};
-use crate::record::Remaining;
+use crate::record::{Kept, Remaining};
 use crate::units::{Clock, Moment};
 use crate::upstream::Standing;
 
@@ -77,7 +77,13 @@ pub(super) fn metrics(app: &App) -> String {
     let targets = running.rules().targets().iter().enumerate();
     let resting: Vec<_> =
         targets.map(|(index, target)| (target.name.clone(), running.rests().standing(index) != Standing::Ready)).collect();
-    app.parts.metrics.encode(&remaining, &resting, app.parts.sink.dropped())
+    app.parts.metrics.encode(&Kept {
+        remaining,
+        resting,
+        records_dropped: app.parts.sink.dropped(),
+        connections: app.load.connections(),
+        open_streams: app.open_streams(),
+    })
 }
 
 /// A moment to come as people read it.

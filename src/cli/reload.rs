@@ -84,7 +84,7 @@ mod tests {
         ] {
             let (mut printed, mut complained) = (Vec::new(), Vec::new());
             let given = answering(head, body, |socket| async move {
-                (run(&socket, json, &mut printed, &mut complained).await.unwrap(), printed, complained)
+                (ask(&socket, json, &mut printed, &mut complained).await.unwrap(), printed, complained)
             })
             .await;
             assert_eq!(given, (code, out.as_bytes().to_vec(), err.as_bytes().to_vec()), "{head}");
@@ -94,7 +94,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_daemon_the_message_says_where_it_was_looked_for() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        assert_eq!(run(Path::new("/nowhere/control.sock"), false, &mut out, &mut err).await.unwrap(), 69);
+        assert_eq!(ask(Path::new("/nowhere/control.sock"), false, &mut out, &mut err).await.unwrap(), 69);
         let err = String::from_utf8(err).unwrap();
         assert!(err.starts_with("error: no daemon listens on /nowhere/control.sock\n hint: start it"), "{err}");
     }

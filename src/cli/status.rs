@@ -175,7 +175,7 @@ openai.requests  12     488
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let body = sample().to_string();
         let (code, out) =
-            answering("200 OK", &body, |socket| async move { (run(&socket, true, &mut out, &mut err).await.unwrap(), out) }).await;
+            answering("200 OK", &body, |socket| async move { (ask(&socket, true, &mut out, &mut err).await.unwrap(), out) }).await;
         assert_eq!((code, serde_json::from_slice::<Value>(&out).unwrap()), (0, sample()));
     }
 }

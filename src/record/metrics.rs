@@ -13,7 +13,7 @@ use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::Outcome;
@@ -37,8 +37,6 @@ pub struct Metrics {
     last_reload_success: Gauge,
     last_reload: Gauge,
     config_present: Gauge,
-    connections: Gauge,
-    open_streams: Gauge,
     adopted: Mutex<Adopted>,
 }
 
@@ -58,6 +56,19 @@ pub struct Remaining {
     /// `requests`, `tokens` or `concurrent`.
     pub limit: &'static str,
     pub remaining: u64,
+}
+
+/// What others keep, read at the moment of a scrape.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    pub remaining: Vec<Remaining>,
+    /// Each target, and whether it rests or is down.
+    pub resting: Vec<(TargetName, bool)>,
+    pub records_dropped: u64,
+    /// Client connections.
+    pub connections: i64,
+    /// Streams being relayed.
+    pub open_streams: i64,
 }
 
 impl Default for Metrics {
@@ -92,8 +103,6 @@ impl Metrics {
         let last_reload_success = gauge("config_last_reload_success", "1 if the last reload was accepted");
         let last_reload = gauge("config_last_reload_timestamp_seconds", "When the last reload was tried");
         let config_present = gauge("config_present", "1 while the file can be found");
-        let connections = gauge("connections", "Client connections");
-        let open_streams = gauge("open_streams", "Streams being relayed");
         Self {
             registry,
             requests,
@@ -105,8 +114,6 @@ impl Metrics {
             last_reload_success,
             last_reload,
             config_present,
-            connections,
-            open_streams,
             adopted: Mutex::default(),
         }
     }
@@ -156,32 +163,24 @@ impl Metrics {
         self.config_present.set(is_present.into());
     }
 
-    /// Client connections opened (1) or closed (-1).
-    pub fn connections(&self, delta: i64) {
-        self.connections.inc_by(delta);
-    }
-
-    /// Streams begun (1) or ended (-1).
-    pub fn open_streams(&self, delta: i64) {
-        self.open_streams.inc_by(delta);
-    }
-
-    /// Everything as `OpenMetrics` text. What others keep is passed in: limits, whether each target rests, and lost records.
+    /// Everything as `OpenMetrics` text, with what others keep.
     #[must_use]
-    pub fn encode(&self, remaining: &[Remaining], resting: &[(TargetName, bool)], records_dropped: u64) -> String {
+    pub fn encode(&self, kept: &Kept) -> String {
         let mut now = Registry::with_prefix("tollgate");
         let limits = Family::<LimitLabels, Gauge>::default();
-        for limit in remaining {
+        for limit in &kept.remaining {
             let labels = LimitLabels { provider: limit.provider.clone(), model: limit.model.clone(), limit: limit.limit };
             limits.get_or_create(&labels).set(i64::try_from(limit.remaining).unwrap_or(i64::MAX));
         }
         now.register("limit_remaining", "What a limit would let through now", limits);
         let rests = Family::<TargetLabels, Gauge>::default();
-        for (target, rests_now) in resting {
+        for (target, rests_now) in &kept.resting {
             rests.get_or_create(&TargetLabels(target.clone())).set((*rests_now).into());
         }
         now.register("target_resting", "1 while a target is at rest or down", rests);
-        now.register("records_dropped", "Records that were lost", ConstCounter::new(records_dropped));
+        now.register("records_dropped", "Records that were lost", ConstCounter::new(kept.records_dropped));
+        now.register("connections", "Client connections", ConstGauge::new(kept.connections));
+        now.register("open_streams", "Streams being relayed", ConstGauge::new(kept.open_streams));
         let mut text = String::new();
         let written =
             encode_registry(&mut text, &self.registry).and_then(|()| encode_registry(&mut text, &now)).and_then(|()| encode_eof(&mut text));

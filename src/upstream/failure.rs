@@ -162,6 +162,7 @@ impl Failure {
         let mut failure = Self::new(told.class, told.class.as_str(), Phase::P2, client_code(told.class), message);
         failure.status = Some(status);
         failure.retry_after = told.retry_after;
+        failure.mark = mark_of(&told);
         failure.nothing_billed = is_whole;
         failure.body = body.filter(|_| is_whole && told.is_own_shape && is_clients_own(told.class));
         failure.told = Some(told);
@@ -173,6 +174,7 @@ impl Failure {
         let code = if phase >= Phase::P3 { "upstream_error" } else { client_code(told.class) };
         let mut failure = Self::new(told.class, told.class.as_str(), phase, code, message);
         failure.retry_after = told.retry_after;
+        failure.mark = mark_of(&told);
         failure.nothing_billed = phase < Phase::P3 && told.usage.is_none();
         failure.told = Some(told);
         failure
@@ -276,6 +278,14 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// A busy provider that names no time counts toward the cooldown; one that does is left alone that long.
+fn mark_of(told: &ErrorTold) -> Mark {
+    match told.class {
+        Class::Overloaded if told.retry_after.is_none() => Mark::Count,
+        class => class.mark(),
+    }
+}
 
 /// The request itself is at fault, so that the provider's words about it are the client's to read.
 fn is_clients_own(class: Class) -> bool {

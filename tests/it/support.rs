@@ -15,24 +15,24 @@ use tokio::task::JoinHandle;
 use tollgate::app::{App, Options};
 
 /// Long enough for anything on loopback; a test that needs it all has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder of its own, gone when dropped.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let path = std::env::temp_dir().join(format!("tollgate-it-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -44,24 +44,24 @@ impl Drop for Folder {
 }
 
 /// The daemon, in this process, on ports that the system chose.
-pub struct Daemon {
-    pub app: App,
-    pub folder: Folder,
-    pub records: Records,
+pub(crate) struct Daemon {
+    pub(crate) app: Arc<App>,
+    pub(crate) folder: Folder,
+    pub(crate) records: Records,
 }
 
 /// What the daemon recorded, line by line.
 #[derive(Clone, Default)]
-pub struct Records(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Records(Arc<Mutex<Vec<u8>>>);
 
 impl Records {
-    pub fn all(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn all(&self) -> Vec<serde_json::Value> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The records so far, once there are `count`.
-    pub async fn wait_for(&self, count: usize) -> Vec<serde_json::Value> {
+    pub(crate) async fn wait_for(&self, count: usize) -> Vec<serde_json::Value> {
         eventually(|| Some(self.all()).filter(|all| all.len() >= count)).await
     }
 }
@@ -78,7 +78,7 @@ impl std::io::Write for Records {
 }
 
 /// Asks again until there is an answer.
-pub async fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let due = tokio::time::Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask() {
@@ -91,11 +91,11 @@ pub async fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
 
 impl Daemon {
     /// Starts on a file. `server:` with free ports is put before it unless it has one.
-    pub async fn start(routes: &str) -> Self {
+    pub(crate) async fn start(routes: &str) -> Self {
         Self::start_with(routes, |_| {}).await
     }
 
-    pub async fn start_with(routes: &str, change: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) async fn start_with(routes: &str, change: impl FnOnce(&mut Options)) -> Self {
         let folder = Folder::new();
         let file = folder.file("routes.yaml");
         std::fs::write(&file, with_server(routes)).unwrap();
@@ -106,66 +106,66 @@ impl Daemon {
         Self { app, folder, records }
     }
 
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.file("routes.yaml")
     }
 
     /// Writes the file as an editor does: whole, under another name, then renamed.
-    pub fn write(&self, routes: &str) {
+    pub(crate) fn write(&self, routes: &str) {
         let new = self.folder.file("routes.yaml.new");
         std::fs::write(&new, with_server(routes)).unwrap();
         std::fs::rename(new, self.file()).unwrap();
     }
 
-    pub fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         self.app.status()
     }
 
-    pub fn revision(&self) -> String {
+    pub(crate) fn revision(&self) -> String {
         self.status()["revision"].as_str().unwrap().to_owned()
     }
 
     /// Waits until another revision than `old` is in force.
-    pub async fn wait_for_another(&self, old: &str) -> String {
+    pub(crate) async fn wait_for_another(&self, old: &str) -> String {
         eventually(|| Some(self.revision()).filter(|revision| revision != old)).await
     }
 
     /// One chat call for `auto`, not streamed.
-    pub async fn chat(&self) -> Got {
+    pub(crate) async fn chat(&self) -> Got {
         self.ask(&chat(false)).await
     }
 
     /// One streamed chat call.
-    pub async fn stream(&self) -> Got {
+    pub(crate) async fn stream(&self) -> Got {
         self.ask(&chat(true)).await
     }
 
     /// Posts a body to the chat endpoint.
-    pub async fn ask(&self, body: &str) -> Got {
+    pub(crate) async fn ask(&self, body: &str) -> Got {
         self.post("/v1/chat/completions", &[], body).await
     }
 
-    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Got {
+    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Got {
         got(self.app.listen(), &post(path, headers, body)).await
     }
 
-    pub async fn get(&self, path: &str) -> Got {
+    pub(crate) async fn get(&self, path: &str) -> Got {
         got(self.app.listen(), &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await
     }
 
-    pub async fn admin(&self, path: &str) -> Got {
+    pub(crate) async fn admin(&self, path: &str) -> Got {
         got(self.app.admin(), &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await
     }
 
     /// The value of one metric line, or zero.
-    pub async fn metric(&self, line: &str) -> f64 {
+    pub(crate) async fn metric(&self, line: &str) -> f64 {
         let text = self.admin("/metrics").await.body;
         text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok()).unwrap_or(0.0)
     }
 }
 
 /// A file's text with a `server:` of free ports, unless it brings one.
-pub fn with_server(routes: &str) -> String {
+pub(crate) fn with_server(routes: &str) -> String {
     if routes.contains("server:") {
         return routes.to_owned();
     }
@@ -173,12 +173,12 @@ pub fn with_server(routes: &str) -> String {
 }
 
 /// A chat call's body.
-pub fn chat(stream: bool) -> String {
+pub(crate) fn chat(stream: bool) -> String {
     format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"Say hello."}}],"stream":{stream}}}"#)
 }
 
 /// A POST as it goes over the wire.
-pub fn post(path: &str, headers: &[(&str, &str)], body: &str) -> String {
+pub(crate) fn post(path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n");
     for (name, value) in headers {
         write!(text, "{name}: {value}\r\n").unwrap();
@@ -189,34 +189,34 @@ pub fn post(path: &str, headers: &[(&str, &str)], body: &str) -> String {
 
 /// An answer as it came.
 #[derive(Debug)]
-pub struct Got {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
     /// False when the connection ended before the body did.
-    pub is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
 impl Got {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.body))
     }
 
     /// `error.code` of an error's body.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
     }
 
-    pub fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.header("x-tollgate-target").unwrap_or_default()
     }
 
     /// The text of the first choice, streamed or not.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         if !self.body.starts_with("data:") && !self.body.starts_with(':') {
             return self.json()["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned();
         }
@@ -224,22 +224,22 @@ impl Got {
     }
 
     /// The events of a stream that are JSON.
-    pub fn events(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
         self.body.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect()
     }
 
     /// `error.code` of a stream's last event.
-    pub fn stream_code(&self) -> String {
+    pub(crate) fn stream_code(&self) -> String {
         self.events().last().and_then(|event| event["error"]["code"].as_str().map(ToOwned::to_owned)).unwrap_or_default()
     }
 
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.body.contains("data: [DONE]")
     }
 }
 
 /// Sends `request` on a connection of its own and reads the answer to its end.
-pub async fn got(address: SocketAddr, request: &str) -> Got {
+pub(crate) async fn got(address: SocketAddr, request: &str) -> Got {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
@@ -249,7 +249,7 @@ pub async fn got(address: SocketAddr, request: &str) -> Got {
 }
 
 /// Reads an answer's bytes.
-pub fn parse(bytes: &[u8]) -> Got {
+pub(crate) fn parse(bytes: &[u8]) -> Got {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(bytes)));
     let head = std::str::from_utf8(&bytes[..end]).unwrap();
     let mut lines = head.split("\r\n");
@@ -287,7 +287,7 @@ fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
 
 /// One thing a scripted provider does.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     Send(Vec<u8>),
     Wait(Duration),
     /// Nothing, until the other side closes.
@@ -298,32 +298,32 @@ pub enum Act {
     Reset,
 }
 
-pub fn send(text: impl Into<Vec<u8>>) -> Act {
+pub(crate) fn send(text: impl Into<Vec<u8>>) -> Act {
     Act::Send(text.into())
 }
 
 /// A request that a provider saw.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub head: String,
-    pub body: String,
+pub(crate) struct Seen {
+    pub(crate) head: String,
+    pub(crate) body: String,
     /// Which connection brought it, counted from 0.
-    pub connection: usize,
+    pub(crate) connection: usize,
 }
 
 impl Seen {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().filter_map(|line| line.split_once(": ")).find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 
 /// A provider on loopback that does, for its n-th request, what the n-th script says; the last script serves all later ones.
-pub struct Provider {
-    pub address: SocketAddr,
+pub(crate) struct Provider {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     closed: Arc<AtomicUsize>,
     changed: Arc<Notify>,
@@ -331,17 +331,17 @@ pub struct Provider {
 }
 
 impl Provider {
-    pub async fn start(scripts: Vec<Vec<Act>>) -> Self {
+    pub(crate) async fn start(scripts: Vec<Vec<Act>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self::on(listener, scripts)
     }
 
     /// Answers every request with the same acts.
-    pub async fn always(acts: Vec<Act>) -> Self {
+    pub(crate) async fn always(acts: Vec<Act>) -> Self {
         Self::start(vec![acts]).await
     }
 
-    pub fn on(listener: TcpListener, scripts: Vec<Vec<Act>>) -> Self {
+    pub(crate) fn on(listener: TcpListener, scripts: Vec<Vec<Act>>) -> Self {
         let address = listener.local_addr().unwrap();
         let (seen, closed, changed) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
         let shared = (Arc::clone(&seen), Arc::clone(&closed), Arc::clone(&changed));
@@ -362,20 +362,20 @@ impl Provider {
         Self { address, seen, closed, changed, task }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 
     /// Waits until that many of its connections have ended.
-    pub async fn wait_for_closed(&self, count: usize) {
+    pub(crate) async fn wait_for_closed(&self, count: usize) {
         let wait = async {
             loop {
                 let changed = self.changed.notified();
@@ -450,44 +450,44 @@ async fn read_request(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<(S
 }
 
 /// A whole JSON answer.
-pub fn json_answer(status: &str, body: &str) -> Vec<u8> {
+pub(crate) fn json_answer(status: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 /// A chat answer that says `text` and used 9 + 3 tokens.
-pub fn completion(text: &str) -> String {
+pub(crate) fn completion(text: &str) -> String {
     format!(
         r#"{{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}}}}"#
     )
 }
 
 /// The acts of a sound answer, not streamed.
-pub fn answers(text: &str) -> Vec<Act> {
+pub(crate) fn answers(text: &str) -> Vec<Act> {
     vec![send(json_answer("200 OK", &completion(text)))]
 }
 
 /// The head of an event stream.
-pub const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+pub(crate) const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// One chunk of a chunked body.
-pub fn chunk(text: &str) -> String {
+pub(crate) fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
 /// One event with a role, a text or a finish.
-pub fn delta(json: &str, finish: Option<&str>) -> String {
+pub(crate) fn delta(json: &str, finish: Option<&str>) -> String {
     let finish = finish.map_or("null".to_owned(), |finish| format!("\"{finish}\""));
     format!(
         "data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{json},\"finish_reason\":{finish}}}]}}\n\n"
     )
 }
 
-pub fn content(text: &str) -> String {
+pub(crate) fn content(text: &str) -> String {
     delta(&format!("{{\"content\":\"{text}\"}}"), None)
 }
 
 /// The acts of a sound stream of two words, with usage.
-pub fn streams(first: &str, second: &str) -> Vec<Act> {
+pub(crate) fn streams(first: &str, second: &str) -> Vec<Act> {
     let usage = r#"data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
     let events = [
         delta(r#"{"role":"assistant","content":""}"#, None),
@@ -502,18 +502,18 @@ pub fn streams(first: &str, second: &str) -> Vec<Act> {
 }
 
 /// Answers streamed calls with a stream and others whole: for a provider that must simply work.
-pub async fn sound_provider(text: &str, streamed: bool) -> Provider {
+pub(crate) async fn sound_provider(text: &str, streamed: bool) -> Provider {
     Provider::always(if streamed { streams(text, "!") } else { answers(text) }).await
 }
 
 /// A file whose default chain is `targets` in order, each provider named `p0`, `p1`, … with a model `m`.
-pub fn routes(providers: &[&Provider], settings: &str) -> String {
+pub(crate) fn routes(providers: &[&Provider], settings: &str) -> String {
     let urls: Vec<String> = providers.iter().map(|provider| provider.url()).collect();
     routes_to(&urls.iter().map(String::as_str).collect::<Vec<_>>(), settings)
 }
 
 /// The same for URLs. `settings` go into every provider's entry.
-pub fn routes_to(urls: &[&str], settings: &str) -> String {
+pub(crate) fn routes_to(urls: &[&str], settings: &str) -> String {
     let mut text = "version: 1\nproviders:\n".to_owned();
     for (index, url) in urls.iter().enumerate() {
         let settings = if settings.is_empty() { String::new() } else { format!(", {settings}") };

@@ -1,13 +1,12 @@
 //! What happens in every fault of a provider, row by row: what the client sees when nothing else is left, whether another provider
 //! takes over, and whether the target rests.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 use crate::support::*;
-use tollgate::upstream::Resolver;
+use tollgate::upstream::{Names, Resolver};
 
 /// Short enough for a test, long enough for loopback.
 const TIMEOUTS: &str = "timeouts: { connect: 300ms, first_content: 300ms, idle: 300ms }";
@@ -98,7 +97,7 @@ fn role() -> String {
 async fn u01_a_name_that_does_not_resolve_falls_back() {
     let sound = sound_provider("sound", false).await;
     let nowhere = "http://nowhere.test:9/v1";
-    let table = |options: &mut tollgate::app::Options| options.resolver = Resolver::Table(HashMap::new());
+    let table = |options: &mut tollgate::app::Options| options.resolver = Resolver::Table(Names::default());
     let settings = format!("allow_http: true, {RESTS_AT_ONCE}");
     let daemon = Daemon::start_with(&routes_to(&[nowhere], &settings), table).await;
     let alone = daemon.chat().await;

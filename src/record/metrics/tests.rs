@@ -32,9 +32,6 @@ fn what_is_counted_is_told() {
     metrics.reloaded(true, Timestamp::from_second(1_000).unwrap());
     metrics.reloaded(false, Timestamp::from_second(2_000).unwrap());
     metrics.config_present(true);
-    metrics.connections(3);
-    metrics.connections(-1);
-    metrics.open_streams(1);
     let remaining = |model: Option<&str>, limit, remaining| Remaining {
         provider: ProviderName::parse("openai").unwrap(),
         model: model.map(|model| ModelName::parse(model).unwrap()),
@@ -42,7 +39,13 @@ fn what_is_counted_is_told() {
         remaining,
     };
     let limits = [remaining(None, "requests", 7), remaining(Some("gpt-4o"), "tokens", 100)];
-    let text = metrics.encode(&limits, &[(TargetName::parse("openai/gpt-4o").unwrap(), true)], 9);
+    let text = metrics.encode(&Kept {
+        remaining: limits.to_vec(),
+        resting: vec![(TargetName::parse("openai/gpt-4o").unwrap(), true)],
+        records_dropped: 9,
+        connections: 2,
+        open_streams: 1,
+    });
     for line in [
         r#"tollgate_requests_total{rule="coding",outcome="ok"} 1"#,
         r#"tollgate_requests_total{rule="coding",outcome="hung_up"} 0"#,
@@ -90,7 +93,7 @@ fn series_of_what_left_the_file_end_and_the_others_go_on() {
     old.attempt(1, "none", "P4", "ok");
     new.request(0, Outcome::Ok);
     new.attempt(0, "none", "P4", "ok");
-    let text = metrics.encode(&[], &[], 0);
+    let text = metrics.encode(&Kept::default());
     assert!(!text.contains("p\",model=\"x") && !text.contains("rule=\"a\""), "{text}");
     assert!(text.contains(r#"tollgate_requests_total{rule="b",outcome="ok"} 2"#));
     assert_eq!(
@@ -110,9 +113,9 @@ fn more_kinds_than_places_are_counted_all_the_same() {
             series.attempt(0, word, "P1", "failed");
         }
     }
-    let text = metrics.encode(&[], &[], 0);
+    let text = metrics.encode(&Kept::default());
     let told = lines(&text, "tollgate_attempts_total");
     assert!(told.len() == 100 && told.iter().all(|line| line.ends_with(" 2")), "{told:?}");
     metrics.adopt(&[], &[]);
-    assert!(!metrics.encode(&[], &[], 0).contains("tollgate_attempts_total{"));
+    assert!(!metrics.encode(&Kept::default()).contains("tollgate_attempts_total{"));
 }
