@@ -12,6 +12,7 @@ mod draft;
 mod half_written;
 mod json_value;
 mod losses;
+mod mask;
 mod references;
 mod render;
 mod schema;

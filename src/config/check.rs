@@ -29,7 +29,7 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
     if findings.has_errors() {
         return None;
     }
-    let providers = listed.providers.into_iter().collect::<Option<Vec<_>>>()?;
+    let providers = listed.entries.into_iter().collect::<Option<Vec<_>>>()?;
     let targets = listed.targets.into_iter().collect::<Option<Vec<_>>>()?;
     Some(Checked { server, providers, targets, rules: rules?, default: default? })
 }
