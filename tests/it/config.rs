@@ -236,7 +236,7 @@ fn c12_bombs_are_refused() {
     }
     let aliases = format!("a: &a x\nb: [{}]\n", vec!["*a"; 1_001].join(","));
     let deep = format!("a: {}{}\n", "[".repeat(65), "]".repeat(65));
-    let deep_block: String = (0..100).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+    let deep_block = (0..100).map(|level| " ".repeat(level) + "a:\n").collect::<String>();
     for (text, code) in [
         (bomb, "yaml-too-much"),
         (aliases, "yaml-too-much"),
