@@ -1,1 +1,123 @@
-fn main() {}
+//! What tollgate costs, as a ratio: the daemon and a bare hyper proxy before the same provider, in turns, in the same minutes.
+//!
+//! `cargo bench --bench ratio` prints CPU per request at 64 connections, per streamed event and per request with a 200 KB
+//! prompt, each against the bare proxy, and ends with exit code 1 when a bound is missed. The program starts itself again
+//! as the provider, as the bare proxy and as the load, so that each has a process of its own; the server under test has
+//! core 0 to itself. Flags: `--seconds N` for one measurement, `--rounds N`, `--quick`, and `--only-bare`, which puts a
+//! second bare proxy in tollgate's place to show how much the figures wander by themselves.
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people: counts stay far below 2^52")]
+
+#[path = "ratio/bare.rs"]
+mod bare;
+#[path = "ratio/figures.rs"]
+mod figures;
+#[path = "ratio/gateway.rs"]
+mod gateway;
+#[path = "ratio/load.rs"]
+mod load;
+#[path = "ratio/mock.rs"]
+mod mock;
+#[path = "ratio/process.rs"]
+mod process;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use figures::{Pair, Report};
+use load::{Load, Shape, Told};
+use process::{Process, Role};
+
+struct Flags {
+    seconds: f64,
+    rounds: usize,
+    only_bare: bool,
+}
+
+impl Flags {
+    fn read() -> anyhow::Result<Self> {
+        let mut flags = Self { seconds: 5.0, rounds: 5, only_bare: false };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                // Cargo adds this one by itself.
+                "--bench" => {}
+                "--quick" => (flags.seconds, flags.rounds) = (2.0, 2),
+                "--only-bare" => flags.only_bare = true,
+                "--seconds" => flags.seconds = words.next().context("--seconds needs a number")?.parse()?,
+                "--rounds" => flags.rounds = words.next().context("--rounds needs a number")?.parse()?,
+                other => bail!("unknown flag `{other}`: --seconds N, --rounds N, --quick, --only-bare"),
+            }
+        }
+        Ok(flags)
+    }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    if let Some(role) = Role::of_this_process()? {
+        return match role {
+            Role::Mock(script) => mock::run(script),
+            Role::Bare(upstream) => bare::run(upstream),
+            Role::Load(load) => load::run(load),
+        }
+        .map(|()| ExitCode::SUCCESS);
+    }
+    let report = measure(&Flags::read()?)?;
+    print!("{report}");
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn measure(flags: &Flags) -> anyhow::Result<Report> {
+    let (provider, upstream) = process::start(&Role::Mock(mock::Script::default()), process::LOAD_CORE)?;
+    let (bare, bare_address) = process::start(&Role::Bare(upstream), process::SERVER_CORE)?;
+    let (tested, tested_address, first_answer) = if flags.only_bare {
+        let (process, address) = process::start(&Role::Bare(upstream), process::SERVER_CORE)?;
+        (process, address, None)
+    } else {
+        let gateway = gateway::start(upstream)?;
+        (gateway.process, gateway.address, Some(gateway.first_answer))
+    };
+    let mut report = Report { first_answer, ..Report::default() };
+    report.rss.push(("idle", Pair { bare: bare.rss_kib()?, tested: tested.rss_kib()? }));
+    let servers = [(&bare, bare_address), (&tested, tested_address)];
+    for round in 0..flags.rounds {
+        for shape in Shape::MEASURED {
+            let pair = in_turns(round, servers, |process, address| put_under(shape, process, address, flags.seconds))?;
+            report.add(shape, pair);
+        }
+        eprintln!("round {} of {} done", round + 1, flags.rounds);
+    }
+    report.rss.push(("256 connections", in_turns(0, servers, with_connections)?));
+    drop(provider);
+    Ok(report)
+}
+
+/// Measures both servers, the other one first in every second round.
+fn in_turns<T>(
+    round: usize,
+    [bare, tested]: [(&Process, SocketAddr); 2],
+    measure: impl Fn(&Process, SocketAddr) -> anyhow::Result<T>,
+) -> anyhow::Result<Pair<T>> {
+    if round.is_multiple_of(2) {
+        let first = measure(bare.0, bare.1)?;
+        Ok(Pair { bare: first, tested: measure(tested.0, tested.1)? })
+    } else {
+        let first = measure(tested.0, tested.1)?;
+        Ok(Pair { bare: measure(bare.0, bare.1)?, tested: first })
+    }
+}
+
+fn put_under(shape: Shape, process: &Process, to: SocketAddr, seconds: f64) -> anyhow::Result<Told> {
+    let told = process::run_load(&Load { to, shape, seconds, server: process.id() })?;
+    if told.failed > 0 || told.requests == 0 {
+        bail!("{shape:?}: {} of {} requests failed: {}", told.failed, told.requests + told.failed, told.first_failure);
+    }
+    Ok(told)
+}
+
+fn with_connections(process: &Process, to: SocketAddr) -> anyhow::Result<u64> {
+    process::run_load(&Load { to, shape: Shape::Connections, seconds: 0.5, server: process.id() })?;
+    process.rss_kib()
+}

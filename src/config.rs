@@ -21,6 +21,8 @@ mod shapes;
 mod traps;
 mod tree;
 mod urls;
+#[cfg(test)]
+mod sample;
 
 pub use checked::{
     Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, FallbackOn, Key, Limits, Member, ModelPattern, OnCeiling,

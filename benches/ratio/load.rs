@@ -1,0 +1,219 @@
+//! The load: a fixed number of connections, each with one request at a time.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::gateway::{LABELS, MODEL};
+use crate::process::CpuTime;
+
+/// Before the clock starts: connections are made and code and caches are warm.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Shape {
+    /// A short chat call, 64 connections.
+    Small,
+    /// A streamed chat call, 64 at once.
+    Stream,
+    /// A chat call with a prompt of 200 KB, 16 connections.
+    Large,
+    /// One streamed call at a time: when the first event comes.
+    FirstEvent,
+    /// 200 short calls a second: what one call waits.
+    Calm,
+    /// 256 connections, to see the memory that they take.
+    Connections,
+}
+
+impl Shape {
+    pub(crate) const MEASURED: [Self; 5] = [Self::Small, Self::Stream, Self::Large, Self::FirstEvent, Self::Calm];
+
+    fn connections(self) -> usize {
+        match self {
+            Self::Small | Self::Stream => 64,
+            Self::Large => 16,
+            Self::FirstEvent => 1,
+            Self::Calm => 8,
+            Self::Connections => 256,
+        }
+    }
+
+    /// Between two requests of one connection; none: the next follows at once.
+    fn pause(self) -> Option<Duration> {
+        (self == Self::Calm).then(|| Duration::from_millis(40))
+    }
+
+    fn body(self) -> Bytes {
+        let (bytes, stream) = match self {
+            Self::Small | Self::Calm | Self::Connections => (200, false),
+            Self::Stream | Self::FirstEvent => (200, true),
+            Self::Large => (200_000, false),
+        };
+        let sentence = "What is the capital of France, and which river runs through it? ";
+        let prompt: String = sentence.chars().cycle().take(bytes).collect();
+        let messages = format!(r#"[{{"role":"system","content":"Answer briefly."}},{{"role":"user","content":"{prompt}"}}]"#);
+        let ending = if stream { r#","stream":true"# } else { "" };
+        Bytes::from(format!(r#"{{"model":"{MODEL}","messages":{messages},"temperature":0.2,"max_tokens":256{ending}}}"#))
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) to: SocketAddr,
+    pub(crate) shape: Shape,
+    pub(crate) seconds: f64,
+    /// Whose CPU time is read when the clock starts and when it stops.
+    pub(crate) server: u32,
+}
+
+/// What one load saw while its clock ran.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) requests: u64,
+    pub(crate) failed: u64,
+    pub(crate) first_failure: String,
+    pub(crate) events: u64,
+    pub(crate) cpu_ns: u64,
+    pub(crate) seconds: f64,
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    /// Median time from the request to the first event with content.
+    pub(crate) first_event_us: u64,
+}
+
+pub(crate) fn run(load: Load) -> anyhow::Result<()> {
+    let told = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(under_load(load))?;
+    println!("{}", serde_json::to_string(&told)?);
+    Ok(())
+}
+
+/// What one connection saw.
+#[derive(Default)]
+struct Seen {
+    times: Vec<Duration>,
+    first_events: Vec<Duration>,
+    events: u64,
+    failure: Option<String>,
+}
+
+async fn under_load(load: Load) -> anyhow::Result<Told> {
+    let begin = Instant::now() + WARM_UP;
+    let end = begin + Duration::from_secs_f64(load.seconds);
+    let mut connections = JoinSet::new();
+    for number in 0..load.shape.connections() {
+        connections.spawn(one_connection(load.to, load.shape, number, begin, end));
+    }
+    tokio::time::sleep_until(begin).await;
+    let (before, started) = (CpuTime::of(load.server)?, Instant::now());
+    tokio::time::sleep_until(end).await;
+    let (cpu_ns, seconds) = (CpuTime::of(load.server)?.since(&before), started.elapsed().as_secs_f64());
+    let mut told = Told { cpu_ns, seconds, ..Told::default() };
+    let (mut times, mut first_events) = (Vec::new(), Vec::new());
+    while let Some(seen) = connections.join_next().await {
+        let seen = seen?;
+        told.requests += seen.times.len() as u64;
+        told.events += seen.events;
+        times.extend(seen.times);
+        first_events.extend(seen.first_events);
+        if let Some(failure) = seen.failure {
+            told.failed += 1;
+            told.first_failure = failure;
+        }
+    }
+    told.p50_us = percentile(&mut times, 50);
+    told.p99_us = percentile(&mut times, 99);
+    told.first_event_us = percentile(&mut first_events, 50);
+    Ok(told)
+}
+
+fn percentile(times: &mut [Duration], percent: usize) -> u64 {
+    times.sort_unstable();
+    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    times.get(at).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
+async fn one_connection(to: SocketAddr, shape: Shape, number: usize, begin: Instant, end: Instant) -> Seen {
+    let mut seen = Seen::default();
+    if let Err(error) = requests(to, shape, number, begin, end, &mut seen).await {
+        seen.failure = Some(format!("{error:#}"));
+    }
+    seen
+}
+
+async fn requests(to: SocketAddr, shape: Shape, number: usize, begin: Instant, end: Instant, seen: &mut Seen) -> anyhow::Result<()> {
+    let body = shape.body();
+    // Connections that start together would ask and answer in step.
+    tokio::time::sleep(Duration::from_micros(613 * number as u64)).await;
+    let (mut sender, _connection) = connect(to).await?;
+    while Instant::now() < end {
+        let asked = Instant::now();
+        one_request(&mut sender, to, body.clone(), begin..end, seen).await?;
+        if (begin..end).contains(&Instant::now()) || shape == Shape::Connections {
+            seen.times.push(asked.elapsed());
+        }
+        if shape == Shape::Connections {
+            tokio::time::sleep_until(end + Duration::from_millis(500)).await;
+        } else if let Some(pause) = shape.pause() {
+            tokio::time::sleep_until(asked + pause).await;
+        }
+    }
+    Ok(())
+}
+
+async fn connect(to: SocketAddr) -> anyhow::Result<(SendRequest<Full<Bytes>>, JoinSet<bool>)> {
+    let stream = TcpStream::connect(to).await.context("no connection")?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    let mut owner = JoinSet::new();
+    owner.spawn(async move { connection.await.is_ok() });
+    Ok((sender, owner))
+}
+
+async fn one_request(
+    sender: &mut SendRequest<Full<Bytes>>,
+    to: SocketAddr,
+    body: Bytes,
+    clock: std::ops::Range<Instant>,
+    seen: &mut Seen,
+) -> anyhow::Result<()> {
+    let asked = Instant::now();
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/v1/chat/completions")
+        .header(HOST, to.to_string())
+        .header(CONTENT_TYPE, "application/json")
+        .header("x-tollgate-labels", LABELS)
+        .body(Full::new(body))?;
+    sender.ready().await?;
+    let mut response = sender.send_request(request).await?;
+    let mut first_event = None;
+    while let Some(frame) = response.frame().await {
+        let frame = frame?;
+        let Some(data) = frame.data_ref() else { continue };
+        if response.status() != StatusCode::OK {
+            bail!("{}: {}", response.status(), String::from_utf8_lossy(data));
+        }
+        let events = memchr::memmem::find_iter(data, b"data: ").count() as u64;
+        let now = Instant::now();
+        if first_event.is_none() && memchr::memmem::find(data, b"\"content\":\" ").is_some() {
+            first_event = Some(now);
+        }
+        if clock.contains(&now) {
+            seen.events += events;
+        }
+    }
+    seen.first_events.extend(first_event.map(|at| at - asked));
+    Ok(())
+}

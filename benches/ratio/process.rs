@@ -1,0 +1,132 @@
+//! The processes of a bench: started pinned to a core, ended with the bench, their CPU time and memory read from `/proc`.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::load::{Load, Told};
+use crate::mock::Script;
+
+pub(crate) const SERVER_CORE: usize = 0;
+pub(crate) const LOAD_CORE: usize = 1;
+
+/// Names the part that this very program plays when it is started again.
+const ROLE_VARIABLE: &str = "TOLLGATE_BENCH_ROLE";
+
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Role {
+    /// The provider.
+    Mock(Script),
+    /// The bare proxy, and where its provider listens.
+    Bare(SocketAddr),
+    Load(Load),
+}
+
+impl Role {
+    pub(crate) fn of_this_process() -> anyhow::Result<Option<Self>> {
+        match std::env::var(ROLE_VARIABLE) {
+            Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Ends with its value.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn new(child: Child) -> Self {
+        Self(child)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Memory in use, in KiB.
+    pub(crate) fn rss_kib(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS line")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.0.kill().is_ok() && self.0.wait().is_err() {
+            eprintln!("process {} could not be waited for", self.0.id());
+        }
+    }
+}
+
+/// A command that runs on `core` alone, where there is more than one.
+pub(crate) fn pinned(program: &str, core: usize) -> Command {
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("taskset");
+    command.arg("--cpu-list").arg(core.to_string()).arg(program);
+    command
+}
+
+/// Starts this program in `role` and reads the address that it prints first.
+pub(crate) fn start(role: &Role, core: usize) -> anyhow::Result<(Process, SocketAddr)> {
+    let mut child = again(role, core)?.stdin(Stdio::piped()).spawn().context("this program does not start again")?;
+    let output = child.stdout.take().context("no output")?;
+    let process = Process(child);
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line)?;
+    let address = line.trim().parse().with_context(|| format!("`{}` is no address", line.trim()))?;
+    Ok((process, address))
+}
+
+/// Runs one load to its end.
+pub(crate) fn run_load(load: &Load) -> anyhow::Result<Told> {
+    let output = again(&Role::Load(load.clone()), LOAD_CORE)?.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("the load ended with {}", output.status);
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn again(role: &Role, core: usize) -> anyhow::Result<Command> {
+    let program = std::env::current_exe()?;
+    let mut command = pinned(program.to_str().context("the program's path is no UTF-8")?, core);
+    command.env(ROLE_VARIABLE, serde_json::to_string(role)?).stdout(Stdio::piped());
+    Ok(command)
+}
+
+/// Ends this process as soon as the one that started it is gone.
+pub(crate) fn end_with_parent() {
+    std::thread::spawn(|| {
+        let mut ignored = Vec::new();
+        let code = i32::from(std::io::stdin().read_to_end(&mut ignored).is_err());
+        std::process::exit(code);
+    });
+}
+
+/// CPU time of each thread of a process so far, in nanoseconds.
+pub(crate) struct CpuTime(HashMap<String, u64>);
+
+impl CpuTime {
+    pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
+        let mut threads = HashMap::new();
+        for entry in std::fs::read_dir(format!("/proc/{process}/task"))? {
+            let path = entry?.path();
+            // A thread may end between the listing and the reading.
+            let Ok(text) = std::fs::read_to_string(path.join("schedstat")) else { continue };
+            let nanoseconds = text.split_ascii_whitespace().next().context("an empty schedstat")?.parse()?;
+            threads.insert(path.display().to_string(), nanoseconds);
+        }
+        Ok(Self(threads))
+    }
+
+    /// What was used since `before`, by the threads that are still there.
+    pub(crate) fn since(&self, before: &Self) -> u64 {
+        self.0.iter().map(|(thread, now)| now - before.0.get(thread).unwrap_or(&0)).sum()
+    }
+}
