@@ -1,6 +1,6 @@
 //! Names resolve: providers and models by their targets; what nothing names is told.
 
-use super::check::chains::Chains;
+use super::check::Chains;
 use super::codes;
 use super::decode::Findings;
 use super::diagnostic::{Diagnostic, Place};
