@@ -12,16 +12,17 @@ mod draft;
 mod half_written;
 mod json_value;
 mod losses;
+mod mask;
 mod references;
 mod render;
+#[cfg(test)]
+mod sample;
 mod schema;
 mod secrets;
 mod shapes;
 mod traps;
 mod tree;
 mod urls;
-#[cfg(test)]
-mod sample;
 
 pub use checked::{
     Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, FallbackOn, Key, Limits, Member, ModelPattern, OnCeiling,

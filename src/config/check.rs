@@ -1,9 +1,11 @@
 //! Draft → checked: the order of the checks. Each looks at all it can, whatever the others found.
 
-pub(super) mod chains;
+mod chains;
 mod providers;
 mod rules;
 mod server;
+
+pub(super) use chains::Chains;
 
 use super::checked::{Checked, DefaultRule};
 use super::decode::Findings;
@@ -14,7 +16,7 @@ use super::{Env, references};
 pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -> Option<Checked> {
     let server = server::check(draft, findings);
     let listed = providers::check(draft, env, findings);
-    let mut chains = chains::Chains::new(draft.chains.get().map(Vec::as_slice).unwrap_or_default(), &listed.directory);
+    let mut chains = Chains::new(draft.chains.get().map(Vec::as_slice).unwrap_or_default(), &listed.directory);
     chains.check_all(findings);
     let rules = rules::check(draft, &mut chains, &listed, &server, findings);
     let default = match draft.default.get() {
@@ -29,7 +31,7 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
     if findings.has_errors() {
         return None;
     }
-    let providers = listed.providers.into_iter().collect::<Option<Vec<_>>>()?;
+    let providers = listed.entries.into_iter().collect::<Option<Vec<_>>>()?;
     let targets = listed.targets.into_iter().collect::<Option<Vec<_>>>()?;
     Some(Checked { server, providers, targets, rules: rules?, default: default? })
 }

@@ -1,32 +1,36 @@
 //! Nodes → draft: a cursor that takes the keys it knows, collects findings and names strangers.
 
+use std::collections::BTreeSet;
+
 use schemars::{JsonSchema, Schema};
 use serde_json::json;
 
 use super::codes;
-use super::diagnostic::{Diagnostic, Place, Severity, listed};
+use super::diagnostic::{Diagnostic, Place, Severity, listed, nearest};
 use super::tree::{Entry, Node, Scalar, Value};
 
-/// Every finding so far. One place has each kind of finding once.
+/// Every finding so far, each once: what `like` copies is looked at again for every copy.
 #[derive(Debug, Default)]
-pub(super) struct Findings(Vec<Diagnostic>);
+pub(super) struct Findings {
+    all: Vec<Diagnostic>,
+    told: BTreeSet<(Place, String)>,
+}
 
 impl Findings {
     pub(super) fn push(&mut self, finding: Diagnostic) {
-        let is_known = self.0.iter().any(|known| known.code == finding.code && known.place == finding.place);
-        if !is_known {
-            self.0.push(finding);
+        if self.told.insert((finding.place, finding.message.clone())) {
+            self.all.push(finding);
         }
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.0.iter().any(|finding| finding.severity == Severity::Error)
+        self.all.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// Errors first, then warnings, each in the order of the file.
     pub(super) fn sorted(mut self) -> Vec<Diagnostic> {
-        self.0.sort_by_key(|finding| (finding.severity, finding.place));
-        self.0
+        self.all.sort_by_key(|finding| (finding.severity, finding.place));
+        self.all
     }
 }
 
@@ -110,13 +114,11 @@ pub(super) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// `about` says what the map is, for messages: `a provider`.
     pub(super) fn open(node: &'a Node, about: &'static str, findings: &mut Findings) -> Option<Self> {
-        match &node.value {
-            Value::Map(entries) => Some(Self { about, place: node.label, entries }),
-            _ => {
-                findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, format!("{about} is a map, found {}", node.kind())));
-                None
-            }
-        }
+        let Value::Map(entries) = &node.value else {
+            findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, format!("{about} is a map, found {}", node.kind())));
+            return None;
+        };
+        Some(Self { about, place: node.label, entries })
     }
 
     pub(super) fn take<S: Shape>(&self, key: &str, findings: &mut Findings) -> Field<S::Value> {
@@ -137,23 +139,55 @@ impl<'a> Cursor<'a> {
         for entry in self.entries {
             let key = entry.key.as_str();
             if later.contains(&key) {
-                findings.push(not_yet(entry.value.label, &format!("`{key}` of {}", self.about)));
+                let of = if self.about == "the file" { String::new() } else { format!(" of {}", self.about) };
+                findings.push(not_yet(entry.value.label, &format!("`{key}`{of}")));
             } else if !known.contains(&key) {
                 let candidates: Vec<&str> = known.iter().chain(later).copied().collect();
                 let finding = Diagnostic::error(codes::UNKNOWN_KEY, entry.value.label, format!("{} has no key `{key}`", self.about));
-                findings.push(match super::diagnostic::nearest(key, &candidates) {
-                    Some(name) => finding.hint(format!("did you mean `{name}`?")),
-                    None => finding.hint(format!("its keys are {}", listed(known))),
+                findings.push(match elsewhere(self.about, key) {
+                    Some(hint) => finding.hint(hint),
+                    None => match nearest(key, &candidates) {
+                        Some(name) => finding.hint(format!("did you mean `{name}`?")),
+                        None => finding.hint(format!("its keys are {}", listed(known))),
+                    },
                 });
             }
         }
     }
 }
 
+/// What a key of another gateway, or of another place, is called here.
+fn elsewhere(about: &str, key: &str) -> Option<String> {
+    let name = match (about, key) {
+        ("`default`", "match" | "unless" | "name") => {
+            return Some("`default` has no conditions: it holds for what no rule matched".into());
+        }
+        ("the file", "routes" | "route") => "rules",
+        ("the file", "models" | "model_list" | "backends" | "upstreams") => "providers",
+        ("the file", "fallback" | "fallbacks") => "chains",
+        ("a provider", "key" | "apikey" | "api-key" | "token" | "secret") => "api_key",
+        ("a provider", "url" | "endpoint" | "api_base" | "host" | "baseurl") => "base_url",
+        ("a provider", "type" | "kind" | "api") => "format",
+        ("a provider", "rate_limit" | "rate_limits" | "quota") => "limits",
+        ("a provider" | "a model", "price" | "prices" | "pricing" | "cost") => "usd_per_mtok",
+        ("a model", "context_window" | "max_context" | "context_length") => "context",
+        ("a rule", "when" | "if" | "conditions" | "where") => "match",
+        ("a rule", "route" | "targets" | "target" | "providers" | "fallbacks" | "use" | "to") => "chain",
+        ("a match", "model_name" | "requested_model") => "model",
+        ("a match", "tokens" | "length" | "prompt_length") => "prompt_tokens",
+        ("`limits`", "rpm" | "rps") => "requests",
+        ("`limits`", "tpm") => "tokens",
+        ("`limits`", "concurrency" | "parallel" | "max_parallel_requests") => "concurrent",
+        ("`server`", "port" | "address" | "bind" | "host") => "listen",
+        _ => return None,
+    };
+    Some(format!("here it is called `{name}`"))
+}
+
 /// A setting of the full grammar that this version does not have: never ignored, always said.
 pub(super) fn not_yet(place: Place, what: &str) -> Diagnostic {
     Diagnostic::error(codes::NOT_YET_SUPPORTED, place, format!("{what} is not yet supported"))
-        .hint("take it out: a setting is refused rather than ignored")
+        .hint("take it out until a later version brings it")
 }
 
 /// The value of one entry; a key with nothing after it is told apart.
@@ -166,21 +200,19 @@ pub(super) fn field<S: Shape>(entry: &Entry, findings: &mut Findings) -> Option<
     S::read(&entry.value, findings).map(|value| At { place: entry.value.place, value })
 }
 
-/// The scalar at a node; `expected` says what belongs there: `a duration such as `10s``.
+/// The scalar at a node; `expected` says what belongs there: a duration such as `10s`.
 pub(super) fn scalar<'a>(node: &'a Node, expected: &str, findings: &mut Findings) -> Option<&'a Scalar> {
-    match &node.value {
-        Value::Scalar(scalar) => Some(scalar),
-        _ => {
-            findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, format!("expected {expected}, found {}", node.kind())));
-            None
-        }
-    }
+    let Value::Scalar(scalar) = &node.value else {
+        findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, format!("expected {expected}, found {}", node.kind())));
+        return None;
+    };
+    Some(scalar)
 }
 
 /// The schema of a map with a fixed set of keys, built by [`draft!`].
 pub(super) struct Properties {
     schema: serde_json::Map<String, serde_json::Value>,
-    properties: serde_json::Map<String, serde_json::Value>,
+    keys: serde_json::Map<String, serde_json::Value>,
     required: Vec<serde_json::Value>,
 }
 
@@ -188,7 +220,7 @@ impl Properties {
     pub(super) fn new(about: &[&str]) -> Self {
         let mut schema = serde_json::Map::new();
         schema.insert("description".into(), json!(sentence(about)));
-        Self { schema, properties: serde_json::Map::new(), required: Vec::new() }
+        Self { schema, keys: serde_json::Map::new(), required: Vec::new() }
     }
 
     pub(super) fn add(&mut self, key: &str, about: &[&str], defaults: &[serde_json::Value], required: &[&str], value: Schema) {
@@ -203,12 +235,12 @@ impl Properties {
         if !required.is_empty() {
             self.required.push(json!(key));
         }
-        self.properties.insert(key.into(), property.into());
+        self.keys.insert(key.into(), property.into());
     }
 
     pub(super) fn finish(mut self) -> Schema {
         self.schema.insert("type".into(), json!("object"));
-        self.schema.insert("properties".into(), self.properties.into());
+        self.schema.insert("properties".into(), self.keys.into());
         self.schema.insert("additionalProperties".into(), json!(false));
         if !self.required.is_empty() {
             self.schema.insert("required".into(), self.required.into());

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::units::RuleName;
+
 /// How bad a finding is: an error keeps a file from loading, a warning does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -50,6 +52,12 @@ impl Diagnostic {
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// A hint with the nearest text that is a name: `Long context` as `long-context`.
+    pub(super) fn hint_name(self, wrong: &str) -> Self {
+        let name: String = wrong.trim().to_lowercase().chars().map(|c| if c.is_whitespace() || c == '/' { '-' } else { c }).collect();
+        if name != wrong && RuleName::parse(&name).is_ok() { self.hint(format!("write `{name}`")) } else { self }
     }
 
     /// A hint that names the nearest of `known`, or else all of them where they are few.

@@ -1,10 +1,12 @@
 //! The file as it is written: every key known, a place on every value, nothing resolved yet.
 
+mod chain;
 mod provider;
 mod rule;
 
+pub(super) use chain::{ChainDraft, MemberDraft, StepDraft, WaitsDraft};
 pub(super) use provider::{CooldownDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft, TimeoutsDraft};
-pub(super) use rule::{ChainDraft, ConditionsDraft, DefaultDraft, MemberDraft, RouteDraft, RuleDraft, StepDraft, WaitsDraft};
+pub(super) use rule::{ConditionsDraft, DefaultDraft, RouteDraft, RuleDraft};
 
 use super::checked::OnClientDisconnect;
 use super::collections::{List, OrOff, Table};
@@ -155,7 +157,7 @@ impl Shape for NoneYet {
         match &node.value {
             Value::List(items) if items.is_empty() => Some(()),
             _ => {
-                findings.push(not_yet(node.label, "a list of proxies here"));
+                findings.push(not_yet(node.label, "a list with proxies in it"));
                 None
             }
         }

@@ -1,6 +1,6 @@
 //! Names resolve: providers and models by their targets; what nothing names is told.
 
-use super::check::chains::Chains;
+use super::check::Chains;
 use super::codes;
 use super::decode::Findings;
 use super::diagnostic::{Diagnostic, Place};
@@ -31,7 +31,7 @@ impl Directory {
         self.listed.push(provider);
     }
 
-    /// The index of a target by name; `about` is who names it: `rule `x``. Nothing once a finding says why, or when it cannot be judged.
+    /// The index of a target by name; `about` is who names it: a rule, a chain. Nothing once a finding says why, or when it cannot be judged.
     pub(super) fn find(&self, about: &str, name: &str, place: Place, findings: &mut Findings) -> Option<usize> {
         let (provider, model) = name.split_once('/')?;
         let Some(listed) = self.listed.iter().find(|listed| listed.name == provider) else {
@@ -72,7 +72,7 @@ pub(super) fn warn_unused(draft: &FileDraft, chains: &Chains<'_>, directory: &Di
     }
     for row in draft.chains.get().into_iter().flatten() {
         if !chains.is_used(&row.name) {
-            let finding = Diagnostic::warning(codes::UNUSED_CHAIN, row.key, format!("no rule uses chain `{}`", row.name));
+            let finding = Diagnostic::warning(codes::UNUSED_CHAIN, row.key, format!("nothing uses chain `{}`", row.name));
             findings.push(finding.hint("name it in a rule, or take it out"));
         }
     }

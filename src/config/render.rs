@@ -6,6 +6,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde_json::json;
 
 use super::diagnostic::{Diagnostic, Place, Severity};
+use super::{codes, mask};
 
 /// How findings are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ fn for_people(file: &str, text: &str, findings: &[Diagnostic], renderer: &Render
             Severity::Warning => Level::WARNING,
         };
         let (source, line_start, span) = excerpt(text, finding.place);
+        let is_secret = matches!(finding.code, codes::BAD_SECRET | codes::PLAIN_SECRET);
+        let source = mask::line(source, is_secret.then(|| span.clone()));
         let mut group = level
             .primary_title(finding.message.as_str())
             .id(finding.code)

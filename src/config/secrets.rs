@@ -16,17 +16,16 @@ enum Reference<'a> {
     Credential(&'a str),
 }
 
-/// The key that `text` stands for; `about` is whose it is: `provider `openai``. No finding ever holds the secret.
-pub(super) fn read(about: &str, text: &At<String>, env: &Env<'_>, findings: &mut Findings) -> Option<Key> {
+/// The key that `text` stands for. No finding ever holds the secret.
+pub(super) fn read(text: &At<String>, env: &Env<'_>, findings: &mut Findings) -> Option<Key> {
     let At { place, value } = text;
     if !value.contains("${") {
         if let Some(hint) = looks_like_reference(value) {
-            let message = format!("the key of {about} is no reference");
-            findings.push(Diagnostic::error(codes::BAD_SECRET, *place, message).hint(hint));
+            findings.push(Diagnostic::error(codes::BAD_SECRET, *place, "this key is no reference").hint(hint));
             return None;
         }
-        let secret = sound(&format!("the key of {about}"), value, *place, findings)?;
-        let finding = Diagnostic::warning(codes::PLAIN_SECRET, *place, format!("the key of {about} stands in the file in plain text"));
+        let secret = sound("this key", value, *place, findings)?;
+        let finding = Diagnostic::warning(codes::PLAIN_SECRET, *place, "this key stands in the file in plain text");
         findings.push(finding.hint("write `${NAME_OF_A_VARIABLE}`, `${file:/path}` or `${credential:name}`"));
         return Some(Key::Present(secret));
     }
@@ -34,11 +33,8 @@ pub(super) fn read(about: &str, text: &At<String>, env: &Env<'_>, findings: &mut
         Some((inner, "")) => (inner, false),
         Some((inner, "?")) => (inner, true),
         _ => {
-            let message = format!("`{value}` is no reference: a secret is one `${{…}}` and nothing around it");
-            findings.push(
-                Diagnostic::error(codes::BAD_SECRET, *place, mask(value, message))
-                    .hint("write `${NAME}`, or `${NAME}?` when it may be missing"),
-            );
+            let finding = Diagnostic::error(codes::BAD_SECRET, *place, "a secret is one `${…}` and nothing around it");
+            findings.push(finding.hint("write `${NAME}`, or `${NAME}?` when it may be missing"));
             return None;
         }
     };
@@ -60,12 +56,6 @@ pub(super) fn read(about: &str, text: &At<String>, env: &Env<'_>, findings: &mut
     }
 }
 
-/// A text around a reference may be a secret: only the references of it are told.
-fn mask(value: &str, message: String) -> String {
-    let is_plain = value.starts_with("${") && value.chars().filter(|c| *c == '}').count() <= 1;
-    if is_plain { message } else { "a secret is one `${…}` and nothing around it".into() }
-}
-
 /// `$VAR` and `{{VAR}}` are references elsewhere.
 fn looks_like_reference(value: &str) -> Option<String> {
     let name = value.strip_prefix('$').or_else(|| value.strip_prefix("env:")).or_else(|| value.strip_prefix("os.environ/"))?;
@@ -84,7 +74,7 @@ fn reference<'a>(inner: &'a str, place: Place, findings: &mut Findings) -> Optio
         _ => None,
     };
     if found.is_none() {
-        let finding = Diagnostic::error(codes::BAD_SECRET, place, format!("`${{{inner}}}` is no reference"));
+        let finding = Diagnostic::error(codes::BAD_SECRET, place, "this is no reference to a secret");
         findings.push(match inner.split_once(':') {
             Some(("file", _)) => finding.hint("the path of a file begins with `/`"),
             Some((name, rest)) if rest.starts_with(['-', '?', '=']) => {

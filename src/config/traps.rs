@@ -3,29 +3,62 @@
 use super::codes;
 use super::diagnostic::{Diagnostic, Place};
 
-/// A syntax error, with a hint where the line shows a common cause.
+/// A syntax error, with a hint where the lines show a common cause.
 pub(super) fn syntax(text: &str, place: Place, message: &str) -> Diagnostic {
-    let line = text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
-    let before = text.lines().nth(place.line.saturating_sub(2)).unwrap_or_default();
+    let line_at = |number: usize| text.lines().nth(number.wrapping_sub(1)).unwrap_or_default();
+    let (line, before) = (line_at(place.line), line_at(place.line.saturating_sub(1)));
+    let place = if message.contains("tab") { at_tab(text, place) } else { place };
     let finding = Diagnostic::error(codes::YAML_SYNTAX, place, plain(message));
-    let indent = &line[..line.len() - line.trim_start().len()];
-    if indent.contains('\t') || message.contains("tab") {
-        finding.hint("YAML is indented by spaces; replace the tab by spaces")
-    } else if let Some(reference) = unquoted_reference(line).or_else(|| unquoted_reference(before)) {
-        finding.hint(format!("inside `{{…}}` and `[…]` a reference is quoted: `\"{reference}\"`"))
-    } else if message.contains("unexpected character") {
-        finding.hint("quote a text that begins with `@`, `` ` `` or `%`")
-    } else if message.contains("mapping values are not allowed") {
-        finding.hint("check the indentation of this line and the space after each `:`; quote a text that has `: ` in it")
-    } else if message.contains("quote") {
-        finding.hint("a quote that opens here is never closed")
-    } else if message.contains("flow") || message.contains("illegal placement of ':'") {
-        finding.hint("a `[` or `{` above may lack its `]` or `}`, or a comma is missing")
-    } else if message.contains("expected key") || message.contains("document start") || message.contains("block") {
-        finding.hint("check the indentation: keys of one map begin in the same column, items of one list with `- ` in the same column")
-    } else {
-        finding
+    if let Some(reference) = unquoted_reference(line).or_else(|| unquoted_reference(before)) {
+        return finding.hint(format!("inside `{{…}}` and `[…]` a reference is quoted: `\"{reference}\"`"));
     }
+    if let Some(key) = [before, line].into_iter().find_map(key_without_space) {
+        return finding.hint(format!("write a space behind `{key}:`"));
+    }
+    match hint(line, place, message) {
+        Some(hint) => finding.hint(hint),
+        None => finding,
+    }
+}
+
+fn hint(line: &str, place: Place, message: &str) -> Option<&'static str> {
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let is_first_colon = line.chars().take(place.column.saturating_sub(1)).all(|c| c != ':');
+    Some(match message {
+        _ if indent.contains('\t') || message.contains("tab") => "YAML is indented by spaces: replace the tab by spaces",
+        _ if message.contains("unexpected character") => "put the text into quotes",
+        _ if message.contains("mapping values are not allowed") && is_first_colon => {
+            "check the indentation: keys of one map begin in the same column"
+        }
+        _ if message.contains("mapping values are not allowed") => "put a text that has `: ` in it into quotes",
+        _ if message.contains("quote") => "add the closing quote",
+        _ if message.contains("flow") || message.contains("illegal placement of ':'") => {
+            "a `[` or `{` above may lack its `]` or `}`, or a comma is missing"
+        }
+        _ if message.contains("block sequence entries") => "begin a list on a line of its own, each item with `- `, or write `[…]`",
+        _ if message.contains("expected key") || message.contains("document start") => {
+            "check the indentation: keys of one map begin in the same column, and so do the `- ` of one list"
+        }
+        _ => return None,
+    })
+}
+
+/// The tab that the parser stumbled over: it names the end of what it read before.
+fn at_tab(text: &str, place: Place) -> Place {
+    let line_begin = text.get(..place.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    let Some(start) = text.get(line_begin..).and_then(|rest| rest.find('\t')).map(|at| line_begin + at) else {
+        return place;
+    };
+    let before = &text[..start];
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Place { line: before.matches('\n').count() + 1, column, start, end: start + 1 }
+}
+
+/// The key of a line such as `version:1`.
+fn key_without_space(line: &str) -> Option<&str> {
+    let (key, value) = line.trim_start().trim_start_matches("- ").split_once(':')?;
+    let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    (is_key && value.starts_with(|c: char| c.is_alphanumeric() || "$[{".contains(c))).then_some(key)
 }
 
 /// `*-mini` is an alias to YAML, and a pattern to people.
@@ -38,14 +71,28 @@ pub(super) fn unknown_anchor(text: &str, place: Place) -> Diagnostic {
         .hint(format!("quote a pattern that begins with `*`: `\"{word}\"`"))
 }
 
-/// The parser's message in the spelling of ours.
+/// The parser's message in words of ours; what is rare stays as it is.
 fn plain(message: &str) -> String {
-    message
-        .trim_end_matches('.')
-        .replace("`\\u{0}'", "a NUL character")
-        .replace("`@'", "`@`")
-        .replace("``'", "`` ` ``")
-        .replace("`%'", "`%`")
+    if let Some(character) = message.strip_prefix("unexpected character: `").and_then(|rest| rest.strip_suffix('\'')) {
+        return format!("a text cannot begin with `{character}`");
+    }
+    let known = [
+        ("mapping values are not allowed", "a `:` stands where no key can be"),
+        ("illegal placement of ':'", "a `:` stands where no key can be"),
+        ("while parsing a block mapping", "expected another key of this map"),
+        ("while parsing a block collection", "expected another item of this list"),
+        ("did not find expected <document start>", "expected another key of the file"),
+        ("while parsing a flow mapping", "expected `,` or `}`"),
+        ("while parsing a flow sequence", "expected `,` or `]`"),
+        ("tabs disallowed", "a tab stands in the indentation"),
+        ("while scanning a plain scalar, found a tab", "a tab stands in or before this text"),
+        ("unclosed quote", "this quote is never closed"),
+        ("block sequence entries are not allowed", "a list cannot begin here"),
+    ];
+    known
+        .iter()
+        .find(|(theirs, _)| message.contains(theirs))
+        .map_or_else(|| message.trim_end_matches('.').into(), |(_, ours)| (*ours).into())
 }
 
 /// `${…}` that stands unquoted behind a `{`, `[` or `,`.

@@ -1,5 +1,6 @@
 //! YAML text → nodes, each with its place. The only file that knows the YAML crate.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -93,7 +94,9 @@ fn refused(text: &str, error: &Error) -> Diagnostic {
     match error {
         Error::AliasError { error, .. } => refused(text, error),
         Error::UnknownAnchor { .. } => traps::unknown_anchor(text, place),
-        Error::RecursiveReferencesRequireWeakTypes { .. } => finding(codes::YAML_ALIAS, "this alias stands inside its own anchor".into()),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            finding(codes::YAML_ALIAS, "this alias stands inside its own anchor".into()).hint("write the values out")
+        }
         Error::UnsupportedTag { tag, .. } => {
             finding(codes::YAML_TAG, format!("the tag `{tag}` means nothing here")).hint("remove the tag: values are plain text here")
         }
@@ -253,6 +256,7 @@ impl Builder<'_> {
 
     fn entries(&mut self, raw: Vec<(Spanned<Raw>, Spanned<Raw>)>) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut lines: BTreeMap<String, usize> = BTreeMap::new();
         for (key, value) in raw {
             let key = self.node(key, None);
             let value = self.node(value, Some(key.place));
@@ -263,14 +267,14 @@ impl Builder<'_> {
                 );
                 continue;
             };
-            if let Some(first) = entries.iter().find(|entry| entry.key == text) {
-                let line = first.value.label.line;
+            if let Some(line) = lines.get(&text) {
                 self.findings.push(
                     Diagnostic::error(codes::DUPLICATE_KEY, key.place, format!("`{text}` is there twice, first in line {line}"))
                         .hint("keep one of the two"),
                 );
                 continue;
             }
+            lines.insert(text.clone(), value.label.line);
             entries.push(Entry { key: text, value });
         }
         entries

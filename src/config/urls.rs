@@ -21,7 +21,8 @@ pub(super) fn read_base(url: &At<String>, allow_http: bool, findings: &mut Findi
     let host = uri.host().unwrap_or_default();
     let kind = HostKind::of(host);
     if let HostKind::Forbidden(why) = kind {
-        findings.push(Diagnostic::error(codes::FORBIDDEN_HOST, url.place, format!("`{host}` is {why}, which no provider has")));
+        let finding = Diagnostic::error(codes::FORBIDDEN_HOST, url.place, format!("`{host}` is {why}, which no provider has"));
+        findings.push(if host == "0.0.0.0" { finding.hint("this machine is `127.0.0.1`") } else { finding });
         return None;
     }
     if uri.scheme_str() == Some("http") && kind == HostKind::Public && !allow_http {
@@ -52,7 +53,8 @@ pub(super) fn read_proxy(text: &At<String>, findings: &mut Findings) -> Option<P
             Some(Proxy::Url(uri))
         }
         other => {
-            let finding = Diagnostic::error(codes::BAD_URL, text.place, format!("expected `none`, `env` or a URL, found `{other}`"));
+            let finding =
+                Diagnostic::error(codes::BAD_URL, text.place, format!("expected `none`, `env` or a URL, found `{}`", shown(other)));
             findings.push(finding.hint("write the proxy as `http://host:port`"));
             None
         }
@@ -69,7 +71,7 @@ fn parts(text: &str, url: &At<String>, may_have_user: bool, findings: &mut Findi
         return refuse("a URL is not read from the environment".into(), "write the URL out; only `api_key` takes a reference");
     }
     let Some((scheme, rest)) = text.split_once("://") else {
-        return refuse(format!("`{text}` is no URL"), "write `https://host/path`");
+        return refuse(format!("`{}` is no URL", shown(text)), "write `https://host/path`");
     };
     if !matches!(scheme, "http" | "https") {
         return refuse(format!("`{scheme}` is no scheme that a provider speaks"), "write `https://host/path`");
@@ -79,15 +81,20 @@ fn parts(text: &str, url: &At<String>, may_have_user: bool, findings: &mut Findi
         return refuse("a user or password stands in this URL".into(), "write the key under `api_key`");
     }
     if rest.contains('#') {
-        return refuse(format!("`{text}` has a fragment, which is never sent"), "take out what stands behind `#`");
+        return refuse("this URL has a fragment, which is never sent".into(), "take out what stands behind `#`");
     }
     if rest.contains('?') {
-        return refuse(format!("`{text}` has a query"), "take out what stands behind `?`");
+        return refuse("this URL has a query, which the provider's calls do not take".into(), "take out what stands behind `?`");
     }
     match text.parse::<Uri>() {
         Ok(uri) if uri.host().is_some_and(is_host) => Some(uri),
-        _ => refuse(format!("`{text}` is no URL"), "write `https://host/path`"),
+        _ => refuse(format!("`{}` is no URL", shown(text)), "write `https://host/path`"),
     }
+}
+
+/// The text without what may be a password in it.
+fn shown(text: &str) -> &str {
+    text.rsplit_once('@').map_or(text, |(_, host)| host)
 }
 
 /// A name or an address as every resolver reads it; `0x7f.1` and `2130706433` are read differently by each.

@@ -45,7 +45,8 @@ impl<'a> Chains<'a> {
         for row in named {
             match ChainName::parse(&row.name) {
                 Err(error) => {
-                    findings.push(Diagnostic::error(codes::BAD_NAME, row.key, format!("`{}` is no chain name: {error}", row.name)));
+                    let finding = Diagnostic::error(codes::BAD_NAME, row.key, format!("`{}` is no chain name: {error}", row.name));
+                    findings.push(finding.hint_name(&row.name));
                 }
                 Ok(_) if matches!(row.name.as_str(), "requested" | "auto") => {
                     let message = format!("`{}` is no chain name: in a chain it has a meaning of its own", row.name);
@@ -67,12 +68,11 @@ impl<'a> Chains<'a> {
     /// The steps of a rule's chain.
     pub(super) fn unfold(&mut self, about: &str, chain: &Field<ChainDraft>, findings: &mut Findings) -> Unfolded {
         let mut out = Unfolded { members: Vec::new(), waits: Vec::new(), is_whole: true };
-        match chain.get() {
-            Some(chain) => self.walk(about, chain, &mut Vec::new(), &mut out, findings),
-            None => {
-                out.is_whole = false;
-                self.is_broken = true;
-            }
+        if let Some(chain) = chain.get() {
+            self.walk(about, chain, &mut Vec::new(), &mut out, findings);
+        } else {
+            out.is_whole = false;
+            self.is_broken = true;
         }
         out
     }
@@ -117,6 +117,7 @@ impl<'a> Chains<'a> {
         let named = self.named;
         let Some(row) = named.iter().find(|row| row.name == name) else {
             out.is_whole = false;
+            self.is_broken = true;
             findings.push(self.unknown_chain(about, name, place));
             return;
         };
@@ -171,9 +172,11 @@ impl<'a> Chains<'a> {
             }
             MemberDraft::Pool(members) => self.pool(about, members, out, findings),
         };
-        match found {
-            Some(value) => out.members.push(At { place: member.place, value }),
-            None => out.is_whole = false,
+        if let Some(value) = found {
+            out.members.push(At { place: member.place, value });
+        } else {
+            out.is_whole = false;
+            self.is_broken = true;
         }
     }
 
@@ -231,7 +234,8 @@ impl<'a> Chains<'a> {
     }
 
     fn unknown_chain(&self, about: &str, name: &str, place: Place) -> Diagnostic {
-        let finding = Diagnostic::error(codes::UNKNOWN_CHAIN, place, format!("{about} names chain `{name}`, which is not under `chains`"));
+        let finding =
+            Diagnostic::error(codes::UNKNOWN_CHAIN, place, format!("{about} names `{name}`, which is no target and no chain of this file"));
         let names: Vec<&str> = self.named.iter().map(|row| row.name.as_str()).collect();
         if name == "auto" {
             finding.hint("`auto` is a model that clients ask for; a chain names targets, or `requested`")

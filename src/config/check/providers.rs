@@ -1,9 +1,8 @@
 //! `providers:`: copies resolved, keys and URLs read, models with their prices and bounds.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::server::nonzero;
+use super::server::{count, nonzero};
 use crate::config::checked::{CooldownPolicy, Key, Limits, Provider, Proxy, Sandbox, Target, Timeouts};
 use crate::config::collections::Row;
 use crate::config::decode::{Field, Findings, Shape, not_yet};
@@ -16,18 +15,18 @@ use crate::units::{Format, ModelName, NameError, Need, Prices, ProviderName, Sha
 /// All providers and their targets in file order; an entry is absent once a finding says why.
 pub(super) struct Providers {
     pub(super) directory: Directory,
-    pub(super) providers: Vec<Option<Provider>>,
+    pub(super) entries: Vec<Option<Provider>>,
     pub(super) targets: Vec<Option<Target>>,
 }
 
 pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -> Providers {
     let rows = draft.providers.get().map(Vec::as_slice).unwrap_or_default();
-    let mut all = Providers { directory: Directory::new(draft.providers.get().is_some()), providers: Vec::new(), targets: Vec::new() };
+    let mut all = Providers { directory: Directory::new(draft.providers.get().is_some()), entries: Vec::new(), targets: Vec::new() };
     let defaults = draft.defaults.get();
     for row in rows {
         let name = name(row, findings);
         let draft = row.value.as_ref().and_then(|own| copied(row, own, rows, findings));
-        let index = all.providers.len();
+        let index = all.entries.len();
         let first_target = all.targets.len();
         let mut models = None;
         let mut provider = None;
@@ -37,7 +36,7 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
             let made = models.into_iter().flatten().map(|model| target(model, name.as_ref(), index, draft, defaults, findings));
             all.targets.extend(made);
         }
-        all.providers.push(provider);
+        all.entries.push(provider);
         let names = models.map(|models| models.iter().map(|model| model.name.clone()).collect());
         all.directory.add(Listed { name: row.name.clone(), key: row.key, models: names, first_target });
     }
@@ -50,7 +49,8 @@ fn name(row: &Row<ProviderDraft>, findings: &mut Findings) -> Option<ProviderNam
         Err(error) => error,
     };
     let code = if error == NameError::Auto { codes::RESERVED_NAME } else { codes::BAD_NAME };
-    findings.push(Diagnostic::error(code, row.key, format!("`{}` is no provider name: {error}", row.name)));
+    let message = if error == NameError::Auto { error.to_string() } else { format!("`{}` is no provider name: {error}", row.name) };
+    findings.push(Diagnostic::error(code, row.key, message).hint_name(&row.name));
     None
 }
 
@@ -113,7 +113,7 @@ fn one(
         _ => None,
     };
     let key = match draft.api_key.at() {
-        Some(text) => secrets::read(&format!("provider `{}`", row.name), text, env, findings),
+        Some(text) => secrets::read(text, env, findings),
         None => Some(Key::NotNeeded),
     };
     let proxy = match draft.proxy.at() {
@@ -195,7 +195,7 @@ fn refuse_foreign_keys(draft: &ProviderDraft, format: Option<Format>, findings: 
 fn sandbox(draft: &ProviderDraft) -> Sandbox {
     Sandbox {
         latency: draft.latency.get().copied().unwrap_or(Duration::from_millis(20)),
-        tokens_per_second: nonzero(draft.tokens_per_second.get().copied()).unwrap_or(const { NonZeroU32::new(200).unwrap() }),
+        tokens_per_second: nonzero(draft.tokens_per_second.get().copied()).unwrap_or(count(200)),
         failure: draft.failure.get().copied().unwrap_or(Share::default()),
         seed: draft.seed.get().copied().unwrap_or(1),
     }
@@ -228,7 +228,7 @@ fn timeouts(draft: &ProviderDraft, defaults: Option<&DefaultsDraft>, reasons: bo
 }
 
 fn cooldown(own: &Field<Option<CooldownDraft>>, defaults: Option<&DefaultsDraft>) -> Option<CooldownPolicy> {
-    let built_in = CooldownPolicy { after: const { NonZeroU32::new(5).unwrap() }, rest: Duration::from_secs(20) };
+    let built_in = CooldownPolicy { after: count(5), rest: Duration::from_secs(20) };
     let over = |draft: &CooldownDraft, below: CooldownPolicy| CooldownPolicy {
         after: nonzero(draft.after.get().copied()).unwrap_or(below.after),
         rest: draft.rest.get().copied().unwrap_or(below.rest),
@@ -277,9 +277,9 @@ fn target(
         .unwrap_or(Tokens::new(if reasons { 32_000 } else { 16_000 }));
     let bounds = [ceiling, max_output.map(|at| at.value), context.map(|at| at.value)];
     let free_sandbox = (of.format.get() == Some(&Format::Sandbox)).then(Prices::default);
-    let priced = draft.usd_per_mtok.get().or(of.usd_per_mtok.get());
-    let prices = match priced {
-        Some(prices_draft) => Some(prices(prices_draft, findings)?),
+    let written = draft.usd_per_mtok.get().or(of.usd_per_mtok.get());
+    let known = match written {
+        Some(written) => Some(prices(written, findings)?),
         None => free_sandbox,
     };
     let (provider, model) = (provider?, model?);
@@ -287,7 +287,7 @@ fn target(
         name: TargetName::new(provider, &model),
         provider: index,
         model,
-        prices,
+        prices: known,
         usd_per_call: draft.usd_per_call.get().or(of.usd_per_call.get()).copied(),
         context: context.map(|at| at.value),
         max_output: max_output.map(|at| at.value),

@@ -80,18 +80,9 @@ fn rule_name(name: &At<String>, findings: &mut Findings) -> Option<RuleName> {
     RuleName::parse(&name.value)
         .map_err(|error| {
             let finding = Diagnostic::error(codes::BAD_NAME, name.place, format!("`{}` is no rule name: {error}", name.value));
-            findings.push(match name_like(&name.value) {
-                Some(name) => finding.hint(format!("write `{name}`")),
-                None => finding,
-            });
+            findings.push(finding.hint_name(&name.value));
         })
         .ok()
-}
-
-/// The nearest text that is a name: `Long context` as `long-context`.
-fn name_like(text: &str) -> Option<String> {
-    let name: String = text.trim().to_lowercase().chars().map(|c| if c.is_whitespace() || c == '/' { '-' } else { c }).collect();
-    RuleName::parse(&name).is_ok().then_some(name)
 }
 
 fn is_empty(draft: &ConditionsDraft) -> bool {
@@ -160,13 +151,11 @@ fn globs(
 }
 
 fn header_name(name: &str, place: Place, findings: &mut Findings) -> Option<String> {
-    match http::HeaderName::try_from(name) {
-        Ok(name) => Some(name.as_str().into()),
-        Err(_) => {
-            findings.push(Diagnostic::error(codes::BAD_HEADER_NAME, place, format!("`{name}` is no header name")));
-            None
-        }
-    }
+    let Ok(name) = http::HeaderName::try_from(name) else {
+        findings.push(Diagnostic::error(codes::BAD_HEADER_NAME, place, format!("`{name}` is no header name")));
+        return None;
+    };
+    Some(name.as_str().into())
 }
 
 /// What a rule or the default decides, or nothing once a finding says why.

@@ -31,13 +31,21 @@ pub(super) fn check(draft: &FileDraft, findings: &mut Findings) -> Server {
         open: draft.callers.get().is_some(),
         deadline: whole.unwrap_or(Duration::from_mins(10)),
         stream_deadline: streamed.or(whole).unwrap_or(Duration::from_mins(30)),
-        connections: server.and_then(|s| nonzero(s.connections.get().copied())).unwrap_or(const { NonZeroU32::new(10_000).unwrap() }),
+        connections: server.and_then(|s| nonzero(s.connections.get().copied())).unwrap_or(count(10_000)),
         body_limit: server.and_then(|s| s.body_limit.get()).copied().unwrap_or(32 << 20),
         drain: server.and_then(|s| s.drain.get()).copied().unwrap_or(Duration::from_mins(5)),
         early_head: server.and_then(|s| s.early_head.get()).copied().unwrap_or(Some(Duration::from_secs(10))),
         state: server.and_then(|s| s.state.get()).map(Into::into),
         max_n: server.and_then(|s| s.max_n.get()).and_then(|n| u32::try_from(*n).ok()).unwrap_or(4),
         on_client_disconnect: server.and_then(|s| s.on_client_disconnect.get()).copied().unwrap_or(OnClientDisconnect::Cancel),
+    }
+}
+
+/// A built-in count, at least one.
+pub(super) const fn count(count: u32) -> NonZeroU32 {
+    match NonZeroU32::new(count) {
+        Some(count) => count,
+        None => NonZeroU32::MIN,
     }
 }
 

@@ -222,7 +222,7 @@ impl Shape for PlainRate {
                 findings.push(
                     rate_finding(node, &scalar.text, &error)
                         .unwrap_or_else(|| quantity_finding(codes::BAD_RATE, node, scalar, "a rate such as `500/min`", &error)),
-                )
+                );
             })
             .ok()
     }

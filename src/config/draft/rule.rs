@@ -1,20 +1,18 @@
-//! `rules:`, `chains:` and `default:` as written.
-
-use std::collections::BTreeMap;
+//! `rules:` and `default:` as written.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
-use serde_json::value::RawValue;
 
+use super::Deadline;
+use super::chain::{ChainDraft, WaitsDraft};
 use super::provider::NeedWord;
-use super::{Deadline, Wait};
 use crate::config::checked::{FallbackOn, ModelPattern, OnCeiling};
+use crate::config::codes;
 use crate::config::collections::{AnyOf, List, Table};
-use crate::config::decode::{At, Field, Findings, Shape, draft, scalar};
+use crate::config::decode::{Field, Findings, Shape, draft, scalar};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::shapes::{Dollars, Flag, Text, TokenCount, Whole, scalar_schema, words};
+use crate::config::shapes::{Dollars, Flag, Text, TokenCount, Whole, scalar_schema, word, words};
 use crate::config::tree::{Node, Scalar, Value};
-use crate::config::{codes, json_value};
 use crate::units::{Effort, Endpoint, TaskName};
 
 draft! {
@@ -82,7 +80,7 @@ impl RuleDraft {
 
 draft! {
     /// Conditions on a request. All must hold; a list means any of; bounds are inclusive; a fact that the request lacks fulfils nothing.
-    ConditionsDraft is "a condition" {
+    ConditionsDraft is "a match" {
         /// The declared or recognised task; `unknown` can be matched.
         task: AnyOf<Task>,
         /// Estimated length of the prompt, in tokens.
@@ -111,47 +109,6 @@ draft! {
     later ["caller", "tags", "spent"]
 }
 
-draft! {
-    /// Bounds on waiting that a rule or a step sets.
-    WaitsDraft is "`timeouts` of a rule or step" {
-        /// From sending to the first content of a stream.
-        first_content: Wait,
-        /// Between two reads of a stream.
-        idle: Wait,
-        /// Only a provider sets it: connections are shared by all rules.
-        connect: ProvidersOnly,
-    }
-    later []
-}
-
-draft! {
-    /// One step of a chain with settings of its own.
-    StepDraft is "a step" {
-        /// `provider/model`.
-        target(required: "write `{ target: provider/model, … }`"): Text,
-        /// Share of a `split`, in parts.
-        weight: Whole<1, 1_000_000> = 1,
-        /// Bounds on waiting; those of the rule or target where they are not said.
-        timeouts: WaitsDraft,
-        /// Output limit that no call may exceed here, in tokens.
-        max_output_tokens: TokenCount,
-        /// Top-level request fields to set, such as `{ temperature: 0 }`.
-        set: FieldsToSet,
-    }
-    later []
-}
-
-draft! {
-    /// Several targets of which one is drawn for each request, the rest following as fallbacks.
-    PoolDraft is "a pool" {
-        /// How one is chosen: `split` draws by weight.
-        pick(required: "write `pick: split`"): PickWord,
-        /// The targets of the pool.
-        of(required: "write `of: [provider/model, …]`"): List<MemberDraft>,
-    }
-    later ["for", "min_score"]
-}
-
 words! {
     /// What happens when no target fits under the ceiling.
     OnCeilingWord: OnCeiling {
@@ -162,14 +119,48 @@ words! {
     later []
 }
 
-words! {
-    /// Kinds of failure that fall back only when asked to.
-    FallbackOnWord: FallbackOn {
-        "content_policy" => FallbackOn::ContentPolicy,
-        "invalid_request" => FallbackOn::InvalidRequest,
+/// Kinds of failure that fall back only when asked to.
+#[derive(Debug)]
+pub(in crate::config) struct FallbackOnWord;
+
+scalar_schema!(FallbackOnWord: { "enum": ["content_policy", "invalid_request"] });
+
+impl Shape for FallbackOnWord {
+    type Value = FallbackOn;
+
+    fn read(node: &Node, findings: &mut Findings) -> Option<FallbackOn> {
+        if let Value::Scalar(Scalar { text, .. }) = &node.value
+            && FALLS_BACK.contains(&text.as_str())
+        {
+            let finding = Diagnostic::error(codes::UNKNOWN_WORD, node.place, format!("`{text}` has no place in `fallback_on`"));
+            findings.push(finding.hint("that kind of failure falls back by itself wherever it can help: take it out"));
+            return None;
+        }
+        match word(node, &["content_policy", "invalid_request"], &[], findings)? {
+            "content_policy" => Some(FallbackOn::ContentPolicy),
+            _ => Some(FallbackOn::InvalidRequest),
+        }
     }
-    later []
 }
+
+/// Failures that need no word of the file.
+const FALLS_BACK: [&str; 15] = [
+    "capability_mismatch",
+    "context_length",
+    "too_large",
+    "rate_limited",
+    "quota_exhausted",
+    "auth",
+    "permission",
+    "model_not_found",
+    "overloaded",
+    "server_error",
+    "connect",
+    "timeout",
+    "conflict",
+    "stream_truncated",
+    "bad_model_output",
+];
 
 words! {
     /// Declared reasoning effort.
@@ -195,19 +186,11 @@ words! {
     later ["responses", "messages"]
 }
 
-words! {
-    /// How a pool chooses.
-    PickWord: () {
-        "split" => (),
-    }
-    later ["cheapest", "fastest", "best"]
-}
-
 /// The name of a task.
 #[derive(Debug)]
 pub(in crate::config) struct Task;
 
-scalar_schema!(Task: { "type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$" });
+scalar_schema!(Task: { "type": ["string", "number"], "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$" });
 
 impl Shape for Task {
     type Value = TaskName;
@@ -216,7 +199,8 @@ impl Shape for Task {
         let scalar = scalar(node, "a task such as `coding`", findings)?;
         TaskName::parse(&scalar.text)
             .map_err(|error| {
-                findings.push(Diagnostic::error(codes::BAD_NAME, node.place, format!("`{}` is no task: {error}", scalar.text)))
+                let finding = Diagnostic::error(codes::BAD_NAME, node.place, format!("`{}` is no task: {error}", scalar.text));
+                findings.push(finding.hint_name(&scalar.text));
             })
             .ok()
     }
@@ -226,7 +210,7 @@ impl Shape for Task {
 #[derive(Debug)]
 pub(in crate::config) struct Model;
 
-scalar_schema!(Model: { "type": "string", "minLength": 1, "examples": ["gpt-4o", "gpt-*", "known", "auto"] });
+scalar_schema!(Model: { "type": ["string", "number"], "minLength": 1, "examples": ["gpt-4o", "gpt-*", "known", "auto"] });
 
 impl Shape for Model {
     type Value = ModelPattern;
@@ -244,14 +228,18 @@ impl Shape for Model {
 #[derive(Debug)]
 pub(in crate::config) struct Glob;
 
-scalar_schema!(Glob: { "type": "string", "minLength": 1 });
+scalar_schema!(Glob: { "type": ["string", "number", "boolean"], "minLength": 1 });
 
 impl Shape for Glob {
     type Value = String;
 
     fn read(node: &Node, findings: &mut Findings) -> Option<String> {
         let text = &scalar(node, "a pattern such as `gpt-*`", findings)?.text;
-        if text.is_empty() || text.chars().any(char::is_control) {
+        if text.is_empty() {
+            findings.push(Diagnostic::error(codes::BAD_GLOB, node.place, "an empty pattern matches nothing").hint("`*` matches any text"));
+            return None;
+        }
+        if text.contains(char::is_control) {
             findings.push(Diagnostic::error(codes::BAD_GLOB, node.place, format!("no request can match `{}`", text.escape_debug())));
             return None;
         }
@@ -275,7 +263,7 @@ where
 
     fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value> {
         if let Value::Scalar(Scalar { text, .. }) = &node.value {
-            let message = format!("expected bounds such as `{{ max: {text} }}`, found `{text}`");
+            let message = format!("expected a range, found `{text}`");
             findings.push(
                 Diagnostic::error(codes::WRONG_TYPE, node.place, message).hint(format!("write `{{ max: {text} }}` or `{{ min: {text} }}`")),
             );
@@ -329,104 +317,6 @@ impl<S: Shape> JsonSchema for Interval<S> {
     }
 }
 
-/// A key of a provider's `timeouts` where a rule's stand.
-#[derive(Debug)]
-pub(in crate::config) struct ProvidersOnly;
-
-scalar_schema!(ProvidersOnly: { "not": {} });
-
-impl Shape for ProvidersOnly {
-    type Value = ();
-
-    fn read(node: &Node, findings: &mut Findings) -> Option<()> {
-        let finding = Diagnostic::error(codes::KEY_DOES_NOT_APPLY, node.label, "`connect` is a setting of the provider");
-        findings.push(finding.hint("connections are shared by all rules; write it under the provider's `timeouts`"));
-        None
-    }
-}
-
-/// A chain as written: the name of one, or its steps.
-#[derive(Clone, Debug)]
-pub(in crate::config) enum ChainDraft {
-    Named(At<String>),
-    Steps(Vec<At<MemberDraft>>),
-}
-
-impl Shape for ChainDraft {
-    type Value = Self;
-
-    fn read(node: &Node, findings: &mut Findings) -> Option<Self> {
-        match &node.value {
-            Value::Scalar(scalar) => Some(Self::Named(At { place: node.place, value: scalar.text.clone() })),
-            Value::Map(_) => {
-                let finding = Diagnostic::error(codes::WRONG_TYPE, node.place, "expected a list of steps, found a map");
-                findings.push(finding.hint("put the step into a list: `[{ … }]`"));
-                None
-            }
-            _ => List::<MemberDraft>::read(node, findings).map(Self::Steps),
-        }
-    }
-}
-
-impl JsonSchema for ChainDraft {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Chain".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let steps = json!(generator.subschema_for::<List<MemberDraft>>());
-        json_schema!({
-            "description": "The steps in order, or the name of a chain.",
-            "anyOf": [{ "type": "string", "minLength": 1 }, steps]
-        })
-    }
-}
-
-/// A member of a chain as written.
-#[derive(Clone, Debug)]
-pub(in crate::config) enum MemberDraft {
-    /// `provider/model`, `requested` or the name of a chain.
-    Name(String),
-    Step(Box<StepDraft>),
-    Pool(Vec<At<MemberDraft>>),
-}
-
-impl Shape for MemberDraft {
-    type Value = Self;
-
-    fn read(node: &Node, findings: &mut Findings) -> Option<Self> {
-        match &node.value {
-            Value::Scalar(scalar) => Some(Self::Name(scalar.text.clone())),
-            Value::Map(entries) if entries.iter().any(|entry| entry.key == "pick" || entry.key == "of") => {
-                let pool = PoolDraft::read(node, findings)?;
-                pool.pick.get()?;
-                pool.of.get().cloned().map(Self::Pool)
-            }
-            Value::Map(_) => StepDraft::read(node, findings).map(|step| Self::Step(Box::new(step))),
-            _ => {
-                let message = format!("expected a step such as `provider/model`, found {}", node.kind());
-                findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, message));
-                None
-            }
-        }
-    }
-}
-
-impl JsonSchema for MemberDraft {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Member".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let step = json!(generator.subschema_for::<StepDraft>());
-        let pool = json!(generator.subschema_for::<PoolDraft>());
-        json_schema!({
-            "description": "`provider/model`, `requested`, the name of a chain, a step with settings, or a pool.",
-            "anyOf": [{ "type": "string", "minLength": 1 }, step, pool]
-        })
-    }
-}
-
 /// `default:` as written.
 #[derive(Clone, Debug)]
 pub(in crate::config) enum DefaultDraft {
@@ -468,48 +358,5 @@ impl JsonSchema for DefaultDraft {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let route = json!(generator.subschema_for::<RouteDraft>());
         json_schema!({ "anyOf": [{ "const": "refuse" }, route] })
-    }
-}
-
-/// `set: { temperature: 0 }`: top-level request fields, kept as JSON texts.
-#[derive(Debug)]
-pub(in crate::config) struct FieldsToSet;
-
-scalar_schema!(FieldsToSet: { "type": "object" });
-
-impl Shape for FieldsToSet {
-    type Value = BTreeMap<String, Box<RawValue>>;
-
-    fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value> {
-        let Value::Map(entries) = &node.value else {
-            findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, format!("`set` is a map, found {}", node.kind())));
-            return None;
-        };
-        let mut fields = BTreeMap::new();
-        for entry in entries {
-            if let Some(instead) = reserved(&entry.key) {
-                let finding = Diagnostic::error(codes::RESERVED_FIELD, entry.value.label, format!("`set` may not change `{}`", entry.key));
-                findings.push(finding.hint(instead));
-                continue;
-            }
-            if let Some(text) = json_value::read(&entry.value, findings)
-                && let Ok(value) = RawValue::from_string(text)
-            {
-                fields.insert(entry.key.clone(), value);
-            }
-        }
-        Some(fields)
-    }
-}
-
-/// What to do instead of setting a field that tollgate itself reads or writes.
-fn reserved(field: &str) -> Option<&'static str> {
-    match field {
-        "model" => Some("the step's `target` names the model"),
-        "messages" | "prompt" | "input" => Some("what the client wrote is never changed"),
-        "stream" | "stream_options" => Some("whether an answer is streamed is the client's to say"),
-        "max_tokens" | "max_completion_tokens" => Some("write `max_output_tokens` beside `set`"),
-        "n" | "best_of" => Some("how many answers there are is the client's to say; `server.max_n` bounds it"),
-        _ => None,
     }
 }
