@@ -41,7 +41,7 @@ pub mod exit {
 /// One binary and one YAML file between your applications and every LLM provider.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, max_term_width = 100, arg_required_else_help = true)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -92,9 +92,17 @@ impl Daemon {
     }
 }
 
+/// Reads the command line, carries the command out and answers its exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    Cli::parse().run().unwrap_or_else(|error| {
+        anstream::eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
 impl Cli {
-    /// Carries the command out.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(options) => serve::run(&options),
             Command::Check(options) => check::run(&options),

@@ -90,7 +90,14 @@ impl Parts {
     }
 
     /// Tries the steps in order until one answers.
-    async fn walk(self: &Arc<Self>, running: &Arc<Running>, asked: &Asked, plan: &Plan<'_>, deadline: Deadline, mut account: Account) -> Answer {
+    async fn walk(
+        self: &Arc<Self>,
+        running: &Arc<Running>,
+        asked: &Asked,
+        plan: &Plan<'_>,
+        deadline: Deadline,
+        mut account: Account,
+    ) -> Answer {
         let route = plan.found.route;
         let mut tried = Tried::default();
         for (position, step) in plan.steps.iter().enumerate() {
@@ -146,7 +153,10 @@ impl Parts {
         let entry = running.rests().enter(step.target, is_last).map_err(Skip::AtRest)?;
         let tokens = plan.tokens_to_reserve(running, step);
         let held = if is_last {
-            deadline.bound(running.gate().reserve_within(step.target, tokens)).await.unwrap_or_else(|| running.gate().reserve(step.target, tokens))
+            deadline
+                .bound(running.gate().reserve_within(step.target, tokens))
+                .await
+                .unwrap_or_else(|| running.gate().reserve(step.target, tokens))
         } else {
             running.gate().reserve(step.target, tokens)
         };
@@ -155,15 +165,19 @@ impl Parts {
 }
 
 /// How long to wait before the same target is tried again; nothing where it is not.
-fn pause_before_retry(running: &Running, step: &Step<'_>, failure: &crate::upstream::Failure, retries: u32, deadline: Deadline) -> Option<Duration> {
+fn pause_before_retry(
+    running: &Running,
+    step: &Step<'_>,
+    failure: &crate::upstream::Failure,
+    retries: u32,
+    deadline: Deadline,
+) -> Option<Duration> {
     if retries == 0 {
         return None;
     }
     let pause = match failure.retry_after {
         // The last step may wait for a provider that names a short time.
-        Some(wait) if failure.class == crate::wire::Class::RateLimited => {
-            (wait <= running.wait_of(step.target)).then_some(wait)?
-        }
+        Some(wait) if failure.class == crate::wire::Class::RateLimited => (wait <= running.wait_of(step.target)).then_some(wait)?,
         _ if failure.class.retries_same() => Duration::from_millis(fastrand::u64(100..500)),
         _ => return None,
     };

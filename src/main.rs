@@ -2,12 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use tollgate::cli::Cli;
-
 fn main() -> ExitCode {
-    Cli::parse().run().unwrap_or_else(|error| {
-        anstream::eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    tollgate::cli::run()
 }

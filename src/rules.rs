@@ -74,9 +74,7 @@ impl RuleSet {
     pub fn default(&self) -> Option<Found<'_>> {
         match &self.default {
             DefaultRule::Refuse => None,
-            DefaultRule::Route(route) => {
-                Some(Found { index: self.rules.len(), name: compile::default_name(), route, cost_ceiling: None })
-            }
+            DefaultRule::Route(route) => Some(Found { index: self.rules.len(), name: compile::default_name(), route, cost_ceiling: None }),
         }
     }
 

@@ -57,11 +57,7 @@ fn target_status(app: &App, index: usize, name: String) -> TargetStatus {
 }
 
 fn limit_status(level: &Level) -> LimitStatus {
-    LimitStatus {
-        name: level.name.to_string(),
-        level: level.capacity.saturating_sub(level.remaining),
-        remaining: level.remaining,
-    }
+    LimitStatus { name: level.name.to_string(), level: level.capacity.saturating_sub(level.remaining), remaining: level.remaining }
 }
 
 /// Prometheus text: counters as they are, limits and rests as they stand now.

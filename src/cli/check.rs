@@ -100,8 +100,9 @@ fn missing_keys(checked: &Checked) -> impl Iterator<Item = (&Provider, &String)>
 fn online(checked: &Checked) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked: Vec<Provider> = checked.providers.iter().filter(|provider| provider.format != WireFormat::Sandbox).cloned().collect();
-    let progress = ProgressBar::new(asked.len() as u64)
-        .with_style(ProgressStyle::with_template("{bar:30} {pos} of {len} providers asked").unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let progress = ProgressBar::new(asked.len() as u64).with_style(
+        ProgressStyle::with_template("{bar:30} {pos} of {len} providers asked").unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
     let mut probes = runtime.block_on(async {
         let mut asking = JoinSet::new();
         for (index, provider) in asked.iter().cloned().enumerate() {

@@ -133,9 +133,11 @@ impl Account {
     /// What the answer told of itself: usage, cost, the model that served it.
     pub(super) fn told(&mut self, target: usize, told: &Told, ttft: Option<Duration>) -> Option<Usd> {
         let spec = &self.running.rules().targets()[target];
-        let cost = told.usage.as_ref().zip(spec.prices.as_ref()).map(|(usage, prices)| {
-            prices.cost(usage).plus(spec.usd_per_call.unwrap_or_default())
-        });
+        let cost = told
+            .usage
+            .as_ref()
+            .zip(spec.prices.as_ref())
+            .map(|(usage, prices)| prices.cost(usage).plus(spec.usd_per_call.unwrap_or_default()));
         let served = told.model.clone().filter(|model| model != spec.model.as_str());
         let name = spec.name.clone();
         if let Some(ttft) = ttft {
@@ -178,7 +180,14 @@ impl Account {
     }
 
     /// The headers of a stream whose first content is there.
-    pub(super) fn stream_headers(&self, running: &Running, step: &Step<'_>, upstream: &HeaderMap, served: Option<&str>, ttft: Duration) -> HeaderMap {
+    pub(super) fn stream_headers(
+        &self,
+        running: &Running,
+        step: &Step<'_>,
+        upstream: &HeaderMap,
+        served: Option<&str>,
+        ttft: Duration,
+    ) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(20);
         event_stream_headers(&mut headers);
         self.describe_step(&mut headers, running, step, upstream);
@@ -271,7 +280,10 @@ impl Account {
         headers.insert(HeaderName::from_static("x-tollgate-attempts"), HeaderValue::from(self.sent));
         let Some(record) = &self.record else { return };
         if record.task_source != TaskSource::None.as_str() {
-            headers.insert(HeaderName::from_static("x-tollgate-task"), header_value(&format!("{};source={}", record.task, record.task_source)));
+            headers.insert(
+                HeaderName::from_static("x-tollgate-task"),
+                header_value(&format!("{};source={}", record.task, record.task_source)),
+            );
         }
     }
 

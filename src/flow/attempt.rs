@@ -96,7 +96,8 @@ pub(super) async fn attempt(
     let sent = account.sending(step);
     let this = Try { running, asked, step, deadline, sent, account };
     let open = held.sent();
-    let result = if asked.call.is_streaming() { this.stream(open).await.map(Begun::Stream) } else { this.whole(open).await.map(Begun::Whole) };
+    let result =
+        if asked.call.is_streaming() { this.stream(open).await.map(Begun::Stream) } else { this.whole(open).await.map(Begun::Whole) };
     if let Err(failure) = &result {
         let took = account.now().since(sent);
         tracing::warn!(
@@ -140,8 +141,7 @@ impl Try<'_> {
             return Err(self.not_a_stream(body).await);
         }
         let limit = self.step.limit.tokens().or(self.asked.call.output_limit());
-        let mut tap =
-            Tap::new(self.asked.call.endpoint(), self.asked.call.asks_for_usage(), limit).expecting(self.asked.call.choices());
+        let mut tap = Tap::new(self.asked.call.endpoint(), self.asked.call.asks_for_usage(), limit).expecting(self.asked.call.choices());
         let mut ready = Vec::new();
         let mut has_ended = false;
         while !tap.has_content() && !has_ended {

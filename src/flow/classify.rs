@@ -46,7 +46,9 @@ pub(super) fn is_dry_run(headers: &HeaderMap) -> bool {
 fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, Refusal> {
     headers
         .get(name)
-        .map(|value| value.to_str().map(str::trim).map_err(|_| Refusal::invalid(name, format!("`{name}` has characters that are not plain ASCII"))))
+        .map(|value| {
+            value.to_str().map(str::trim).map_err(|_| Refusal::invalid(name, format!("`{name}` has characters that are not plain ASCII")))
+        })
         .transpose()
 }
 
@@ -57,9 +59,7 @@ fn task(text: &str, param: &'static str) -> Result<Task, Refusal> {
 }
 
 fn max_cost(text: &str) -> Result<Usd, Refusal> {
-    text.parse().map_err(|error| {
-        Refusal::invalid("x-tollgate-max-cost", format!("{error}; expected dollars such as `0.002`"))
-    })
+    text.parse().map_err(|error| Refusal::invalid("x-tollgate-max-cost", format!("{error}; expected dollars such as `0.002`")))
 }
 
 /// `feature=x,run=7`.

@@ -87,9 +87,15 @@ pub fn explain(running: &Running, features: &Features) -> Explained {
     let rules = running.rules();
     let found = rules.find(features);
     let plan = found.map(|found| plan::plan(running, found, features));
-    let steps: Vec<ExplainedStep> = plan.iter().flat_map(|plan| {
-        plan.steps.iter().enumerate().map(|(position, step)| explained_step(running, step, plan.is_last(position), plan.tokens_to_reserve(running, step)))
-    }).collect();
+    let steps: Vec<ExplainedStep> = plan
+        .iter()
+        .flat_map(|plan| {
+            plan.steps
+                .iter()
+                .enumerate()
+                .map(|(position, step)| explained_step(running, step, plan.is_last(position), plan.tokens_to_reserve(running, step)))
+        })
+        .collect();
     let order: Vec<String> = steps.iter().filter(|step| step.skip.is_none()).map(|step| step.target.clone()).collect();
     let refusal = match &found {
         None => Some("no rule matches, and the file says `default: refuse`".to_owned()),
@@ -158,9 +164,11 @@ fn explained_step(running: &Running, step: &Step<'_>, is_last: bool, tokens: Tok
         Standing::Resting { why, .. } => format!("at rest: {why}"),
         Standing::Down { why } => (*why).to_owned(),
     };
-    let skip = step.skip.clone().or_else(|| at_rest(running, standing, is_last).map(plan::Skip::AtRest)).or_else(|| {
-        running.gate().standing(step.target, tokens).err().map(plan::Skip::Limit)
-    });
+    let skip = step
+        .skip
+        .clone()
+        .or_else(|| at_rest(running, standing, is_last).map(plan::Skip::AtRest))
+        .or_else(|| running.gate().standing(step.target, tokens).err().map(plan::Skip::Limit));
     ExplainedStep {
         target: target.name.to_string(),
         skip: skip.as_ref().map(|skip| skip.as_str().into()),

@@ -63,7 +63,10 @@ pub enum Skip {
     Limit(Denial),
     Unfit(Unfit),
     /// The call can cost more than the ceiling allows; nothing where the target has no price.
-    AboveCeiling { ceiling: Usd, worst_case: Option<Usd> },
+    AboveCeiling {
+        ceiling: Usd,
+        worst_case: Option<Usd>,
+    },
     /// The sandbox answers only where every other step lacks its key.
     SandboxStandsBack,
     /// The prompt did not fit a window, and this one is not known to be larger.
@@ -99,9 +102,13 @@ impl Skip {
                 Some(wait) => format!("{} is used up for {} ms more", denial.limit, wait.as_millis().max(1)),
                 None => format!("{} can never take a request of this size", denial.limit),
             },
-            Self::Unfit(Unfit::Context { window, prompt }) => format!("a prompt of about {prompt} tokens does not fit its window of {window}"),
+            Self::Unfit(Unfit::Context { window, prompt }) => {
+                format!("a prompt of about {prompt} tokens does not fit its window of {window}")
+            }
             Self::Unfit(Unfit::Needs(need)) => format!("it cannot do {need}"),
-            Self::AboveCeiling { ceiling, worst_case: Some(worst_case) } => format!("can cost {worst_case}, above the ceiling of {ceiling}"),
+            Self::AboveCeiling { ceiling, worst_case: Some(worst_case) } => {
+                format!("can cost {worst_case}, above the ceiling of {ceiling}")
+            }
             Self::AboveCeiling { ceiling, worst_case: None } => format!("has no price, so it cannot be held to the ceiling of {ceiling}"),
             Self::SandboxStandsBack => "the sandbox answers only where every other step lacks its key".into(),
             Self::NotLarger => "its window is not known to be larger than the one that was too small".into(),
@@ -139,7 +146,14 @@ impl Plan<'_> {
     }
 }
 
-fn step<'r>(running: &Running, route: &'r Route, index: usize, candidate: Candidate<'r>, ceiling: Option<Usd>, features: &Features) -> Step<'r> {
+fn step<'r>(
+    running: &Running,
+    route: &'r Route,
+    index: usize,
+    candidate: Candidate<'r>,
+    ceiling: Option<Usd>,
+    features: &Features,
+) -> Step<'r> {
     let target = &running.rules().targets()[candidate.target];
     let provider = &running.rules().providers()[target.provider];
     let mut estimate = estimate(target, candidate.uses, route, features);
@@ -172,9 +186,8 @@ fn step<'r>(running: &Running, route: &'r Route, index: usize, candidate: Candid
 /// The largest output that keeps the call within `ceiling`, if an answer of that length is of use.
 fn clamped_to(ceiling: Usd, target: &Target, estimate: &Estimate, features: &Features) -> Option<Estimate> {
     let (prices, input) = target.prices.as_ref().zip(estimate.input)?;
-    let cost = |output: Tokens| {
-        prices.worst_case(input, output.times(u64::from(features.answers))).plus(target.usd_per_call.unwrap_or_default())
-    };
+    let cost =
+        |output: Tokens| prices.worst_case(input, output.times(u64::from(features.answers))).plus(target.usd_per_call.unwrap_or_default());
     let (mut fits, mut too_much) = (LEAST_OUTPUT.min(estimate.output), estimate.output.plus(Tokens::new(1)));
     if cost(fits) > ceiling {
         return None;

@@ -60,7 +60,10 @@ impl Tried {
     /// The failure that the client is told: the last one that its own request caused, else the most hopeful one.
     pub(super) fn telling(&self) -> Option<&(usize, Failure)> {
         let own_fault = |class: Class| {
-            matches!(class, Class::InvalidRequest | Class::CapabilityMismatch | Class::ContextLength | Class::TooLarge | Class::ContentPolicy)
+            matches!(
+                class,
+                Class::InvalidRequest | Class::CapabilityMismatch | Class::ContextLength | Class::TooLarge | Class::ContentPolicy
+            )
         };
         let hope = |class: Class| match class {
             Class::RateLimited => 0,

@@ -20,7 +20,10 @@ pub struct Estimate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
     /// The prompt's estimate is above the window.
-    Context { window: Tokens, prompt: Tokens },
+    Context {
+        window: Tokens,
+        prompt: Tokens,
+    },
     Needs(Need),
 }
 
@@ -30,9 +33,7 @@ pub fn estimate(target: &Target, uses: Option<&Use>, route: &Route, features: &F
     let input = features.prompt_tokens_at_most().map(|bound| target.context.map_or(bound, |window| bound.min(window)));
     let (output, output_is_assumed) = output_limit(target, uses, route, features);
     let worst_case = target.prices.as_ref().zip(input).map(|(prices, input)| {
-        prices
-            .worst_case(input, output.times(u64::from(features.answers)))
-            .plus(target.usd_per_call.unwrap_or_default())
+        prices.worst_case(input, output.times(u64::from(features.answers))).plus(target.usd_per_call.unwrap_or_default())
     });
     Estimate { input, output, output_is_assumed, worst_case }
 }

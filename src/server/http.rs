@@ -44,7 +44,9 @@ impl Applications {
         match (&head.method, path) {
             (&Method::GET | &Method::HEAD, "/healthz" | "/") => return Ok(text(StatusCode::OK, "ok\n")),
             (&Method::GET | &Method::HEAD, "/readyz") => return Ok(self.ready()),
-            (&Method::OPTIONS, _) => return Ok(Answer { status: StatusCode::NO_CONTENT, headers: http::HeaderMap::new(), body: Body::Whole(Bytes::new()) }),
+            (&Method::OPTIONS, _) => {
+                return Ok(Answer { status: StatusCode::NO_CONTENT, headers: http::HeaderMap::new(), body: Body::Whole(Bytes::new()) });
+            }
             _ => {}
         }
         if !running.rules().server().open {
@@ -121,8 +123,12 @@ fn check_head(head: &Head) -> Result<(), Refusal> {
     }
     if let Some(coding) = head.headers.get(CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let coding = String::from_utf8_lossy(coding.as_bytes()).escape_default().to_string();
-        return Err(Refusal::bad_request("unsupported_encoding", None, format!("content-encoding `{coding}` is not taken, send the body as it is"))
-            .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        return Err(Refusal::bad_request(
+            "unsupported_encoding",
+            None,
+            format!("content-encoding `{coding}` is not taken, send the body as it is"),
+        )
+        .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
     if head.headers.get(EXPECT).is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Refusal::bad_request("invalid_parameter", Some("expect".into()), "only `expect: 100-continue` is known".into())
@@ -135,8 +141,12 @@ fn only(head: &Head, method: &Method) -> Result<(), Refusal> {
     if head.method == *method {
         return Ok(());
     }
-    Err(Refusal::bad_request("method_not_allowed", None, format!("`{}` takes {method}, not {}", head.uri.path().escape_default(), head.method))
-        .with_status(StatusCode::METHOD_NOT_ALLOWED))
+    Err(Refusal::bad_request(
+        "method_not_allowed",
+        None,
+        format!("`{}` takes {method}, not {}", head.uri.path().escape_default(), head.method),
+    )
+    .with_status(StatusCode::METHOD_NOT_ALLOWED))
 }
 
 fn no_model(id: &str) -> Refusal {

@@ -379,7 +379,7 @@ mod tests {
     use super::*;
     use crate::units::Clock;
     use crate::upstream::Resolver;
-    use crate::upstream::tests::support::{Server, closed};
+    use crate::upstream::tests::{Server, closed};
 
     #[tokio::test]
     async fn u36_sockets_notice_a_peer_that_vanished() {

@@ -76,6 +76,9 @@ pub struct FailureFacts {
     pub message: String,
 }
 
+/// How long a provider that is at its limit is left alone when it does not say.
+const UNKNOWN_REST: Duration = Duration::from_secs(20);
+
 impl Failure {
     /// `what` is the wait that ended: `first_content`, `idle` or `deadline`.
     #[must_use]
@@ -161,7 +164,7 @@ impl Failure {
         let message = format!("answered with status {status}");
         let mut failure = Self::new(told.class, told.class.as_str(), Phase::P2, client_code(told.class), message);
         failure.status = Some(status);
-        failure.retry_after = told.retry_after;
+        failure.retry_after = told.retry_after.or((told.class == Class::RateLimited).then_some(UNKNOWN_REST));
         failure.mark = mark_of(&told);
         failure.nothing_billed = is_whole;
         failure.body = body.filter(|_| is_whole && told.is_own_shape && is_clients_own(told.class));

@@ -104,9 +104,13 @@ impl Network {
         let response = tokio::select! {
             biased;
             response = go(request) => response.map_err(|error| broken(&error))?,
-            () = crowd.is_too_many.notified() => return Err(crowded().into()),
+            () = crowd.grew.notified() => return Err(crowded().into()),
             () = stalled(taken.as_deref()) => return Err(Failure::write_timed_out().into()),
         };
+        // The head that counts may come in the same read as the crowd before it.
+        if crowd.is_too_many() {
+            return Err(crowded().into());
+        }
         let is_taken = taken.is_none_or(|taken| taken.load(Ordering::Acquire));
         Ok(self.receive(response, outgoing.is_streaming, is_taken).await?)
     }
@@ -193,19 +197,25 @@ impl fmt::Debug for Network {
 
 /// Counts the heads of status 1xx of one request.
 struct Crowd {
-    is_too_many: Arc<Notify>,
+    seen: Arc<AtomicU32>,
+    /// Told when there are too many.
+    grew: Arc<Notify>,
 }
 
 impl Crowd {
     fn watch(request: &mut Request<Pieces>) -> Self {
-        let is_too_many = Arc::new(Notify::new());
-        let (seen, notify) = (AtomicU32::new(0), Arc::clone(&is_too_many));
+        let crowd = Self { seen: Arc::default(), grew: Arc::default() };
+        let (seen, grew) = (Arc::clone(&crowd.seen), Arc::clone(&crowd.grew));
         on_informational(request, move |_| {
             if seen.fetch_add(1, Ordering::Relaxed) >= MOST_INFORMATIONAL {
-                notify.notify_one();
+                grew.notify_one();
             }
         });
-        Self { is_too_many }
+        crowd
+    }
+
+    fn is_too_many(&self) -> bool {
+        self.seen.load(Ordering::Relaxed) > MOST_INFORMATIONAL
     }
 }
 

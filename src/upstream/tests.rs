@@ -2,5 +2,7 @@
 
 mod answers;
 mod connections;
-pub(super) mod support;
+mod support;
 mod tls;
+
+pub(super) use support::{Server, closed};

@@ -39,7 +39,7 @@ const FLOORS: &[(&str, u8)] = &[
 const TOP_FLOOR: u8 = 6;
 
 /// Steps between modules of one floor that the design allows.
-const ALLOWED_SIDEWAYS: &[(&str, &str)] = &[("config", "catalog")];
+const ALLOWED_SIDEWAYS: &[(&str, &str)] = &[("config", "catalog"), ("wire", "tokens")];
 
 /// Outside paths and the only modules (with what is inside them) that may name them.
 const HOMES: &[(&str, &[&str])] = &[
@@ -85,6 +85,7 @@ fn floor_of(module: &str) -> Option<u8> {
 /// Everything that is wrong with `sources`, one line each.
 fn findings(sources: &[Source]) -> Vec<String> {
     let modules: BTreeSet<Vec<String>> = sources.iter().map(Source::module).collect();
+    let namesakes = exported_namesakes(sources, &modules);
     let mut found = Vec::new();
     for source in sources {
         let module = source.module();
@@ -100,6 +101,7 @@ fn findings(sources: &[Source]) -> Vec<String> {
         let in_scope = modules_in_scope(&named, &module, &modules);
         for named in &named {
             let told = match resolve(named, &module, &in_scope) {
+                Resolved::Inside(path) if namesakes.contains(&path) => check_inside(&path[..path.len() - 1], &module, floor, &modules),
                 Resolved::Inside(path) => check_inside(&path, &module, floor, &modules),
                 Resolved::Outside(path) => check_outside(&path, &module, floor),
             };
@@ -107,6 +109,25 @@ fn findings(sources: &[Source]) -> Vec<String> {
         }
     }
     found
+}
+
+/// What a parent file exports under the name of the file it comes from: `pub use render::render` makes `config::render` no file.
+fn exported_namesakes(sources: &[Source], modules: &BTreeSet<Vec<String>>) -> BTreeSet<Vec<String>> {
+    let uses = sources.iter().flat_map(|source| {
+        let (module, named) = (source.module(), named_paths(&source.text));
+        let in_scope = modules_in_scope(&named, &module, modules);
+        let resolved: Vec<_> = named.iter().filter(|named| named.is_use).map(|named| resolve(named, &module, &in_scope)).collect();
+        resolved.into_iter().map(move |resolved| (module.clone(), resolved))
+    });
+    uses.filter_map(|(module, resolved)| match resolved {
+        Resolved::Inside(path)
+            if path.starts_with(&module) && path.len() == module.len() + 2 && path[path.len() - 1] == path[path.len() - 2] =>
+        {
+            Some(path[..path.len() - 1].to_vec())
+        }
+        _ => None,
+    })
+    .collect()
 }
 
 enum Resolved {
@@ -248,6 +269,7 @@ fn wrong_samples_are_found() {
         ("flow.rs", "use crate::config; fn f(x: config::checked::Provider) {}", "reaches past `config` into a file"),
         ("admit.rs", "fn f() { limits::cell::new(); }", "reaches past `admit::limits` into a file"),
         ("admit.rs", "use self::limits::cell::Cell;", "reaches past `admit::limits` into a file"),
+        ("config.rs", "mod checked; pub use checked::checked; fn f(x: crate::flow::Flow) {}", "climbs from floor 1 to floor 4"),
         ("flow.rs", "use crate::Everything;", "names the crate's root"),
         ("helpers.rs", "", "stands on no floor"),
         ("admit/mod.rs", "", "beside the folder"),

@@ -16,7 +16,7 @@ const RESTS_AT_ONCE: &str = "cooldown: { after: 1, rest: 60s }";
 /// How a fault shows: alone, before a sound provider, and in the target's state afterwards.
 struct Shown {
     alone: Got,
-    /// `ready`, `resting` or `down`.
+    /// As `status` tells it: `ready`, `resting`, `target_down` …
     state: String,
     second: Got,
     provider: Provider,
@@ -146,16 +146,30 @@ async fn u03_a_connection_that_is_never_accepted_times_out_and_falls_back() {
 
 #[tokio::test]
 async fn u04_a_broken_tls_handshake_rests_at_once_and_never_speaks_plain() {
-    let garbage = Provider::always(answers("plain")).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/v1", listener.local_addr().unwrap());
+    let heard = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut heard = Vec::new();
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut first = [0; 3];
+            stream.read_exact(&mut first).await.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            heard.push(first);
+        }
+        heard
+    });
     let sound = sound_provider("sound", false).await;
-    let url = garbage.url().replace("http:", "https:");
     let daemon = Daemon::start(&routes_to(&[&url], "")).await;
     let alone = daemon.chat().await;
     assert_eq!((alone.status, alone.code().as_str()), (502, "upstream_tls"));
     assert_eq!(state_of(&daemon), "resting");
     let daemon = Daemon::start(&routes_to(&[&url, &sound.url()], "")).await;
     assert_eq!(daemon.chat().await.target(), "p1/m");
-    assert_eq!(garbage.count(), 0, "a request was sent without TLS");
+    for first in heard.await.unwrap() {
+        assert_eq!(first[..2], [0x16, 0x03], "a TLS handshake, and nothing plain");
+    }
 }
 
 #[tokio::test]
@@ -238,7 +252,10 @@ async fn u10_server_errors_fall_back() {
 async fn u11_a_rate_limit_falls_back_and_rests_until_its_reset() {
     let limited = |header: &str| {
         let body = error("slow down", "requests", "rate_limit_exceeded");
-        vec![send(format!("HTTP/1.1 429 Too Many Requests\r\n{header}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()))]
+        vec![send(format!(
+            "HTTP/1.1 429 Too Many Requests\r\n{header}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))]
     };
     for (header, wait) in [("retry-after: 9", "9"), ("retry-after-ms: 2350", "3"), ("retry-after: 2.2", "3"), ("x-nothing: 1", "20")] {
         let shown = shown(limited(header), false).await;
@@ -257,18 +274,18 @@ async fn u12_a_rejected_key_is_ours_and_is_never_told() {
     let told = error("Incorrect API key provided: sk-tollgate-secret", "invalid_request_error", "invalid_api_key");
     for line in ["401 Unauthorized", "403 Forbidden"] {
         let shown = shown(status(line, &told), false).await;
-        shown.refuses(502, "upstream_auth").falls_back().rests("down");
+        shown.refuses(502, "upstream_auth").falls_back().rests("key_down");
         assert!(!shown.alone.body.contains("sk-tollgate"), "{}", shown.alone.body);
     }
     let region = error("Country, region, or territory not supported", "request_forbidden", "unsupported_country_region_territory");
-    shown(status("403 Forbidden", &region), false).await.refuses(403, "upstream_permission").falls_back().rests("down");
+    shown(status("403 Forbidden", &region), false).await.refuses(403, "upstream_permission").falls_back().rests("target_down");
 }
 
 #[tokio::test]
 async fn u13_an_empty_account_falls_back() {
     let told = error("You exceeded your current quota", "insufficient_quota", "insufficient_quota");
-    shown(status("429 Too Many Requests", &told), false).await.refuses(503, "provider_quota").falls_back().rests("down");
-    shown(status("402 Payment Required", "{}"), false).await.refuses(503, "provider_quota").falls_back().rests("down");
+    shown(status("429 Too Many Requests", &told), false).await.refuses(503, "provider_quota").falls_back().rests("account_down");
+    shown(status("402 Payment Required", "{}"), false).await.refuses(503, "provider_quota").falls_back().rests("account_down");
 }
 
 #[tokio::test]
@@ -282,14 +299,18 @@ async fn u14_the_clients_own_faults_come_back_as_they_are() {
     let capability = error("Unsupported value", "invalid_request_error", "unsupported_value");
     shown(status("400 Bad Request", &capability), false).await.falls_back().rests("ready");
     let model = error("no such model", "invalid_request_error", "model_not_found");
-    shown(status("404 Not Found", &model), false).await.refuses(404, "upstream_model_not_found").falls_back().rests("down");
+    shown(status("404 Not Found", &model), false).await.refuses(404, "upstream_model_not_found").falls_back().rests("target_down");
     let foreign = shown(status("400 Bad Request", r#"{"detail":"max_tokens is too large"}"#), false).await;
     assert_eq!((foreign.alone.status, foreign.alone.json()["error"]["type"].as_str()), (400, Some("invalid_request_error")));
 }
 
 #[tokio::test]
 async fn u14_a_prompt_too_long_goes_only_to_a_larger_window() {
-    let told = error("This model's maximum context length is 8000 tokens. However, your messages resulted in 9000 tokens.", "invalid_request_error", "context_length_exceeded");
+    let told = error(
+        "This model's maximum context length is 8000 tokens. However, your messages resulted in 9000 tokens.",
+        "invalid_request_error",
+        "context_length_exceeded",
+    );
     let small = Provider::always(status("400 Bad Request", &told)).await;
     let sound = sound_provider("sound", false).await;
     let file = |second: &str| {
@@ -324,7 +345,8 @@ async fn u14_a_content_policy_falls_back_only_where_the_rule_says_so() {
 async fn u15_a_redirect_is_never_followed() {
     let elsewhere = sound_provider("elsewhere", false).await;
     for code in [301, 302, 303, 307, 308] {
-        let acts = vec![send(format!("HTTP/1.1 {code} Moved\r\nlocation: {}/chat/completions\r\ncontent-length: 0\r\n\r\n", elsewhere.url()))];
+        let acts =
+            vec![send(format!("HTTP/1.1 {code} Moved\r\nlocation: {}/chat/completions\r\ncontent-length: 0\r\n\r\n", elsewhere.url()))];
         shown(acts, false).await.refuses(502, "upstream_redirect").falls_back().rests("resting");
     }
     assert_eq!(elsewhere.count(), 0);
@@ -458,7 +480,8 @@ async fn u26_a_head_beyond_bounds_is_malformed() {
 async fn u26_only_known_headers_reach_the_client() {
     let body = completion("hello");
     let head = "set-cookie: a=b\r\nserver: secret\r\nopenai-organization: org\r\nx-request-id: up-1\r\nx-ratelimit-limit-requests: 5";
-    let acts = vec![send(format!("HTTP/1.1 200 OK\r\n{head}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()))];
+    let acts =
+        vec![send(format!("HTTP/1.1 200 OK\r\n{head}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()))];
     let got = shown(acts, false).await.alone;
     for name in ["set-cookie", "server", "openai-organization", "x-ratelimit-limit-requests"] {
         assert_eq!(got.header(name), None, "{name}");
@@ -469,7 +492,10 @@ async fn u26_only_known_headers_reach_the_client() {
 
 #[tokio::test]
 async fn u29_contradictory_framing_is_malformed() {
-    let both = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk(&completion("x")));
+    let both = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        chunk(&completion("x"))
+    );
     let two = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}";
     let negative = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: -2\r\n\r\n{}";
     let huge_chunk = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n10000000000000000\r\n{}";
@@ -501,7 +527,7 @@ async fn u30_an_answer_that_nobody_asked_for_reaches_nobody() {
 async fn u31_a_web_page_instead_of_an_answer_takes_the_target_down() {
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>";
     for streamed in [false, true] {
-        shown(vec![send(page)], streamed).await.refuses(502, "upstream_malformed").falls_back().rests("down");
+        shown(vec![send(page)], streamed).await.refuses(502, "upstream_malformed").falls_back().rests("target_down");
     }
 }
 
@@ -515,7 +541,12 @@ async fn u32_an_answer_without_usage_is_served() {
 
 #[tokio::test]
 async fn u33_an_implausible_usage_is_relayed_and_not_believed() {
-    for usage in [r#"{"prompt_tokens":-1,"completion_tokens":1}"#, r#"{"prompt_tokens":"9","completion_tokens":1}"#, r#"{"prompt_tokens":1.5,"completion_tokens":1}"#, r#"{"prompt_tokens":9,"completion_tokens":9999999999999}"#] {
+    for usage in [
+        r#"{"prompt_tokens":-1,"completion_tokens":1}"#,
+        r#"{"prompt_tokens":"9","completion_tokens":1}"#,
+        r#"{"prompt_tokens":1.5,"completion_tokens":1}"#,
+        r#"{"prompt_tokens":9,"completion_tokens":9999999999999}"#,
+    ] {
         let body = completion("hi").replace(r#"{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}"#, usage);
         let provider = Provider::always(status("200 OK", &body)).await;
         let daemon = Daemon::start(&routes(&[&provider], "")).await;
@@ -576,7 +607,9 @@ async fn u38_an_empty_answer_is_malformed() {
 #[tokio::test]
 async fn u39_a_senseless_retry_after_is_unknown_or_clamped() {
     for (value, wait) in [("-1", "20"), ("0", "20"), ("soon", "20"), ("1000000000000", "3600"), ("Sun, 06 Nov 1994 08:49:37 GMT", "20")] {
-        let acts = vec![send(format!("HTTP/1.1 429 Too Many Requests\r\nretry-after: {value}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"))];
+        let acts = vec![send(format!(
+            "HTTP/1.1 429 Too Many Requests\r\nretry-after: {value}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+        ))];
         let provider = Provider::always(acts).await;
         let daemon = Daemon::start(&routes(&[&provider], "")).await;
         assert_eq!(daemon.chat().await.header("retry-after"), Some(wait), "{value}");
