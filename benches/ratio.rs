@@ -85,7 +85,8 @@ fn measure(flags: &Flags) -> anyhow::Result<Report> {
     let mut report = compare(flags, [(&bare, bare_address), (&daemon.process, daemon.listen)])?;
     report.first_answer = Some(daemon.first_answer);
     let (counted, dropped) = (daemon.metric("tollgate_requests_total")?, daemon.metric("tollgate_records_dropped_total")?);
-    eprintln!("{} served {counted} requests and dropped {dropped} records", daemon.file.display());
+    let rules = std::fs::read_to_string(&daemon.file)?.lines().filter(|line| line.contains("name: rule-")).count();
+    eprintln!("tollgate served {counted} requests with {rules} rules and dropped {dropped} records");
     Ok(report)
 }
 

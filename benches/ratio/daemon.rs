@@ -37,6 +37,17 @@ impl Drop for Process {
     }
 }
 
+/// A folder that goes with its value.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{} stays behind: {error}", self.0.display());
+        }
+    }
+}
+
 pub(crate) struct Daemon {
     pub(crate) process: Process,
     pub(crate) listen: SocketAddr,
@@ -44,6 +55,8 @@ pub(crate) struct Daemon {
     pub(crate) file: PathBuf,
     /// From the start of the process to its first whole answer.
     pub(crate) first_answer: Duration,
+    /// Dropped after the process that writes into it.
+    _folder: Folder,
 }
 
 impl Daemon {
@@ -59,10 +72,12 @@ impl Daemon {
         let began = Instant::now();
         program.args(["serve", "--config"]).arg(&file).arg("--state").arg(folder.join("state"));
         let child = program.stdin(Stdio::null()).stdout(nowhere()?).stderr(log).spawn().context("tollgate does not start")?;
-        let daemon = Self { process: Process::new(child), listen, admin, file, first_answer: Duration::ZERO };
+        let daemon =
+            Self { process: Process::new(child), listen, admin, file, first_answer: Duration::ZERO, _folder: Folder(folder.clone()) };
         while !daemon.ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
             if began.elapsed() > Duration::from_secs(10) {
-                bail!("tollgate gave no answer in 10 s: see the log in {}", folder.display());
+                let log = std::fs::read_to_string(folder.join("log"))?;
+                bail!("tollgate gave no answer in 10 s:\n{log}");
             }
             std::thread::sleep(Duration::from_millis(1));
         }
