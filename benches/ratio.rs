@@ -10,6 +10,10 @@
 
 #[path = "ratio/bare.rs"]
 mod bare;
+#[path = "ratio/client.rs"]
+mod client;
+#[path = "ratio/daemon.rs"]
+mod daemon;
 #[path = "ratio/figures.rs"]
 mod figures;
 #[path = "ratio/gateway.rs"]
@@ -26,9 +30,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
+use daemon::Process;
 use figures::{Pair, Report};
 use load::{Load, Shape, Told};
-use process::{Process, Role};
+use process::Role;
 
 struct Flags {
     seconds: f64,
@@ -58,8 +63,8 @@ impl Flags {
 fn main() -> anyhow::Result<ExitCode> {
     if let Some(role) = Role::of_this_process()? {
         return match role {
-            Role::Mock(script) => mock::run(script),
-            Role::Bare(upstream) => bare::run(upstream),
+            Role::Mock(script) => process::listen(|listener| mock::serve(listener, script)),
+            Role::Bare(upstream) => process::listen(|listener| bare::serve(listener, upstream)),
             Role::Load(load) => load::run(load),
         }
         .map(|()| ExitCode::SUCCESS);
@@ -70,18 +75,24 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn measure(flags: &Flags) -> anyhow::Result<Report> {
-    let (provider, upstream) = process::start(&Role::Mock(mock::Script::default()), process::LOAD_CORE)?;
+    let (_provider, upstream) = process::start(&Role::Mock(mock::Script::default()), process::LOAD_CORE)?;
     let (bare, bare_address) = process::start(&Role::Bare(upstream), process::SERVER_CORE)?;
-    let (tested, tested_address, first_answer) = if flags.only_bare {
-        let (process, address) = process::start(&Role::Bare(upstream), process::SERVER_CORE)?;
-        (process, address, None)
-    } else {
-        let gateway = gateway::start(upstream)?;
-        (gateway.process, gateway.address, Some(gateway.first_answer))
-    };
-    let mut report = Report { first_answer, ..Report::default() };
-    report.rss.push(("idle", Pair { bare: bare.rss_kib()?, tested: tested.rss_kib()? }));
-    let servers = [(&bare, bare_address), (&tested, tested_address)];
+    if flags.only_bare {
+        let (other, other_address) = process::start(&Role::Bare(upstream), process::SERVER_CORE)?;
+        return compare(flags, [(&bare, bare_address), (&other, other_address)]);
+    }
+    let daemon = gateway::start(upstream)?;
+    let mut report = compare(flags, [(&bare, bare_address), (&daemon.process, daemon.listen)])?;
+    report.first_answer = Some(daemon.first_answer);
+    let (counted, dropped) = (daemon.metric("tollgate_requests_total")?, daemon.metric("tollgate_records_dropped_total")?);
+    let rules = std::fs::read_to_string(&daemon.file)?.lines().filter(|line| line.contains("name: rule-")).count();
+    eprintln!("tollgate served {counted} requests with {rules} rules and dropped {dropped} records");
+    Ok(report)
+}
+
+fn compare(flags: &Flags, servers: [(&Process, SocketAddr); 2]) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    report.rss.push(("idle", in_turns(0, servers, |process, _| process.rss_kib())?));
     for round in 0..flags.rounds {
         for shape in Shape::MEASURED {
             let pair = in_turns(round, servers, |process, address| put_under(shape, process, address, flags.seconds))?;
@@ -90,7 +101,6 @@ fn measure(flags: &Flags) -> anyhow::Result<Report> {
         eprintln!("round {} of {} done", round + 1, flags.rounds);
     }
     report.rss.push(("256 connections", in_turns(0, servers, with_connections)?));
-    drop(provider);
     Ok(report)
 }
 

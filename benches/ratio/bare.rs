@@ -1,6 +1,5 @@
 //! The measure of things: a proxy of hyper's server and hyper-util's client, and nothing else.
 
-use std::io::Write;
 use std::net::SocketAddr;
 
 use http::{Request, Response, Uri};
@@ -14,18 +13,7 @@ use tokio::task::JoinSet;
 
 type Relay = Client<HttpConnector, Incoming>;
 
-/// Serves on a free port of the loopback address, which it prints, until standard input ends.
-pub(crate) fn run(upstream: SocketAddr) -> anyhow::Result<()> {
-    crate::process::end_with_parent();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        println!("{}", listener.local_addr()?);
-        std::io::stdout().flush()?;
-        serve(listener, upstream).await
-    })
-}
-
-async fn serve(listener: TcpListener, upstream: SocketAddr) -> anyhow::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, upstream: SocketAddr) -> anyhow::Result<()> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let relay: Relay = Client::builder(TokioExecutor::new()).build(connector);

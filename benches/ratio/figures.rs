@@ -13,7 +13,7 @@ pub(crate) struct Pair<T> {
 
 #[derive(Default)]
 pub(crate) struct Report {
-    pub(crate) rounds: Vec<(Shape, Pair<Told>)>,
+    rounds: Vec<(Shape, Pair<Told>)>,
     /// KiB in use, and when.
     pub(crate) rss: Vec<(&'static str, Pair<u64>)>,
     pub(crate) first_answer: Option<Duration>,

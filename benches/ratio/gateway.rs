@@ -1,14 +1,9 @@
 //! The daemon under test, with everything on: twenty rules with mixed conditions, limits, metrics and a record per request.
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use anyhow::{Context, bail};
-use tokio::time::Instant;
-
-use crate::process::{self, Process};
+use crate::daemon::Daemon;
+use crate::process;
 
 /// What every request of the load asks for.
 pub(crate) const MODEL: &str = "bench-model";
@@ -38,63 +33,10 @@ const CONDITIONS: [&str; 19] = [
     "{ endpoint: completions, stream: true }",
 ];
 
-pub(crate) struct Gateway {
-    pub(crate) process: Process,
-    pub(crate) address: SocketAddr,
-    /// From the start of the process to its first whole answer.
-    pub(crate) first_answer: Duration,
-}
-
-/// Starts the program of this package before `upstream` and waits for its first answer.
-pub(crate) fn start(upstream: SocketAddr) -> anyhow::Result<Gateway> {
-    let folder = folder()?;
-    let (address, admin) = (free_address()?, free_address()?);
-    let file = folder.join("routes.yaml");
-    std::fs::write(&file, routes(upstream, address, admin))?;
-    let output = || std::fs::OpenOptions::new().write(true).open("/dev/null");
-    let began = Instant::now();
-    let child = process::pinned(env!("CARGO_BIN_EXE_tollgate"), process::SERVER_CORE)
-        .arg("serve")
-        .arg("--config")
-        .arg(&file)
-        .arg("--state")
-        .arg(folder.join("state"))
-        .stdin(Stdio::null())
-        .stdout(output()?)
-        .stderr(output()?)
-        .spawn()
-        .context("tollgate does not start")?;
-    let process = Process::new(child);
-    while !answers(address) {
-        if began.elapsed() > Duration::from_secs(10) {
-            bail!("tollgate gave no answer in 10 s; look at it with: tollgate serve --config {}", file.display());
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(Gateway { process, address, first_answer: began.elapsed() })
-}
-
-fn folder() -> anyhow::Result<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("ratio-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
-
-/// A port that nobody listens on now.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?.local_addr()?)
-}
-
-/// Whether the smallest possible call gets a status 200.
-fn answers(address: SocketAddr) -> bool {
-    let body = format!(r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"hi"}}]}}"#);
-    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\nconnection: close\r\n");
-    let ask = || -> std::io::Result<String> {
-        let mut stream = std::net::TcpStream::connect(address)?;
-        std::io::Write::write_all(&mut stream, format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes())?;
-        std::io::read_to_string(stream)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+/// Starts the program of this package before `upstream`, alone on its core.
+pub(crate) fn start(upstream: SocketAddr) -> anyhow::Result<Daemon> {
+    let program = process::pinned(env!("CARGO_BIN_EXE_tollgate"), process::SERVER_CORE);
+    Daemon::start(program, |listen, admin| routes(upstream, listen, admin))
 }
 
 fn routes(upstream: SocketAddr, listen: SocketAddr, admin: SocketAddr) -> String {

@@ -3,18 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
+use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::client::Client;
 use crate::gateway::{LABELS, MODEL};
 use crate::process::CpuTime;
 
@@ -156,10 +153,10 @@ async fn requests(to: SocketAddr, shape: Shape, number: usize, begin: Instant, e
     let body = shape.body();
     // Connections that start together would ask and answer in step.
     tokio::time::sleep(Duration::from_micros(613 * number as u64)).await;
-    let (mut sender, _connection) = connect(to).await?;
+    let mut client = Client::connect(to).await?;
     while Instant::now() < end {
         let asked = Instant::now();
-        one_request(&mut sender, to, body.clone(), begin..end, seen).await?;
+        one_request(&mut client, body.clone(), begin..end, seen).await?;
         if (begin..end).contains(&Instant::now()) || shape == Shape::Connections {
             seen.times.push(asked.elapsed());
         }
@@ -172,32 +169,9 @@ async fn requests(to: SocketAddr, shape: Shape, number: usize, begin: Instant, e
     Ok(())
 }
 
-async fn connect(to: SocketAddr) -> anyhow::Result<(SendRequest<Full<Bytes>>, JoinSet<bool>)> {
-    let stream = TcpStream::connect(to).await.context("no connection")?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    let mut owner = JoinSet::new();
-    owner.spawn(async move { connection.await.is_ok() });
-    Ok((sender, owner))
-}
-
-async fn one_request(
-    sender: &mut SendRequest<Full<Bytes>>,
-    to: SocketAddr,
-    body: Bytes,
-    clock: std::ops::Range<Instant>,
-    seen: &mut Seen,
-) -> anyhow::Result<()> {
+async fn one_request(client: &mut Client, body: Bytes, clock: std::ops::Range<Instant>, seen: &mut Seen) -> anyhow::Result<()> {
     let asked = Instant::now();
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri("/v1/chat/completions")
-        .header(HOST, to.to_string())
-        .header(CONTENT_TYPE, "application/json")
-        .header("x-tollgate-labels", LABELS)
-        .body(Full::new(body))?;
-    sender.ready().await?;
-    let mut response = sender.send_request(request).await?;
+    let mut response = client.chat(LABELS, body).await?;
     let mut first_event = None;
     while let Some(frame) = response.frame().await {
         let frame = frame?;

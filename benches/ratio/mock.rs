@@ -1,8 +1,6 @@
 //! The provider of the benches: answers every chat call at once, and never limits.
 
 use std::convert::Infallible;
-use std::io::Write;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -33,17 +31,6 @@ impl Default for Script {
     fn default() -> Self {
         Self { events: 200, gap_ms: 4 }
     }
-}
-
-/// Serves on a free port of the loopback address, which it prints, until standard input ends.
-pub(crate) fn run(script: Script) -> anyhow::Result<()> {
-    crate::process::end_with_parent();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        println!("{}", listener.local_addr()?);
-        std::io::stdout().flush()?;
-        serve(listener, script).await
-    })
 }
 
 pub(crate) async fn serve(listener: TcpListener, script: Script) -> anyhow::Result<()> {

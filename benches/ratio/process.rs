@@ -1,13 +1,15 @@
-//! The processes of a bench: started pinned to a core, ended with the bench, their CPU time and memory read from `/proc`.
+//! The processes of a bench: this very program in other roles, pinned to a core; CPU time and memory read from `/proc`.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
 
+use crate::daemon::Process;
 use crate::load::{Load, Told};
 use crate::mock::Script;
 
@@ -35,34 +37,6 @@ impl Role {
     }
 }
 
-/// Ends with its value.
-pub(crate) struct Process(Child);
-
-impl Process {
-    pub(crate) fn new(child: Child) -> Self {
-        Self(child)
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// Memory in use, in KiB.
-    pub(crate) fn rss_kib(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS line")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if self.0.kill().is_ok() && self.0.wait().is_err() {
-            eprintln!("process {} could not be waited for", self.0.id());
-        }
-    }
-}
-
 /// A command that runs on `core` alone, where there is more than one.
 pub(crate) fn pinned(program: &str, core: usize) -> Command {
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
@@ -77,7 +51,7 @@ pub(crate) fn pinned(program: &str, core: usize) -> Command {
 pub(crate) fn start(role: &Role, core: usize) -> anyhow::Result<(Process, SocketAddr)> {
     let mut child = again(role, core)?.stdin(Stdio::piped()).spawn().context("this program does not start again")?;
     let output = child.stdout.take().context("no output")?;
-    let process = Process(child);
+    let process = Process::new(child);
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
     let address = line.trim().parse().with_context(|| format!("`{}` is no address", line.trim()))?;
@@ -100,13 +74,19 @@ fn again(role: &Role, core: usize) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Ends this process as soon as the one that started it is gone.
-pub(crate) fn end_with_parent() {
+/// Serves on a free port of the loopback address, which it prints, until standard input ends: this process then does too.
+pub(crate) fn listen<F: Future<Output = anyhow::Result<()>>>(serve: impl FnOnce(TcpListener) -> F) -> anyhow::Result<()> {
     std::thread::spawn(|| {
         let mut ignored = Vec::new();
         let code = i32::from(std::io::stdin().read_to_end(&mut ignored).is_err());
         std::process::exit(code);
     });
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        println!("{}", listener.local_addr()?);
+        std::io::stdout().flush()?;
+        serve(listener).await
+    })
 }
 
 /// CPU time of each thread of a process so far, in nanoseconds.
