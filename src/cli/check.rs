@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
@@ -70,12 +71,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// The last lines: what the file holds, and who would answer now.
 fn summary(name: &str, checked: &Checked) -> String {
-    let mut text = format!(
-        "{name}: sound; {} providers, {} targets, {} rules\n",
-        checked.providers.len(),
-        checked.targets.len(),
-        checked.rules.len()
-    );
+    let mut text =
+        format!("{name}: sound; {} providers, {} targets, {} rules\n", checked.providers.len(), checked.targets.len(), checked.rules.len());
     for (provider, source) in missing_keys(checked) {
         text.extend(["  ", provider.name.as_str(), ": no key, its targets are left out until ", source, " is set\n"]);
     }
@@ -115,6 +112,7 @@ fn online(checked: &Checked) -> anyhow::Result<bool> {
     progress.finish_and_clear();
     probes.sort_by_key(|(index, _)| *index);
     let mut table = Table::new();
+    table.load_style(NOTHING);
     table.set_header(["provider", "answers", "key", "models", "took"]);
     let mut is_sound = true;
     let mut troubles = String::new();

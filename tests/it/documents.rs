@@ -54,7 +54,8 @@ fn every_row_of_faults_has_its_test() {
     let rows: Vec<String> = faults.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()).map(str::to_lowercase).collect();
     let rows: Vec<&String> = rows.iter().filter(|row| row.len() > 2 && row[1..3].bytes().all(|byte| byte.is_ascii_digit())).collect();
     assert!(rows.len() > 60, "{rows:?}");
-    let missing: Vec<_> = rows.iter().filter(|row| !names.contains(&format!("fn {row}_")) && !names.contains(&format!("_{row}_"))).collect();
+    let missing: Vec<_> =
+        rows.iter().filter(|row| !names.contains(&format!("fn {row}_")) && !names.contains(&format!("_{row}_"))).collect();
     assert!(missing.is_empty(), "rows of docs/faults.md without a test of their name: {missing:?}");
 }
 
