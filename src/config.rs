@@ -2,16 +2,45 @@
 //!
 //! Floor 1. Text → positioned nodes → draft → checked. Every finding comes back, each with its place.
 
+mod check;
 mod checked;
+mod codes;
+mod collections;
+mod decode;
 mod diagnostic;
+mod draft;
+mod half_written;
+mod json_value;
+mod losses;
+mod mask;
+mod references;
+mod render;
+#[cfg(test)]
+mod sample;
+mod schema;
+mod secrets;
+mod shapes;
+mod traps;
+mod tree;
+mod urls;
 
 pub use checked::{
     Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, FallbackOn, Key, Limits, Member, ModelPattern, OnCeiling,
     OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, TimeoutChanges, Timeouts, Use,
 };
+pub use codes::ALL as CODES;
 pub use diagnostic::{Diagnostic, Place, Severity};
+pub use half_written::{HalfWritten, half_written};
+pub use losses::losses;
+pub use render::{Style, render};
+pub use schema::schema;
 
-/// Where secrets come from. A look-up answers the text, or nothing when there is none.
+use decode::{Findings, Shape};
+
+/// Largest file that is read, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// Where secrets come from. A look-up answers the text, or says that there is none (`NotFound`) or why it cannot be read.
 #[derive(Clone, Copy)]
 pub struct Env<'a> {
     /// `${VAR}`.
@@ -20,4 +49,77 @@ pub struct Env<'a> {
     pub file: &'a dyn Fn(&str) -> std::io::Result<String>,
     /// `${credential:name}`: systemd's folder of credentials.
     pub credential: &'a dyn Fn(&str) -> std::io::Result<String>,
+}
+
+impl std::fmt::Debug for Env<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Env")
+    }
+}
+
+/// The one door: what the file says, and every finding, errors first, each in the order of the file.
+/// The first part is there exactly when no finding is an error.
+#[must_use]
+pub fn read(text: &str, env: &Env<'_>) -> (Option<Checked>, Vec<Diagnostic>) {
+    let mut findings = Findings::default();
+    let checked = read_text(text, env, &mut findings);
+    let checked = checked.filter(|_| !findings.has_errors());
+    (checked, findings.sorted())
+}
+
+/// [`read`] for the bytes of a file: refuses what is no UTF-8 text and what is above [`MAX_BYTES`].
+#[must_use]
+pub fn read_bytes(bytes: &[u8], env: &Env<'_>) -> (Option<Checked>, Vec<Diagnostic>) {
+    match text_of(bytes) {
+        Ok(text) => read(text, env),
+        Err(finding) => (None, vec![finding]),
+    }
+}
+
+fn read_text(text: &str, env: &Env<'_>, findings: &mut Findings) -> Option<Checked> {
+    if let Err(finding) = text_of(text.as_bytes()) {
+        findings.push(finding);
+        return None;
+    }
+    let node = tree::parse(text, findings)?;
+    if matches!(node.value, tree::Value::Nothing) {
+        let finding = Diagnostic::error(codes::MISSING_KEY, Place { line: 1, column: 1, start: 0, end: 0 }, "the file is empty");
+        findings.push(finding.hint("a first file: `version: 1`, `providers` with one entry, `default: { chain: [provider/model] }`"));
+        return None;
+    }
+    let draft = draft::FileDraft::read(&node, findings)?;
+    check::check(&draft, env, findings)
+}
+
+/// The bytes as text, when they are one that YAML can hold.
+fn text_of(bytes: &[u8]) -> Result<&str, Diagnostic> {
+    let start = Place { line: 1, column: 1, start: 0, end: 0 };
+    if bytes.len() > MAX_BYTES {
+        let finding = Diagnostic::error(codes::FILE_TOO_LARGE, start, "the file is larger than 1 MiB");
+        return Err(finding.hint("two thousand rules fit in a third of that; is this the right file?"));
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Diagnostic::error(codes::BAD_ENCODING, start, "the file is UTF-16").hint("save it as UTF-8"));
+    }
+    let sound = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let before = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
+            let finding = Diagnostic::error(codes::BAD_ENCODING, place_behind(before), "these bytes are no UTF-8 text");
+            return Err(finding.hint("save the file as UTF-8"));
+        }
+    };
+    match sound.find('\0') {
+        Some(at) => {
+            let finding = Diagnostic::error(codes::BAD_ENCODING, place_behind(&sound[..at]), "there is a NUL character in the file");
+            Err(finding.hint("save the file as UTF-8 text"))
+        }
+        None => Ok(sound),
+    }
+}
+
+/// The place right behind a text.
+fn place_behind(text: &str) -> Place {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    Place { line: text.matches('\n').count() + 1, column: last.chars().count() + 1, start: text.len(), end: text.len() }
 }

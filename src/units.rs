@@ -4,6 +4,7 @@
 
 mod clock;
 mod format;
+mod heartbeat;
 mod name;
 mod price;
 mod quantity;
@@ -14,6 +15,7 @@ mod usd;
 
 pub use clock::{Clock, Moment};
 pub use format::{Effort, Endpoint, Format, Need};
+pub use heartbeat::Heartbeat;
 pub use name::{ChainName, ModelName, NameError, ProviderName, RuleName, TargetName, TaskName};
 pub use price::{Price, Prices, Tier};
 pub use quantity::{QuantityError, Share, parse_bytes, parse_count, parse_duration, parse_share};

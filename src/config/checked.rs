@@ -179,6 +179,7 @@ pub struct Rule {
 
 /// `default:`, which holds when no rule matched.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a file has one of it")]
 pub enum DefaultRule {
     Refuse,
     Route(Route),

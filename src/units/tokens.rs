@@ -10,7 +10,7 @@ impl Tokens {
     pub const PLAUSIBLE: Self = Self(1 << 40);
 
     #[must_use]
-    pub fn new(count: u64) -> Self {
+    pub const fn new(count: u64) -> Self {
         Self(count)
     }
 

@@ -1,0 +1,221 @@
+//! A rate: governor's arithmetic on a cell of our own, which outlives every limiter.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{NotKeyed, StateStore};
+use governor::{NotUntil, Quota, RateLimiter};
+
+use crate::units::{Clock, Moment, Rate};
+
+/// No limit refills later than this; a burst that would take longer is cut, so that sums stay far from overflow. About 73 years.
+const LONGEST_SPAN: u64 = 1 << 61;
+/// What one unit of the arithmetic should last at least, so that rounding to nanoseconds stays below a thousandth.
+const SHORTEST_STEP: u128 = 1_000;
+/// Debt beyond a full limit ends here, or at the limit's own span where that is longer: one absurd usage must not close a limit for years.
+const LONGEST_DEBT: u64 = 3_600_000_000_000;
+
+/// The theoretical arrival time of a limit, in nanoseconds since the process began: its whole state. In the past = full.
+#[derive(Debug, Default)]
+pub(super) struct Cell(AtomicU64);
+
+impl Cell {
+    fn arrival(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn change(&self, change: impl Fn(u64) -> u64) {
+        let mut arrival = self.arrival();
+        while let Err(changed) = self.0.compare_exchange_weak(arrival, change(arrival), Ordering::SeqCst, Ordering::SeqCst) {
+            arrival = changed;
+        }
+    }
+
+    /// Carries what is used over to another rate: `per` and `was` are how long one unit takes to come back, now and before.
+    pub(super) fn rescale(&self, now: Moment, was: &Limit, limit: &Limit) {
+        let now = now.as_nanos();
+        let (times, over) = (u128::from(limit.step) * u128::from(was.grain), (u128::from(was.step) * u128::from(limit.grain)).max(1));
+        self.change(|arrival| match arrival.checked_sub(now) {
+            Some(used) => now.saturating_add(
+                // Rounded up: a change of the rate never gives anything away.
+                u64::try_from((u128::from(used) * times).div_ceil(over)).unwrap_or(u64::MAX).min(limit.deepest()),
+            ),
+            None => arrival,
+        });
+    }
+}
+
+/// Why a limit says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Not yet: this long from now, if nothing else is taken until then.
+    Later(Duration),
+    /// More than the limit ever lets through at once.
+    Never,
+}
+
+/// One rate with the cell that it counts in.
+#[derive(Debug)]
+pub(super) struct Limit {
+    pub(super) rate: Rate,
+    /// Counts the changes of this meter's rate; the limiter of an older file knows by it that it is out of date.
+    pub(super) generation: u64,
+    /// Requests or tokens in one unit of the arithmetic: 1 but for very high rates.
+    grain: u64,
+    /// Nanoseconds until one unit has come back.
+    step: u64,
+    /// Units that a full limit holds.
+    burst: NonZeroU32,
+    cell: Arc<Cell>,
+    clock: Clock,
+    taking: Governor,
+    /// The same decision on the same cell, but nothing is kept.
+    looking: Governor,
+}
+
+type Governor = RateLimiter<NotKeyed, Store, Ticks, NoOpMiddleware<Nanos>>;
+
+impl Limit {
+    pub(super) fn new(rate: Rate, generation: u64, cell: &Arc<Cell>, clock: &Clock) -> Self {
+        let (grain, step, burst) = units_of(rate);
+        let quota = Quota::with_period(Duration::from_nanos(step)).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
+        let governor = |keeps| {
+            let ticks = Ticks { clock: clock.clone(), runs: AtomicBool::new(false) };
+            let governor = RateLimiter::new(quota, Store { cell: Arc::clone(cell), keeps }, ticks);
+            governor.clock().runs.store(true, Ordering::Release);
+            governor
+        };
+        let (taking, looking) = (governor(true), governor(false));
+        Self { rate, generation, grain, step, burst, cell: Arc::clone(cell), clock: clock.clone(), taking, looking }
+    }
+
+    /// Takes `amount`, or nothing.
+    pub(super) fn take(&self, amount: u64) -> Result<(), Refused> {
+        self.ask(&self.taking, amount)
+    }
+
+    /// What [`take`](Self::take) would answer now.
+    pub(super) fn look(&self, amount: u64) -> Result<(), Refused> {
+        self.ask(&self.looking, amount)
+    }
+
+    /// Gives back what was taken and not used. What has come back by itself meanwhile is not given twice over: full stays full.
+    pub(super) fn give_back(&self, amount: u64) {
+        self.correct(amount, 0);
+    }
+
+    /// Replaces the estimate by what was used: the difference goes back, or is charged into debt.
+    pub(super) fn correct(&self, estimate: u64, used: u64) {
+        let (estimate, used) = (self.units(estimate), self.units(used));
+        let nanos = estimate.abs_diff(used).saturating_mul(self.step);
+        if used < estimate {
+            self.cell.change(|arrival| arrival.saturating_sub(nanos));
+        } else if used > estimate {
+            let now = self.clock.now().as_nanos();
+            let deepest = now.saturating_add(self.deepest());
+            self.cell.change(|arrival| arrival.max(now).saturating_add(nanos).min(deepest).max(arrival));
+        }
+    }
+
+    /// What a full limit lets through at once.
+    pub(super) fn capacity(&self) -> u64 {
+        u64::from(self.burst.get()).saturating_mul(self.grain)
+    }
+
+    /// What would be let through now, and the time until the limit is full.
+    pub(super) fn level(&self) -> (u64, Duration) {
+        let used = self.cell.arrival().saturating_sub(self.clock.now().as_nanos());
+        (self.span().saturating_sub(used) / self.step * self.grain, Duration::from_nanos(used))
+    }
+
+    fn ask(&self, governor: &Governor, amount: u64) -> Result<(), Refused> {
+        let later = |until: NotUntil<Nanos>| Refused::Later(until.wait_time_from(Nanos::new(self.clock.now().as_nanos())));
+        // A cost that fits in no `u32` is above every burst.
+        match NonZeroU32::new(u32::try_from(self.units(amount)).unwrap_or(u32::MAX)) {
+            None => Ok(()),
+            Some(NonZeroU32::MIN) => governor.check().map_err(later),
+            Some(units) => match governor.check_n(units) {
+                Ok(answer) => answer.map_err(later),
+                Err(_above_burst) => Err(Refused::Never),
+            },
+        }
+    }
+
+    fn units(&self, amount: u64) -> u64 {
+        amount.div_ceil(self.grain)
+    }
+
+    /// Nanoseconds from empty to full.
+    fn span(&self) -> u64 {
+        u64::from(self.burst.get()).saturating_mul(self.step)
+    }
+
+    /// How far ahead of now the arrival time may run, in nanoseconds.
+    fn deepest(&self) -> u64 {
+        self.span().saturating_add(self.span().max(LONGEST_DEBT))
+    }
+}
+
+/// Grain, step and burst of a rate. Rounding is always to the strict side: a step lasts a little longer, a burst holds a little less.
+fn units_of(rate: Rate) -> (u64, u64, NonZeroU32) {
+    let (amount, per) = (u128::from(rate.amount.get()), rate.per.as_nanos().max(1));
+    let longest = u128::from(LONGEST_SPAN) * amount / per;
+    let burst = u128::from(rate.burst.get()).min(longest).max(1);
+    // One less than `u32::MAX`, which stands for costs that fit in no `u32`.
+    let by_size = burst.div_ceil(u128::from(u32::MAX - 1));
+    let by_step = (SHORTEST_STEP * amount).div_ceil(per);
+    let grain = by_size.max(by_step).min(burst);
+    let step = (per * grain).div_ceil(amount).min(u128::from(LONGEST_SPAN));
+    let burst = u32::try_from(burst / grain).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    (u64::try_from(grain).unwrap_or(u64::MAX), u64::try_from(step).unwrap_or(LONGEST_SPAN), burst)
+}
+
+/// Time as governor sees it. A limiter counts from the moment of its making; reading zero then makes that the process's beginning
+/// for each of them, so that they agree on what the cell says.
+#[derive(Debug)]
+struct Ticks {
+    clock: Clock,
+    runs: AtomicBool,
+}
+
+impl governor::clock::Clock for Ticks {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(if self.runs.load(Ordering::Acquire) { self.clock.now().as_nanos() } else { 0 })
+    }
+}
+
+#[derive(Debug)]
+struct Store {
+    cell: Arc<Cell>,
+    keeps: bool,
+}
+
+impl StateStore for Store {
+    type Key = NotKeyed;
+
+    fn measure_and_replace<T, F, E>(&self, _key: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut arrival = self.cell.arrival();
+        loop {
+            let (answer, next) = decide(Some(Nanos::new(arrival)))?;
+            if !self.keeps {
+                return Ok(answer);
+            }
+            match self.cell.0.compare_exchange_weak(arrival, next.as_u64(), Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return Ok(answer),
+                Err(changed) => arrival = changed,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Every running counter, by the name of the provider or target that it belongs to. It outlives rule sets.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::limits::{Cell, Limit};
+use super::queue::{Queue, Seats};
+use super::{Gate, Level, LimitKind};
+use crate::config::{Limits, Provider, Target};
+use crate::units::{Clock, ModelName, Moment, ProviderName, Rate};
+
+/// How long the counters of a provider or target that left the file are kept, in case it comes back.
+const KEPT: Duration = Duration::from_hours(1);
+
+/// All running counters. What they hold survives every change of the file: levels stay, and scale when a rate changes.
+#[derive(Debug)]
+pub struct Meters {
+    clock: Clock,
+    owners: Mutex<BTreeMap<String, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    owner: Arc<Owner>,
+    /// When a file without this name was adopted; nothing while the name is in the file.
+    gone: Option<Moment>,
+}
+
+impl Meters {
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, owners: Mutex::default() }
+    }
+
+    /// The gate of a new file. Limits of the same name go on where they stand, whatever the file before said.
+    ///
+    /// # Panics
+    /// When a target's `provider` is no index into `providers`.
+    pub fn adopt(&self, providers: &[Provider], targets: &[Target]) -> Gate {
+        let mut owners = self.lock();
+        let now = self.clock.now();
+        for entry in owners.values_mut() {
+            entry.gone.get_or_insert(now);
+        }
+        let of_providers: Vec<View> =
+            providers.iter().map(|provider| self.view(&mut owners, &provider.name, None, &provider.limits)).collect();
+        let views = targets.iter().map(|target| {
+            let own = self.view(&mut owners, &providers[target.provider].name, Some(&target.model), &target.limits);
+            [of_providers[target.provider].clone(), own]
+        });
+        let gate = Gate::new(views, &self.clock);
+        owners.retain(|_, entry| entry.gone.is_none_or(|gone| now.since(gone) < KEPT || entry.owner.seats.taken() > 0));
+        gate
+    }
+
+    /// How full each limit of the adopted file is, in the order of names.
+    #[must_use]
+    pub fn levels(&self) -> Vec<Level> {
+        let owners: Vec<Arc<Owner>> =
+            self.lock().values().filter(|entry| entry.gone.is_none()).map(|entry| Arc::clone(&entry.owner)).collect();
+        owners
+            .iter()
+            .flat_map(|owner| {
+                let rates = [(LimitKind::Requests, &owner.requests), (LimitKind::Tokens, &owner.tokens)];
+                let rates = rates.into_iter().filter_map(|(kind, meter)| Some(owner.rate_level(kind, &*meter.present()?)));
+                rates.chain(owner.seats_level()).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// The counters of one name as the adopted file sees them.
+    fn view(&self, owners: &mut BTreeMap<String, Entry>, provider: &ProviderName, model: Option<&ModelName>, limits: &Limits) -> View {
+        let name = model.map_or_else(|| provider.to_string(), |model| format!("{provider}/{model}"));
+        let entry = owners.entry(name).or_insert_with(|| Entry { owner: Arc::new(Owner::new(provider, model)), gone: None });
+        entry.gone = None;
+        let owner = Arc::clone(&entry.owner);
+        owner.seats.set_limit(limits.concurrent);
+        View {
+            requests: owner.requests.adopt(limits.requests, &self.clock),
+            tokens: owner.tokens.adopt(limits.tokens, &self.clock),
+            wait: limits.wait,
+            owner,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A provider or a target, as far as its limits go.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) provider: ProviderName,
+    pub(super) model: Option<ModelName>,
+    /// Names of the limits, as levels are told: requests, tokens, concurrent.
+    names: [Arc<str>; 3],
+    pub(super) seats: Seats,
+    pub(super) requests: Meter,
+    pub(super) tokens: Meter,
+    pub(super) queue: Queue,
+}
+
+impl Owner {
+    fn new(provider: &ProviderName, model: Option<&ModelName>) -> Self {
+        let owner = model.map_or_else(|| provider.to_string(), |model| format!("{provider}/{model}"));
+        let names = LimitKind::ALL.map(|kind| format!("{owner}.{}", kind.as_str()).into());
+        Self {
+            provider: provider.clone(),
+            model: model.cloned(),
+            names,
+            seats: Seats::default(),
+            requests: Meter::default(),
+            tokens: Meter::default(),
+            queue: Queue::default(),
+        }
+    }
+
+    /// `limits.requests of provider openai`, for messages.
+    pub(super) fn describe(&self, kind: LimitKind) -> String {
+        match &self.model {
+            None => format!("limits.{} of provider {}", kind.as_str(), self.provider),
+            Some(model) => format!("limits.{} of target {}/{model}", kind.as_str(), self.provider),
+        }
+    }
+
+    pub(super) fn rate_level(&self, kind: LimitKind, limit: &Limit) -> Level {
+        let (remaining, reset) = limit.level();
+        self.level(kind, limit.capacity(), remaining, reset)
+    }
+
+    pub(super) fn seats_level(&self) -> Option<Level> {
+        let capacity = self.seats.limit()?;
+        let remaining = capacity.saturating_sub(self.seats.taken());
+        Some(self.level(LimitKind::Concurrent, capacity.into(), remaining.into(), Duration::ZERO))
+    }
+
+    fn level(&self, kind: LimitKind, capacity: u64, remaining: u64, reset: Duration) -> Level {
+        let name = Arc::clone(&self.names[kind as usize]);
+        Level { name, provider: self.provider.clone(), model: self.model.clone(), limit: kind, capacity, remaining, reset }
+    }
+}
+
+/// An owner's counters with the limits that one adopted file puts on them.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) owner: Arc<Owner>,
+    pub(super) requests: Option<Arc<Limit>>,
+    pub(super) tokens: Option<Arc<Limit>>,
+    pub(super) wait: Duration,
+}
+
+/// One running counter: its cell, and the rate that holds now.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    cell: Arc<Cell>,
+    generation: AtomicU64,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    /// The latest rate, kept when the file drops the limit: its return must not refill what it counted.
+    limit: Option<Arc<Limit>>,
+    is_present: bool,
+}
+
+impl Meter {
+    /// Puts `rate` in force. The level stays where it is; another rate scales it, so that what was used stays used.
+    fn adopt(&self, rate: Option<Rate>, clock: &Clock) -> Option<Arc<Limit>> {
+        let mut current = self.lock();
+        current.is_present = rate.is_some();
+        let rate = rate?;
+        match &current.limit {
+            Some(limit) if limit.rate == rate => Some(Arc::clone(limit)),
+            was => {
+                let generation = self.generation.load(Ordering::Acquire) + 1;
+                let limit = Arc::new(Limit::new(rate, generation, &self.cell, clock));
+                // First the number: whoever still holds the old limit then waits here for the new one.
+                self.generation.store(generation, Ordering::SeqCst);
+                if let Some(was) = was {
+                    self.cell.rescale(clock.now(), was, &limit);
+                }
+                current.limit = Some(Arc::clone(&limit));
+                Some(limit)
+            }
+        }
+    }
+
+    /// Runs `act` on the rate in force: `limit` itself, or its successor when a reload has changed the rate meanwhile.
+    pub(super) fn with<T>(&self, limit: &Arc<Limit>, act: impl FnOnce(&Limit) -> T) -> T {
+        if self.generation.load(Ordering::SeqCst) == limit.generation {
+            return act(limit);
+        }
+        let current = self.lock().limit.clone();
+        act(current.as_ref().unwrap_or(limit))
+    }
+
+    fn present(&self) -> Option<Arc<Limit>> {
+        let current = self.lock();
+        current.limit.clone().filter(|_| current.is_present)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

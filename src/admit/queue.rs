@@ -1,0 +1,122 @@
+//! Calls at once, and the queue of those who wait for their turn.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::Denial;
+
+/// Calls in flight, counted whether or not there is a limit, so that a new limit knows of those already running.
+#[derive(Debug)]
+pub(super) struct Seats {
+    taken: AtomicU32,
+    /// `u32::MAX`: no limit.
+    limit: AtomicU32,
+}
+
+impl Default for Seats {
+    fn default() -> Self {
+        Self { taken: AtomicU32::new(0), limit: AtomicU32::new(u32::MAX) }
+    }
+}
+
+impl Seats {
+    pub(super) fn set_limit(&self, limit: Option<NonZeroU32>) {
+        self.limit.store(limit.map_or(u32::MAX, NonZeroU32::get), Ordering::SeqCst);
+    }
+
+    pub(super) fn limit(&self) -> Option<u32> {
+        Some(self.limit.load(Ordering::SeqCst)).filter(|limit| *limit < u32::MAX)
+    }
+
+    pub(super) fn taken(&self) -> u32 {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn are_free(&self) -> bool {
+        self.taken() < self.limit.load(Ordering::SeqCst)
+    }
+
+    /// Takes one; false when none is free.
+    pub(super) fn take(&self) -> bool {
+        let limit = self.limit.load(Ordering::SeqCst);
+        self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |taken| (taken < limit).then(|| taken + 1)).is_ok()
+    }
+
+    pub(super) fn release(&self) {
+        self.taken.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Those who wait at one owner's limits, in order of arrival. Only the first of them tries; nobody else passes while it waits.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: AtomicU32,
+    /// Hands the turn on in order of arrival.
+    turn: tokio::sync::Mutex<()>,
+    /// Rung when something was given back.
+    freed: Notify,
+    /// What the first of the queue waits for.
+    blocked: Mutex<Option<Denial>>,
+}
+
+impl Queue {
+    fn has_waiters(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// To be called after something was given back. Costs one read while nobody waits.
+    pub(super) fn wake(&self) {
+        // Whoever waits has counted itself before it tried in vain, so it is seen here or has seen what was given back.
+        if self.has_waiters() {
+            self.freed.notify_one();
+        }
+    }
+
+    /// Joins at the end, because of `denial`, and waits for the turn. Given up by dropping the future.
+    pub(super) async fn join(&self, denial: &Denial) -> Turn<'_> {
+        self.block(denial);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let place = Place(self);
+        Turn { _guard: self.turn.lock().await, place }
+    }
+
+    /// What holds up those who wait, for others who may not pass them. Nothing, at the cost of one read, while nobody waits.
+    pub(super) fn blocked(&self) -> Option<Denial> {
+        self.has_waiters().then(|| self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone())?
+    }
+
+    fn block(&self, denial: &Denial) {
+        *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = Some(denial.clone());
+    }
+}
+
+/// The right to try, held by the first of the queue until it got through or gave up.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    // Given up before the place is left: the next one must have the turn before newcomers find the queue empty.
+    _guard: tokio::sync::MutexGuard<'a, ()>,
+    place: Place<'a>,
+}
+
+impl Turn<'_> {
+    /// Waits until something was given back, at most `longest`.
+    pub(super) async fn freed(&self, denial: &Denial, longest: Duration) {
+        let queue = self.place.0;
+        queue.block(denial);
+        // What was freed or not is found by trying again.
+        drop(tokio::time::timeout(longest, queue.freed.notified()).await);
+    }
+}
+
+#[derive(Debug)]
+struct Place<'a>(&'a Queue);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}

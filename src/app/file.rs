@@ -1,0 +1,168 @@
+use std::cell::RefCell;
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admit::Meters;
+use crate::config::{self, Checked, Diagnostic, Env, Place, Severity, Style};
+use crate::flow::{Parts, Running};
+use crate::record::{Metrics, Sink};
+use crate::reload::{Loaded, Refused, read_file};
+use crate::rules::{Revision, RuleSet};
+use crate::store::content_hash;
+use crate::units::Clock;
+use crate::upstream::{Cooldowns, Resolver, Upstreams};
+
+/// The largest secret that is read from a file: 64 KiB.
+const LARGEST_SECRET: u64 = 64 << 10;
+
+/// A file that was looked at, and what was found in it.
+#[derive(Clone, Debug)]
+pub struct Checking {
+    /// As the user named it.
+    pub name: String,
+    pub text: String,
+    pub checked: Option<Checked>,
+    pub findings: Vec<Diagnostic>,
+    /// Files whose content went into secrets.
+    pub secrets: Vec<PathBuf>,
+}
+
+impl Checking {
+    #[must_use]
+    pub fn render(&self, style: Style) -> String {
+        config::render(&self.name, &self.text, &self.findings, style)
+    }
+
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+}
+
+/// Checks a text with the secrets of this process.
+#[must_use]
+fn check_text(path: &Path, text: String) -> Checking {
+    let secrets = RefCell::new(Vec::new());
+    let file = |path: &str| {
+        secrets.borrow_mut().push(PathBuf::from(path));
+        small_file(Path::new(path))
+    };
+    let credential = |name: &str| {
+        let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).ok_or(io::ErrorKind::NotFound)?;
+        secrets.borrow_mut().push(folder.join(name));
+        small_file(&folder.join(name))
+    };
+    let env = Env { variable: &|name| std::env::var(name).ok(), file: &file, credential: &credential };
+    let (checked, findings) = config::read(&text, &env);
+    Checking { name: path.display().to_string(), text, checked, findings, secrets: secrets.into_inner() }
+}
+
+/// Reads and checks a file.
+pub fn check_file(path: &Path) -> Result<Checking, Refused> {
+    read_file(path).map(|source| check_text(path, source.text))
+}
+
+/// What a reload loads: a sound file, or what it was refused for. The listeners of a running daemon stay as they are.
+pub(super) fn load(path: &Path, text: &str, running: Option<&config::Server>) -> Result<Loaded<Checked>, Refused> {
+    let mut checking = check_text(path, text.to_owned());
+    if let (Some(running), Some(checked)) = (running, &checking.checked)
+        && let Some(finding) = needs_restart(text, running, &checked.server)
+    {
+        checking.checked = None;
+        checking.findings.push(finding);
+    }
+    let said = checking.render(Style::Plain);
+    match checking.checked {
+        Some(value) => Ok(Loaded { value, secrets: checking.secrets, findings: checking.findings, text: said }),
+        None => Err(Refused { text: said, findings: checking.findings, secrets: checking.secrets }),
+    }
+}
+
+/// A listener's address cannot change under a running daemon.
+fn needs_restart(text: &str, running: &config::Server, new: &config::Server) -> Option<Diagnostic> {
+    let (key, old, new) = if running.listen != new.listen {
+        ("listen:", running.listen, new.listen)
+    } else if running.admin != new.admin {
+        ("admin:", running.admin, new.admin)
+    } else {
+        return None;
+    };
+    let start = text.find(key).unwrap_or_default();
+    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let place = Place {
+        line: text[..start].matches('\n').count() + 1,
+        column: text[line_start..start].chars().count() + 1,
+        start,
+        end: start + key.len() - 1,
+    };
+    Some(Diagnostic {
+        code: "needs-restart",
+        severity: Severity::Error,
+        message: format!("`server.{}` changes from {old} to {new}, and the daemon listens already", key.trim_end_matches(':')),
+        place,
+        hint: Some("restart the daemon for a new address, or keep the old one; everything else can change while it runs".into()),
+    })
+}
+
+/// How findings look on this process's standard error.
+#[must_use]
+pub fn style_for_people() -> Style {
+    if io::stderr().is_terminal() { Style::Colour } else { Style::Plain }
+}
+
+/// The file's rules as they would run, with nothing resting and nothing used up, for questions. Nothing where it is refused: then
+/// the findings were printed.
+pub fn offline(path: &Path) -> anyhow::Result<Option<Running>> {
+    let checking = match check_file(path) {
+        Ok(checking) => checking,
+        Err(refused) => {
+            anstream::eprint!("{}", refused.text);
+            return Ok(None);
+        }
+    };
+    let revision = Revision { number: 0, hash: content_hash(checking.text.as_bytes()) };
+    if let Some(checked) = checking.checked {
+        let clock = Clock::System;
+        let parts = Parts {
+            meters: Meters::new(clock.clone()),
+            cooldowns: Cooldowns::new(clock.clone()),
+            upstreams: Upstreams::new(clock.clone(), Resolver::System),
+            metrics: Metrics::new(),
+            sink: Sink::to(io::sink()).0,
+            tracker: TaskTracker::new(),
+            open_streams: Arc::default(),
+            cut: CancellationToken::new(),
+            clock,
+        };
+        return Ok(Some(parts.adopt(RuleSet::from((checked, revision)))));
+    }
+    anstream::eprint!("{}", checking.render(style_for_people()));
+    Ok(None)
+}
+
+/// The state folder: `--state`, else `$STATE_DIRECTORY`, else `server.state`, else `./state`.
+#[must_use]
+pub fn state_folder(option: Option<&Path>, checked: Option<&Checked>) -> PathBuf {
+    let from_systemd = || std::env::var("STATE_DIRECTORY").ok().and_then(|folders| folders.split(':').next().map(PathBuf::from));
+    let from_file = || checked.and_then(|checked| checked.server.state.clone());
+    option.map(Path::to_owned).or_else(from_systemd).or_else(from_file).unwrap_or_else(|| PathBuf::from("state"))
+}
+
+/// Makes the state folder and tries a write, so that a daemon that could keep nothing does not start.
+pub(super) fn writable(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let probe = folder.join(".writable");
+    OpenOptions::new().write(true).create(true).truncate(true).open(&probe)?.write_all(b"ok")?;
+    std::fs::remove_file(probe)
+}
+
+fn small_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LARGEST_SECRET).read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,89 @@
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::admit::Level;
+use crate::control::{LastReload, LimitStatus, ProviderStatus, Status, TargetStatus, TtftStatus};
+use crate::record::{Kept, Remaining};
+use crate::units::{Clock, Moment};
+use crate::upstream::Standing;
+
+use super::App;
+
+/// The daemon as `tollgate status --json` tells it.
+pub(super) fn status(app: &App) -> Value {
+    let running = app.live.current();
+    let rules = running.rules();
+    let last = app.reloader.status();
+    let levels = app.parts.meters.levels();
+    let providers = rules.providers().iter().enumerate().map(|(index, provider)| ProviderStatus {
+        name: provider.name.to_string(),
+        targets: rules
+            .targets()
+            .iter()
+            .enumerate()
+            .filter(|(_, target)| target.provider == index)
+            .map(|(index, target)| target_status(app, index, target.name.to_string()))
+            .collect(),
+        limits: levels.iter().filter(|level| level.provider == provider.name).map(limit_status).collect(),
+    });
+    let status = Status {
+        revision: rules.revision().to_string(),
+        file_hash: last.file_hash.clone(),
+        config_path: app.config.display().to_string(),
+        listen: app.listen,
+        admin: app.admin,
+        last_reload: LastReload { at: last.at, ok: last.ok, cause: last.cause.as_str(), findings: last.findings, text: last.text },
+        providers: providers.collect(),
+        connections: u64::try_from(app.load.connections()).unwrap_or_default(),
+        open_streams: u64::try_from(app.open_streams()).unwrap_or_default(),
+        started_at: app.started,
+        degraded: app.reloader.degraded(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    serde_json::to_value(status).unwrap_or_default()
+}
+
+fn target_status(app: &App, index: usize, name: String) -> TargetStatus {
+    let running = app.live.current();
+    let standing = running.rests().standing(index);
+    let (state, until) = match standing {
+        Standing::Ready => ("ready".to_owned(), None),
+        Standing::Resting { until, .. } => ("resting".to_owned(), Some(wall(&app.parts.clock, until))),
+        Standing::Down { why } => (why.to_owned(), None),
+    };
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let ttft_ms = running.rests().ttft(index).map(|(p50, p99)| TtftStatus { p50: millis(p50), p99: millis(p99) });
+    TargetStatus { name, state, cooldown_until: until, ttft_ms }
+}
+
+fn limit_status(level: &Level) -> LimitStatus {
+    LimitStatus { name: level.name.to_string(), level: level.capacity.saturating_sub(level.remaining), remaining: level.remaining }
+}
+
+/// Prometheus text: counters as they are, limits and rests as they stand now.
+pub(super) fn metrics(app: &App) -> String {
+    let running = app.live.current();
+    let remaining: Vec<Remaining> = app
+        .parts
+        .meters
+        .levels()
+        .into_iter()
+        .map(|level| Remaining { provider: level.provider, model: level.model, limit: level.limit.as_str(), remaining: level.remaining })
+        .collect();
+    let targets = running.rules().targets().iter().enumerate();
+    let resting: Vec<_> =
+        targets.map(|(index, target)| (target.name.clone(), running.rests().standing(index) != Standing::Ready)).collect();
+    app.parts.metrics.encode(&Kept {
+        remaining,
+        resting,
+        records_dropped: app.parts.sink.dropped(),
+        connections: app.load.connections(),
+        open_streams: app.open_streams(),
+    })
+}
+
+/// A moment to come as people read it.
+fn wall(clock: &Clock, moment: Moment) -> Timestamp {
+    let ahead = SignedDuration::try_from(moment.since(clock.now())).unwrap_or(SignedDuration::ZERO);
+    clock.wall().saturating_add(ahead).unwrap_or(Timestamp::MAX)
+}

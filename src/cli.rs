@@ -1,0 +1,130 @@
+//! The commands and their flags; a file for each.
+//!
+//! Floor 6.
+
+mod check;
+mod explain;
+mod generate;
+mod reload;
+mod serve;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app;
+use crate::control::Side;
+
+/// What a process that ends tells its caller, after sysexits.h.
+pub mod exit {
+    pub const OK: u8 = 0;
+    /// A finding, a refused reload, a provider that does not answer.
+    pub const FINDINGS: u8 = 1;
+    /// No daemon listens.
+    pub const UNAVAILABLE: u8 = 69;
+    /// A system call failed: a socket that cannot be opened.
+    pub const OS: u8 = 71;
+    /// A state folder that cannot be written.
+    pub const IO: u8 = 74;
+    /// Another daemon holds what this one needs.
+    pub const BUSY: u8 = 75;
+    /// The daemon's answer cannot be used.
+    pub const PROTOCOL: u8 = 76;
+    /// This user may not.
+    pub const NO_PERMISSION: u8 = 77;
+    /// The file cannot be loaded.
+    pub const CONFIG: u8 = 78;
+}
+
+/// One binary and one YAML file between your applications and every LLM provider.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Serve(serve::Options),
+    /// Say everything that is wrong with a file
+    Check(check::Options),
+    /// Say what would happen to one request, and why
+    Explain(explain::Options),
+    /// Tell the running daemon to read its file now
+    Reload(reload::Options),
+    /// Show what the running daemon does
+    Status(status::Options),
+    /// Print a JSON Schema: of routes.yaml, of records, of `explain --json`
+    Schema(generate::Schema),
+    /// Print shell completions
+    Completions(generate::Completions),
+    /// Print the manual page
+    Man,
+}
+
+/// The file that names everything else.
+#[derive(Debug, clap::Args)]
+struct Config {
+    /// The routing file
+    #[arg(long, short, value_name = "FILE", default_value = "routes.yaml", env = "TOLLGATE_CONFIG")]
+    config: PathBuf,
+}
+
+/// The running daemon of a file.
+#[derive(Debug, clap::Args)]
+struct Daemon {
+    #[command(flatten)]
+    config: Config,
+    /// The daemon's state folder, where it was started with one
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// Where the daemon listens for commands.
+    fn socket(&self) -> PathBuf {
+        let checked = app::check_file(&self.config.config).ok().and_then(|checking| checking.checked);
+        app::control_socket(&app::state_folder(self.state.as_deref(), checked.as_ref()), Side::Command)
+    }
+}
+
+/// Reads the command line, carries the command out and answers its exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    Cli::parse().run().unwrap_or_else(|error| {
+        anstream::eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+impl Cli {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Serve(options) => serve::run(&options),
+            Command::Check(options) => check::run(&options),
+            Command::Explain(options) => explain::run(&options),
+            Command::Reload(options) => reload::run(&options),
+            Command::Status(options) => status::run(&options),
+            Command::Schema(options) => generate::schema(&options),
+            Command::Completions(options) => generate::completions(&options),
+            Command::Man => generate::man(),
+        }
+    }
+}
+
+/// Prints to standard output; a reader that closed its end early is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}

@@ -1,0 +1,166 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use comfy_table::Table;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinSet;
+
+use crate::app::{Checking, check_file, style_for_people};
+use crate::config::{Checked, Key, Provider, Severity, Style};
+use crate::outside::{Probe, probe};
+use crate::units::{Clock, Format as WireFormat};
+
+use super::{exit, print};
+
+/// How long one provider may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The routing file
+    #[arg(value_name = "FILE", default_value = "routes.yaml", env = "TOLLGATE_CONFIG")]
+    file: PathBuf,
+    /// The same, as the other commands have it
+    #[arg(long, short, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print findings as JSON; the same as `--format json`
+    #[arg(long)]
+    json: bool,
+    /// Ask each provider whether it answers, its key works and its models exist
+    #[arg(long)]
+    online: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    /// Annotations of GitHub's workflow runs
+    Github,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let path = options.config.as_ref().unwrap_or(&options.file);
+    let checking = match check_file(path) {
+        Ok(checking) => checking,
+        Err(refused) => {
+            anstream::eprint!("{}", refused.text);
+            return Ok(ExitCode::from(exit::FINDINGS));
+        }
+    };
+    match if options.json { Format::Json } else { options.format } {
+        Format::Text => {
+            anstream::eprint!("{}", checking.render(style_for_people()));
+            print(&summary(&checking))?;
+        }
+        Format::Json => print(&checking.render(Style::Json))?,
+        Format::Github => print(&checking.render(Style::Github))?,
+    }
+    let Some(checked) = &checking.checked else { return Ok(ExitCode::from(exit::FINDINGS)) };
+    let is_sound = !options.online || online(checked)?;
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::from(exit::FINDINGS) })
+}
+
+/// The last lines: what the file holds, and who would answer now.
+fn summary(checking: &Checking) -> String {
+    let (errors, warnings) = (checking.count(Severity::Error), checking.count(Severity::Warning));
+    let Some(checked) = &checking.checked else {
+        return format!("{}: {errors} errors, {warnings} warnings; it cannot be loaded\n", checking.name);
+    };
+    let mut text = format!(
+        "{}: sound; {} providers, {} targets, {} rules, {warnings} warnings\n",
+        checking.name,
+        checked.providers.len(),
+        checked.targets.len(),
+        checked.rules.len()
+    );
+    for (provider, source) in missing_keys(checked) {
+        text.extend(["  ", provider.name.as_str(), ": no key, its targets are left out until ", source, " is set\n"]);
+    }
+    let network = checked.providers.iter().filter(|provider| provider.format != WireFormat::Sandbox).count();
+    if network > 0 && missing_keys(checked).count() == network && checked.providers.len() > network {
+        text += "  no provider has its key: the sandbox answers, with texts made up on this machine\n";
+    }
+    text
+}
+
+fn missing_keys(checked: &Checked) -> impl Iterator<Item = (&Provider, &String)> {
+    checked.providers.iter().filter_map(|provider| match &provider.key {
+        Key::Missing(source) => Some((provider, source)),
+        Key::Present(_) | Key::NotNeeded => None,
+    })
+}
+
+/// Asks all providers at once. True when none of them is in trouble.
+fn online(checked: &Checked) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked: Vec<Provider> = checked.providers.iter().filter(|provider| provider.format != WireFormat::Sandbox).cloned().collect();
+    let progress = ProgressBar::new(asked.len() as u64).with_style(
+        ProgressStyle::with_template("{bar:30} {pos} of {len} providers asked").unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let mut probes = runtime.block_on(async {
+        let mut asking = JoinSet::new();
+        for (index, provider) in asked.iter().cloned().enumerate() {
+            asking.spawn(async move { (index, probe(&provider, PATIENCE, &Clock::System).await) });
+        }
+        let mut probes = Vec::new();
+        while let Some(done) = asking.join_next().await {
+            probes.extend(done);
+            progress.inc(1);
+        }
+        probes
+    });
+    progress.finish_and_clear();
+    probes.sort_by_key(|(index, _)| *index);
+    let mut table = Table::new();
+    table.set_header(["provider", "answers", "key", "models", "took"]);
+    let mut is_sound = true;
+    let mut troubles = String::new();
+    for (index, probe) in &probes {
+        let provider = &asked[*index];
+        let missing = missing_models(checked, provider, probe);
+        let trouble = trouble(provider, probe, &missing);
+        is_sound &= trouble.is_none();
+        troubles.extend(trouble.map(|trouble| format!("error: provider `{}`: {trouble}\n", provider.name)));
+        table.add_row(row(provider, probe, &missing));
+    }
+    print(&format!("{table}\n{troubles}"))?;
+    Ok(is_sound)
+}
+
+fn row(provider: &Provider, probe: &Probe, missing: &[String]) -> [String; 5] {
+    let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let key = match (&provider.key, probe.key_works) {
+        (Key::NotNeeded, _) => "not needed".to_owned(),
+        (Key::Missing(_), _) => "missing".to_owned(),
+        (Key::Present(_), Some(true)) => "works".to_owned(),
+        (Key::Present(_), Some(false)) => "rejected".to_owned(),
+        (Key::Present(_), None) => "unknown".to_owned(),
+    };
+    let models = match &probe.models {
+        None => "unknown".to_owned(),
+        Some(_) if missing.is_empty() => "all there".to_owned(),
+        Some(_) => format!("missing {}", missing.join(", ")),
+    };
+    [provider.name.to_string(), word(probe.reachable), key, models, format!("{} ms", probe.took.as_millis())]
+}
+
+/// The file's models that the provider does not list.
+fn missing_models(checked: &Checked, provider: &Provider, probe: &Probe) -> Vec<String> {
+    let Some(listed) = &probe.models else { return Vec::new() };
+    let own = checked.targets.iter().filter(|target| checked.providers[target.provider].name == provider.name);
+    own.map(|target| target.model.to_string()).filter(|model| !listed.contains(model)).collect()
+}
+
+/// What is wrong with a provider. A key that may be missing is no trouble.
+fn trouble(provider: &Provider, probe: &Probe, missing: &[String]) -> Option<String> {
+    if matches!(provider.key, Key::Missing(_)) && probe.reachable {
+        return None;
+    }
+    probe.problem.clone().or_else(|| (!missing.is_empty()).then(|| format!("it does not list {}", missing.join(", "))))
+}

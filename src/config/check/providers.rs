@@ -1,0 +1,331 @@
+//! `providers:`: copies resolved, keys and URLs read, models with their prices and bounds.
+
+use std::time::Duration;
+
+use super::server::{count, nonzero};
+use crate::config::checked::{CooldownPolicy, Key, Limits, Provider, Proxy, Sandbox, Target, Timeouts};
+use crate::config::collections::Row;
+use crate::config::decode::{Field, Findings, Shape, not_yet};
+use crate::config::diagnostic::{Diagnostic, Place};
+use crate::config::draft::{CooldownDraft, DefaultsDraft, FileDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft};
+use crate::config::references::{Directory, Listed};
+use crate::config::{Env, codes, secrets, urls};
+use crate::units::{Format, ModelName, NameError, Need, Prices, ProviderName, Share, TargetName, Tier, Tokens};
+
+/// All providers and their targets in file order; an entry is absent once a finding says why.
+pub(super) struct Providers {
+    pub(super) directory: Directory,
+    pub(super) entries: Vec<Option<Provider>>,
+    pub(super) targets: Vec<Option<Target>>,
+}
+
+pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -> Providers {
+    let rows = draft.providers.get().map(Vec::as_slice).unwrap_or_default();
+    let mut all = Providers { directory: Directory::new(draft.providers.get().is_some()), entries: Vec::new(), targets: Vec::new() };
+    let defaults = draft.defaults.get();
+    for row in rows {
+        let name = name(row, findings);
+        let draft = row.value.as_ref().and_then(|own| copied(row, own, rows, findings));
+        let index = all.entries.len();
+        let first_target = all.targets.len();
+        let mut models = None;
+        let mut provider = None;
+        if let Some(draft) = &draft {
+            provider = one(row, name.as_ref(), draft, defaults, env, findings);
+            models = draft.models.get().filter(|models| !models.is_empty());
+            let made = models.into_iter().flatten().map(|model| target(model, name.as_ref(), index, draft, defaults, findings));
+            all.targets.extend(made);
+        }
+        all.entries.push(provider);
+        let names = models.map(|models| models.iter().map(|model| model.name.clone()).collect());
+        all.directory.add(Listed { name: row.name.clone(), key: row.key, models: names, first_target });
+    }
+    all
+}
+
+fn name(row: &Row<ProviderDraft>, findings: &mut Findings) -> Option<ProviderName> {
+    let error = match ProviderName::parse(&row.name) {
+        Ok(name) => return Some(name),
+        Err(error) => error,
+    };
+    let code = if error == NameError::Auto { codes::RESERVED_NAME } else { codes::BAD_NAME };
+    let message = if error == NameError::Auto { error.to_string() } else { format!("`{}` is no provider name: {error}", row.name) };
+    findings.push(Diagnostic::error(code, row.key, message).hint_name(&row.name));
+    None
+}
+
+/// The entry with all that `like` copies into it.
+fn copied(row: &Row<ProviderDraft>, own: &ProviderDraft, rows: &[Row<ProviderDraft>], findings: &mut Findings) -> Option<ProviderDraft> {
+    let mut path = vec![row.name.as_str()];
+    let mut merged = own.clone();
+    let mut next = own.like.at();
+    while let Some(like) = next {
+        let Some(base) = rows.iter().find(|other| other.name == like.value) else {
+            let names = rows.iter().map(|other| other.name.as_str()).filter(|name| *name != row.name);
+            let message = format!("provider `{}` is like provider `{}`, which is not in this file", row.name, like.value);
+            findings.push(Diagnostic::error(codes::UNKNOWN_PROVIDER, like.place, message).hint_nearest(&like.value, names));
+            return None;
+        };
+        path.push(&base.name);
+        if path[..path.len() - 1].contains(&base.name.as_str()) {
+            // A cycle is told once, where its first member in the file says `like`.
+            let message = format!("these providers copy each other: {}", path.join(" → "));
+            let is_member = base.name == row.name;
+            if is_member && rows.iter().find(|other| path.contains(&other.name.as_str())).is_some_and(|first| first.name == row.name) {
+                let place = own.like.at().map_or(like.place, |at| at.place);
+                findings.push(Diagnostic::error(codes::LIKE_CYCLE, place, message).hint("one of them has to say everything itself"));
+            }
+            return None;
+        }
+        let below = base.value.as_ref()?;
+        warn_copied_key(row, &merged, below, findings);
+        merged = ProviderDraft::over(&merged, below);
+        next = below.like.at();
+    }
+    Some(merged)
+}
+
+/// A key that was given for one host goes to another one only when somebody meant it.
+fn warn_copied_key(row: &Row<ProviderDraft>, own: &ProviderDraft, base: &ProviderDraft, findings: &mut Findings) {
+    let (Some(url), Some(other), Some(_)) = (own.base_url.at(), base.base_url.get(), base.api_key.get()) else {
+        return;
+    };
+    if own.api_key.is_absent() && urls::host(&url.value) != urls::host(other) {
+        let message = format!("provider `{}` sends the key that it copies to another host", row.name);
+        let finding = Diagnostic::warning(codes::COPIED_KEY, url.place, message);
+        findings.push(finding.hint("write the `api_key` that belongs to this host"));
+    }
+}
+
+fn one(
+    row: &Row<ProviderDraft>,
+    name: Option<&ProviderName>,
+    draft: &ProviderDraft,
+    defaults: Option<&DefaultsDraft>,
+    env: &Env<'_>,
+    findings: &mut Findings,
+) -> Option<Provider> {
+    refuse_incomplete(row, draft, findings);
+    let format = draft.format.get().copied();
+    refuse_foreign_keys(draft, format, findings);
+    let base_url = match draft.base_url.at() {
+        Some(url) if format != Some(Format::Sandbox) => urls::read_base(url, draft.allow_http.get().copied().unwrap_or(false), findings),
+        _ => None,
+    };
+    let key = match draft.api_key.at() {
+        Some(text) => secrets::read(text, env, findings),
+        None => Some(Key::NotNeeded),
+    };
+    let proxy = match draft.proxy.at() {
+        Some(text) => urls::read_proxy(text, findings),
+        None => Some(Proxy::None),
+    };
+    let sandbox = (format == Some(Format::Sandbox)).then(|| sandbox(draft));
+    Some(Provider {
+        name: name?.clone(),
+        format: format?,
+        base_url: if format == Some(Format::Sandbox) { None } else { Some(base_url?) },
+        key: key?,
+        limits: limits(&draft.limits),
+        timeouts: timeouts(draft, defaults, false),
+        cooldown: cooldown(&draft.cooldown, defaults),
+        proxy: proxy?,
+        http1_only: draft.http1_only.get().copied().unwrap_or(false),
+        sandbox,
+    })
+}
+
+/// What the file does not say would come from a catalogue of known providers, which this version does not have.
+fn refuse_incomplete(row: &Row<ProviderDraft>, draft: &ProviderDraft, findings: &mut Findings) {
+    let is_sandbox = draft.format.get() == Some(&Format::Sandbox);
+    let has_no_models = draft.models.is_absent() || draft.models.get().is_some_and(Vec::is_empty);
+    let missing: Vec<&str> =
+        [("`format`", draft.format.is_absent()), ("`base_url`", draft.base_url.is_absent() && !is_sandbox), ("`models`", has_no_models)]
+            .into_iter()
+            .filter_map(|(key, is_missing)| is_missing.then_some(key))
+            .collect();
+    match missing.as_slice() {
+        [] => {}
+        ["`models`"] if is_sandbox => {
+            let finding = Diagnostic::error(codes::MISSING_KEY, row.key, format!("provider `{}` needs `models`", row.name));
+            findings.push(finding.hint("write `models: { echo: {} }`"));
+        }
+        _ => {
+            let what = format!("a catalogue that gives provider `{}` its {}", row.name, joined(&missing));
+            findings.push(not_yet(row.key, &what).hint(format!("write {} out", joined(&missing))));
+        }
+    }
+}
+
+fn joined(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).into(),
+        [all @ .., last] => format!("{} and {last}", all.join(", ")),
+    }
+}
+
+/// Keys that mean nothing for the provider's format.
+fn refuse_foreign_keys(draft: &ProviderDraft, format: Option<Format>, findings: &mut Findings) {
+    let sandbox_only = [
+        ("latency", draft.latency.key()),
+        ("tokens_per_second", draft.tokens_per_second.key()),
+        ("failure", draft.failure.key()),
+        ("seed", draft.seed.key()),
+    ];
+    let network_only = [
+        ("base_url", draft.base_url.key()),
+        ("api_key", draft.api_key.key()),
+        ("proxy", draft.proxy.key()),
+        ("http1_only", draft.http1_only.key()),
+        ("allow_http", draft.allow_http.key()),
+    ];
+    let (foreign, why): (&[_], _) = match format {
+        Some(Format::Sandbox) => (&network_only, "means nothing to the sandbox, which never leaves this machine"),
+        Some(Format::OpenAi) => (&sandbox_only, "is a setting of the sandbox alone"),
+        None => return,
+    };
+    for (key, place) in foreign {
+        if let Some(place) = place {
+            findings.push(Diagnostic::error(codes::KEY_DOES_NOT_APPLY, *place, format!("`{key}` {why}")).hint("take it out"));
+        }
+    }
+}
+
+fn sandbox(draft: &ProviderDraft) -> Sandbox {
+    Sandbox {
+        latency: draft.latency.get().copied().unwrap_or(Duration::from_millis(20)),
+        tokens_per_second: nonzero(draft.tokens_per_second.get().copied()).unwrap_or(count(200)),
+        failure: draft.failure.get().copied().unwrap_or(Share::default()),
+        seed: draft.seed.get().copied().unwrap_or(1),
+    }
+}
+
+fn limits(draft: &Field<LimitsDraft>) -> Limits {
+    let Some(draft) = draft.get() else {
+        return Limits::default();
+    };
+    Limits {
+        requests: draft.requests.get().copied(),
+        tokens: draft.tokens.get().copied(),
+        concurrent: nonzero(draft.concurrent.get().copied()),
+        wait: draft.wait.get().copied().unwrap_or_default(),
+    }
+}
+
+/// The provider's own waits, else those of `defaults`, else the built-in ones.
+fn timeouts(draft: &ProviderDraft, defaults: Option<&DefaultsDraft>, reasons: bool) -> Timeouts {
+    let own = draft.timeouts.get();
+    let general = defaults.and_then(|defaults| defaults.timeouts.get());
+    let layers = [own, general];
+    let first = layers.iter().flatten().find_map(|layer| layer.first_content.get());
+    let built_in = if reasons { Duration::from_mins(10) } else { Duration::from_mins(1) };
+    Timeouts {
+        connect: layers.iter().flatten().find_map(|layer| layer.connect.get()).copied().unwrap_or(Duration::from_secs(2)),
+        first_content: first.copied().unwrap_or(built_in),
+        idle: layers.iter().flatten().find_map(|layer| layer.idle.get()).copied().unwrap_or(Duration::from_mins(2)),
+    }
+}
+
+fn cooldown(own: &Field<Option<CooldownDraft>>, defaults: Option<&DefaultsDraft>) -> Option<CooldownPolicy> {
+    let built_in = CooldownPolicy { after: count(5), rest: Duration::from_secs(20) };
+    let over = |draft: &CooldownDraft, below: CooldownPolicy| CooldownPolicy {
+        after: nonzero(draft.after.get().copied()).unwrap_or(below.after),
+        rest: draft.rest.get().copied().unwrap_or(below.rest),
+    };
+    let general = match defaults.and_then(|defaults| defaults.cooldown.get()) {
+        Some(Some(draft)) => Some(over(draft, built_in)),
+        Some(None) => None,
+        None => Some(built_in),
+    };
+    match own.get() {
+        Some(Some(draft)) => Some(over(draft, general.unwrap_or(built_in))),
+        Some(None) => None,
+        None => general,
+    }
+}
+
+fn target(
+    row: &Row<ModelDraft>,
+    provider: Option<&ProviderName>,
+    index: usize,
+    of: &ProviderDraft,
+    defaults: Option<&DefaultsDraft>,
+    findings: &mut Findings,
+) -> Option<Target> {
+    let model = ModelName::parse(&row.name)
+        .map_err(|error| findings.push(Diagnostic::error(codes::BAD_NAME, row.key, format!("`{}` is no model name: {error}", row.name))))
+        .ok();
+    let draft = row.value.as_ref()?;
+    let can = draft.can.at().or(of.can.at()).map(|can| can.value.iter().map(|need| need.value).collect::<Vec<Need>>());
+    let reasons = can.as_ref().is_some_and(|can| can.contains(&Need::Reasoning));
+    let context = draft.context.at().or(of.context.at());
+    let max_output = draft.max_output.at().or(of.max_output.at());
+    if let (Some(context), Some(output)) = (context, max_output)
+        && output.value > context.value
+    {
+        let message = format!("`max_output` of `{}` is above its context of {} tokens", row.name, context.value);
+        findings.push(Diagnostic::warning(codes::OUTPUT_ABOVE_CONTEXT, output.place, message).hint("a model writes at most its context"));
+    }
+    let ceiling = draft.max_output_tokens.get().or(of.max_output_tokens.get()).copied();
+    let assumed = [draft.default_max_output_tokens.get(), of.default_max_output_tokens.get()]
+        .into_iter()
+        .chain([defaults.and_then(|defaults| defaults.default_max_output_tokens.get())])
+        .flatten()
+        .next()
+        .copied()
+        .unwrap_or(Tokens::new(if reasons { 32_000 } else { 16_000 }));
+    let bounds = [ceiling, max_output.map(|at| at.value), context.map(|at| at.value)];
+    let free_sandbox = (of.format.get() == Some(&Format::Sandbox)).then(Prices::default);
+    let written = draft.usd_per_mtok.get().or(of.usd_per_mtok.get());
+    let known = match written {
+        Some(written) => Some(prices(written, findings)?),
+        None => free_sandbox,
+    };
+    let (provider, model) = (provider?, model?);
+    Some(Target {
+        name: TargetName::new(provider, &model),
+        provider: index,
+        model,
+        prices: known,
+        usd_per_call: draft.usd_per_call.get().or(of.usd_per_call.get()).copied(),
+        context: context.map(|at| at.value),
+        max_output: max_output.map(|at| at.value),
+        can,
+        default_max_output_tokens: bounds.into_iter().flatten().fold(assumed, Tokens::min),
+        max_output_tokens: ceiling,
+        limits: limits(&draft.limits),
+        timeouts: timeouts(of, defaults, reasons),
+    })
+}
+
+fn prices(draft: &PricesDraft, findings: &mut Findings) -> Option<Prices> {
+    let mut tiers: Vec<Tier> = Vec::new();
+    let mut last: Option<(Tokens, Place)> = None;
+    for tier in draft.tiers.get().into_iter().flatten() {
+        let above = tier.value.above.at()?;
+        if let Some((before, _)) = last
+            && above.value <= before
+        {
+            let message = format!("this tier begins above {}, and the one before it above {before}", above.value);
+            findings.push(Diagnostic::error(codes::BAD_TIERS, above.place, message).hint("write the tiers in rising order of `above`"));
+        }
+        last = Some((above.value, above.place));
+        tiers.push(Tier {
+            above: above.value,
+            input: *tier.value.input.get()?,
+            output: *tier.value.output.get()?,
+            cache_read: tier.value.cache_read.get().copied(),
+        });
+    }
+    Some(Prices {
+        input: *draft.input.get()?,
+        output: *draft.output.get()?,
+        cache_read: draft.cache_read.get().copied(),
+        cache_write: draft.cache_write.get().copied(),
+        cache_write_1h: draft.cache_write_1h.get().copied(),
+        audio_input: draft.audio_input.get().copied(),
+        audio_output: draft.audio_output.get().copied(),
+        tiers,
+    })
+}

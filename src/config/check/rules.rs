@@ -1,0 +1,250 @@
+//! `rules:` and `default:`: conditions, settings, and what about them cannot be meant.
+
+use std::collections::BTreeMap;
+
+use super::chains::{Chains, changes};
+use super::providers::Providers;
+use super::server::warn_waits;
+use crate::config::checked::{Bounds, Chain, Conditions, Member, Route, Rule, Server, Use};
+use crate::config::codes;
+use crate::config::collections::Rows;
+use crate::config::decode::{At, Field, Findings};
+use crate::config::diagnostic::{Diagnostic, Place};
+use crate::config::draft::{ConditionsDraft, FileDraft, RouteDraft, RuleDraft};
+use crate::units::{RuleName, Tokens};
+
+/// More steps than this are a slow way to fail.
+const LONG_CHAIN: usize = 6;
+
+/// All rules in file order, or nothing once a finding says why.
+pub(super) fn check(
+    draft: &FileDraft,
+    chains: &mut Chains<'_>,
+    listed: &Providers,
+    server: &Server,
+    findings: &mut Findings,
+) -> Option<Vec<Rule>> {
+    let drafts = draft.rules.get().map(Vec::as_slice).unwrap_or_default();
+    let mut first_lines: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut rules = Vec::new();
+    for rule in drafts {
+        if let Some(name) = rule.value.name.at() {
+            if let Some(line) = first_lines.get(name.value.as_str()) {
+                let message = format!("two rules are named `{}`, the first in line {line}", name.value);
+                findings.push(Diagnostic::error(codes::DUPLICATE_NAME, name.place, message).hint("give one of them another name"));
+            }
+            first_lines.entry(&name.value).or_insert(name.place.line);
+        }
+        rules.push(one(rule, chains, listed, server, findings));
+    }
+    rules.into_iter().collect()
+}
+
+fn one(rule: &At<RuleDraft>, chains: &mut Chains<'_>, listed: &Providers, server: &Server, findings: &mut Findings) -> Option<Rule> {
+    let draft = &rule.value;
+    let name = draft.name.at().and_then(|name| rule_name(name, findings));
+    let about = draft.name.get().map_or_else(|| format!("the rule in line {}", rule.place.line), |name| format!("rule `{name}`"));
+    let matches = draft.r#match.get().map(|conditions| read_conditions(conditions, findings));
+    let unless = match &draft.unless {
+        Field::Absent => Some(None),
+        Field::Given { at, .. } => Some(Some(read_conditions(&at.value, findings))),
+        Field::Wrong => None,
+    };
+    if let (Some(conditions), Some(key)) = (draft.r#match.get(), draft.r#match.key())
+        && is_empty(conditions)
+        && draft.unless.is_absent()
+    {
+        let finding = Diagnostic::error(codes::EMPTY_MATCH, key, format!("{about} matches every request"));
+        findings.push(finding.hint("what holds for every request is `default`"));
+    }
+    if let (Some(conditions), Some(key)) = (draft.unless.get(), draft.unless.key())
+        && is_empty(conditions)
+    {
+        let finding = Diagnostic::error(codes::EMPTY_MATCH, key, format!("{about} can never match: `unless` holds for every request"));
+        findings.push(finding.hint("take `unless` out, or write conditions into it"));
+    }
+    let route_draft = draft.route();
+    let route = route(&about, &route_draft, chains, listed, server, findings);
+    if let (Some(conditions), Some(route)) = (draft.r#match.get(), &route) {
+        warn_unpriced(&about, conditions, route, &route_draft, listed, findings);
+    }
+    Some(Rule { name: name?, line: rule.place.line, matches: matches?, unless: unless?, route: route? })
+}
+
+fn rule_name(name: &At<String>, findings: &mut Findings) -> Option<RuleName> {
+    if name.value == "default" {
+        let message = "`default` is the name of what no rule matches";
+        findings.push(Diagnostic::error(codes::RESERVED_NAME, name.place, message).hint("give the rule another name"));
+        return None;
+    }
+    RuleName::parse(&name.value)
+        .map_err(|error| {
+            let finding = Diagnostic::error(codes::BAD_NAME, name.place, format!("`{}` is no rule name: {error}", name.value));
+            findings.push(finding.hint_name(&name.value));
+        })
+        .ok()
+}
+
+fn is_empty(draft: &ConditionsDraft) -> bool {
+    draft.task.is_absent()
+        && draft.prompt_tokens.is_absent()
+        && draft.cost_ceiling.is_absent()
+        && draft.max_cost.is_absent()
+        && draft.model.is_absent()
+        && matches!(&draft.labels, Field::Absent)
+        && matches!(&draft.headers, Field::Absent)
+        && draft.needs.is_absent()
+        && draft.turns.is_absent()
+        && draft.effort.is_absent()
+        && draft.endpoint.is_absent()
+        && draft.stream.is_absent()
+}
+
+fn read_conditions(draft: &ConditionsDraft, findings: &mut Findings) -> Conditions {
+    Conditions {
+        task: values(&draft.task),
+        prompt_tokens: draft.prompt_tokens.get().map(|(min, max)| Bounds { min: min.map(Tokens::new), max: max.map(Tokens::new) }),
+        cost_ceiling: draft.cost_ceiling.get().copied(),
+        max_cost: draft.max_cost.get().map(|(min, max)| Bounds { min: *min, max: *max }),
+        model: values(&draft.model),
+        labels: globs(&draft.labels, |name, _, _| Some(name.into()), findings),
+        headers: globs(&draft.headers, header_name, findings),
+        needs: values(&draft.needs),
+        turns: draft.turns.get().map(|(min, max)| Bounds { min: *min, max: *max }),
+        effort: values(&draft.effort),
+        endpoint: values(&draft.endpoint),
+        stream: draft.stream.get().copied(),
+    }
+}
+
+fn values<T: Clone>(field: &Field<Vec<At<T>>>) -> Option<Vec<T>> {
+    field.get().map(|items| items.iter().map(|item| item.value.clone()).collect())
+}
+
+fn globs(
+    field: &Field<Rows<Vec<At<String>>>>,
+    read_name: impl Fn(&str, Place, &mut Findings) -> Option<String>,
+    findings: &mut Findings,
+) -> BTreeMap<String, Vec<String>> {
+    let mut globs = BTreeMap::new();
+    if let (Some(rows), Some(key)) = (field.get(), field.key())
+        && rows.is_empty()
+    {
+        findings
+            .push(Diagnostic::error(codes::EMPTY_MATCH, key, "this condition is empty").hint("write a name and a pattern, or take it out"));
+    }
+    for row in field.get().into_iter().flatten() {
+        let Some(name) = read_name(&row.name, row.key, findings) else {
+            continue;
+        };
+        let Some(patterns) = &row.value else {
+            continue;
+        };
+        let patterns = patterns.iter().map(|pattern| pattern.value.clone()).collect();
+        if globs.insert(name.clone(), patterns).is_some() {
+            let finding =
+                Diagnostic::error(codes::DUPLICATE_KEY, row.key, format!("header `{name}` is there twice: case makes no difference"));
+            findings.push(finding.hint("write one list of patterns"));
+        }
+    }
+    globs
+}
+
+fn header_name(name: &str, place: Place, findings: &mut Findings) -> Option<String> {
+    let Ok(name) = http::HeaderName::try_from(name) else {
+        findings.push(Diagnostic::error(codes::BAD_HEADER_NAME, place, format!("`{name}` is no header name")));
+        return None;
+    };
+    Some(name.as_str().into())
+}
+
+/// What a rule or the default decides, or nothing once a finding says why.
+pub(super) fn route(
+    about: &str,
+    draft: &RouteDraft,
+    chains: &mut Chains<'_>,
+    listed: &Providers,
+    server: &Server,
+    findings: &mut Findings,
+) -> Option<Route> {
+    let unfolded = chains.unfold(about, &draft.chain, findings);
+    let deadline = draft.deadline.get().copied();
+    let longest = deadline.unwrap_or(server.deadline.max(server.stream_deadline));
+    for waits in draft.timeouts.get().into_iter().chain(&unfolded.waits) {
+        warn_waits(waits, longest, findings);
+    }
+    warn_duplicates(about, &unfolded.members, listed, findings);
+    let steps: usize = unfolded.members.iter().map(|member| uses(&member.value).len().max(1)).sum();
+    if let Some(key) = draft.chain.key()
+        && steps > LONG_CHAIN
+    {
+        let finding = Diagnostic::warning(codes::LONG_CHAIN, key, format!("{about} has a chain of {steps} steps"));
+        findings.push(finding.hint(format!("a client waits through all of them when they fail; more than {LONG_CHAIN} seldom help")));
+    }
+    if !unfolded.is_whole {
+        return None;
+    }
+    let mut members = unfolded.members.into_iter().map(|member| member.value);
+    Some(Route {
+        chain: Chain { first: members.next()?, rest: members.collect() },
+        deadline,
+        max_output_tokens: draft.max_output_tokens.get().copied(),
+        on_ceiling: draft.on_ceiling.get().copied().unwrap_or_default(),
+        fallback_on: values(&draft.fallback_on).unwrap_or_default(),
+        timeouts: draft.timeouts.get().map(changes).unwrap_or_default(),
+        retry: draft.retry.get().copied().unwrap_or(true),
+    })
+}
+
+fn uses(member: &Member) -> &[Use] {
+    match member {
+        Member::Target(one) => std::slice::from_ref(one),
+        Member::Requested => &[],
+        Member::Split(uses) => uses,
+    }
+}
+
+fn warn_duplicates(about: &str, members: &[At<Member>], listed: &Providers, findings: &mut Findings) {
+    let mut seen = Vec::new();
+    let mut is_requested = false;
+    for member in members {
+        if matches!(member.value, Member::Requested) && std::mem::replace(&mut is_requested, true) {
+            findings.push(Diagnostic::warning(codes::DUPLICATE_MEMBER, member.place, format!("{about} names `requested` twice")));
+        }
+        for one in uses(&member.value) {
+            if seen.contains(&one.target) {
+                let name = listed.targets.get(one.target).and_then(Option::as_ref).map(|target| target.name.to_string());
+                let message = format!("{about} names `{}` twice", name.unwrap_or_default());
+                let finding = Diagnostic::warning(codes::DUPLICATE_MEMBER, member.place, message);
+                findings.push(finding.hint("what failed once is seldom worth a second step: take it out"));
+            }
+            seen.push(one.target);
+        }
+    }
+}
+
+/// Under a ceiling a target whose price nobody knows is left out, always.
+fn warn_unpriced(
+    about: &str,
+    conditions: &ConditionsDraft,
+    route: &Route,
+    draft: &RouteDraft,
+    listed: &Providers,
+    findings: &mut Findings,
+) {
+    if conditions.cost_ceiling.get().is_none() && conditions.max_cost.get().is_none() {
+        return;
+    }
+    for one in route.chain.members().flat_map(uses) {
+        let Some(target) = listed.targets.get(one.target).and_then(Option::as_ref) else {
+            continue;
+        };
+        if target.prices.is_none()
+            && let Some(key) = draft.chain.key()
+        {
+            let message = format!("`{}` has no price, so {about} can never use it under a ceiling", target.name);
+            let finding = Diagnostic::warning(codes::NEVER_UNDER_CEILING, key, message);
+            findings.push(finding.hint("give the model `usd_per_mtok: { input: …, output: … }`"));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `server:`, `callers:` and the deadlines of `defaults:`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::config::checked::{OnClientDisconnect, Server};
+use crate::config::codes;
+use crate::config::decode::{At, Field, Findings};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::draft::{FileDraft, TimeoutsDraft, WaitsDraft};
+use crate::config::shapes::spelled;
+
+/// The server's settings; what is wrong or not said has its default.
+pub(super) fn check(draft: &FileDraft, findings: &mut Findings) -> Server {
+    let server = draft.server.get();
+    let defaults = draft.defaults.get();
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listen = server.and_then(|s| s.listen.get()).copied().unwrap_or(local(8080));
+    let admin = server.and_then(|s| s.admin.get()).copied().unwrap_or(local(8081));
+    if listen == admin && listen.port() != 0 {
+        let place = server.and_then(|s| s.admin.at().or(s.listen.at())).map(|at| at.place).unwrap_or_default();
+        let finding = Diagnostic::error(codes::SAME_ADDRESS, place, format!("`listen` and `admin` are both `{listen}`"));
+        findings.push(finding.hint("metrics and control have an address of their own, such as `127.0.0.1:8081`"));
+    }
+    let whole = either(server.map(|s| &s.deadline), defaults.map(|d| &d.deadline), "deadline", findings);
+    let streamed = either(server.map(|s| &s.stream_deadline), defaults.map(|d| &d.stream_deadline), "stream_deadline", findings);
+    Server {
+        listen,
+        admin,
+        open: draft.callers.get().is_some(),
+        deadline: whole.unwrap_or(Duration::from_mins(10)),
+        stream_deadline: streamed.or(whole).unwrap_or(Duration::from_mins(30)),
+        connections: server.and_then(|s| nonzero(s.connections.get().copied())).unwrap_or(count(10_000)),
+        body_limit: server.and_then(|s| s.body_limit.get()).copied().unwrap_or(32 << 20),
+        drain: server.and_then(|s| s.drain.get()).copied().unwrap_or(Duration::from_mins(5)),
+        early_head: server.and_then(|s| s.early_head.get()).copied().unwrap_or(Some(Duration::from_secs(10))),
+        state: server.and_then(|s| s.state.get()).map(Into::into),
+        max_n: server.and_then(|s| s.max_n.get()).and_then(|n| u32::try_from(*n).ok()).unwrap_or(4),
+        on_client_disconnect: server.and_then(|s| s.on_client_disconnect.get()).copied().unwrap_or(OnClientDisconnect::Cancel),
+    }
+}
+
+/// A built-in count, at least one.
+pub(super) const fn count(count: u32) -> NonZeroU32 {
+    match NonZeroU32::new(count) {
+        Some(count) => count,
+        None => NonZeroU32::MIN,
+    }
+}
+
+/// A count as the checked form has it.
+pub(super) fn nonzero(count: Option<u64>) -> Option<NonZeroU32> {
+    count.and_then(|count| u32::try_from(count).ok()).and_then(NonZeroU32::new)
+}
+
+/// A setting that may stand under `server` or `defaults`, not both.
+fn either(server: Option<&Field<Duration>>, defaults: Option<&Field<Duration>>, key: &str, findings: &mut Findings) -> Option<Duration> {
+    let (server, defaults) = (server.and_then(Field::at), defaults.and_then(Field::at));
+    if let (Some(first), Some(second)) = (server, defaults) {
+        let message = format!("`{key}` is under `server` too, in line {}", first.place.line);
+        findings.push(Diagnostic::error(codes::CONFLICTING_KEYS, second.place, message).hint("keep one of the two"));
+    }
+    server.or(defaults).map(|at| at.value)
+}
+
+/// Waits of providers that could never end before the whole call does.
+pub(super) fn warn_timeouts(draft: &FileDraft, server: &Server, findings: &mut Findings) {
+    let deadline = server.deadline.max(server.stream_deadline);
+    let of_providers = draft.providers.get().into_iter().flatten().filter_map(|row| row.value.as_ref()?.timeouts.get());
+    let of_defaults = draft.defaults.get().and_then(|defaults| defaults.timeouts.get());
+    for TimeoutsDraft { connect, first_content, idle } in of_providers.chain(of_defaults) {
+        for (key, field) in [("connect", connect), ("first_content", first_content), ("idle", idle)] {
+            warn_above(key, field.at(), deadline, findings);
+        }
+    }
+}
+
+/// The same for the waits of a rule or step.
+pub(super) fn warn_waits(waits: &WaitsDraft, deadline: Duration, findings: &mut Findings) {
+    warn_above("first_content", waits.first_content.at(), deadline, findings);
+    warn_above("idle", waits.idle.at(), deadline, findings);
+}
+
+fn warn_above(key: &str, wait: Option<&At<Duration>>, deadline: Duration, findings: &mut Findings) {
+    if let Some(At { place, value }) = wait
+        && *value > deadline
+    {
+        let message = format!("`{key}` of {} is longer than the deadline of {}", spelled(*value), spelled(deadline));
+        let finding = Diagnostic::warning(codes::TIMEOUT_ABOVE_DEADLINE, *place, message);
+        findings.push(finding.hint("the deadline ends the call first: raise it, or shorten the wait"));
+    }
+}

@@ -1,0 +1,78 @@
+//! The kinds of findings. A code is stable: scripts and golden files name it.
+
+macro_rules! codes {
+    ($($name:ident = $code:literal: $meaning:literal;)*) => {
+        $(#[doc = $meaning] pub(super) const $name: &str = $code;)*
+        /// Every code with what it means, in order of the alphabet.
+        pub const ALL: &[(&str, &str)] = &[$(($code, $meaning)),*];
+    };
+}
+
+codes! {
+    BAD_ADDRESS = "bad-address": "an address to listen on that is not written `127.0.0.1:8080`";
+    BAD_COUNT = "bad-count": "a number that cannot be read, such as `1e3` or `010`";
+    BAD_DURATION = "bad-duration": "a duration that cannot be read, or has no unit";
+    BAD_ENCODING = "bad-encoding": "bytes that are no UTF-8 text";
+    BAD_FLAG = "bad-flag": "something other than `true` or `false`";
+    BAD_GLOB = "bad-glob": "a pattern that no request can match";
+    BAD_HEADER_NAME = "bad-header-name": "a condition on a header whose name no request can carry";
+    BAD_KEY = "bad-key": "a map key that is no plain text";
+    BAD_MONEY = "bad-money": "an amount of dollars that cannot be read";
+    BAD_NAME = "bad-name": "a name with letters that names do not have";
+    BAD_RATE = "bad-rate": "a rate that is not written `500/min`";
+    BAD_SECRET = "bad-secret": "a secret that is empty, has spaces or control characters, or a reference that cannot be read";
+    BAD_SHARE = "bad-share": "a share that is not written `80%`";
+    BAD_SIZE = "bad-size": "a size in bytes that cannot be read";
+    BAD_TIERS = "bad-tiers": "price tiers that do not rise";
+    BAD_TIMEZONE = "bad-timezone": "a time zone that the zone database does not know";
+    BAD_URL = "bad-url": "a URL that cannot be read or has parts that do not belong there";
+    CHAIN_CYCLE = "chain-cycle": "named chains that lead back to themselves";
+    CONFLICTING_KEYS = "conflicting-keys": "the same thing said in two places";
+    COPIED_KEY = "copied-key": "a key that `like` would send to another host";
+    DUPLICATE_KEY = "duplicate-key": "a map key that is there twice";
+    DUPLICATE_MEMBER = "duplicate-member": "a target that a chain names twice";
+    DUPLICATE_NAME = "duplicate-name": "a rule name that is there twice";
+    EMPTY_LIST = "empty-list": "a list that must not be empty";
+    EMPTY_MATCH = "empty-match": "a rule that matches every request";
+    EMPTY_RANGE = "empty-range": "bounds that no number fulfils, or no bounds at all";
+    EMPTY_VALUE = "empty-value": "a key with nothing after it";
+    FILE_TOO_LARGE = "file-too-large": "a file of more than 1 MiB";
+    FORBIDDEN_HOST = "forbidden-host": "a host that no provider has: link-local, metadata, multicast";
+    KEY_DOES_NOT_APPLY = "key-does-not-apply": "a key that has no meaning where it stands";
+    LIKE_CYCLE = "like-cycle": "providers that copy each other";
+    LONG_CHAIN = "long-chain": "a chain of more than six steps";
+    MISSING_KEY = "missing-key": "a key that must be there";
+    MISSING_SECRET = "missing-secret": "a secret that is not where the file says";
+    NEVER_UNDER_CEILING = "never-under-ceiling": "a step without a price in a rule about money";
+    NOT_YET_SUPPORTED = "not-yet-supported": "a setting that this version does not have";
+    OUT_OF_RANGE = "out-of-range": "a value above or below what makes sense";
+    OUTPUT_ABOVE_CONTEXT = "output-above-context": "an output limit above the context window";
+    PLAIN_HTTP = "plain-http": "a public host without TLS";
+    PLAIN_SECRET = "plain-secret": "a secret in plain text";
+    RESERVED_FIELD = "reserved-field": "a request field that `set` may not change";
+    RESERVED_NAME = "reserved-name": "a name that has a meaning of its own";
+    SAME_ADDRESS = "same-address": "both listeners on one address";
+    TIMEOUT_ABOVE_DEADLINE = "timeout-above-deadline": "a wait that is longer than the whole call may take";
+    UNKNOWN_CHAIN = "unknown-chain": "a chain that is not under `chains`";
+    UNKNOWN_KEY = "unknown-key": "a key that nothing reads";
+    UNKNOWN_MODEL = "unknown-model": "a model that its provider does not list";
+    UNKNOWN_PROVIDER = "unknown-provider": "a provider that is not under `providers`";
+    UNKNOWN_WORD = "unknown-word": "a word that is none of those allowed";
+    UNSUPPORTED_VERSION = "unsupported-version": "a file format of another version";
+    UNUSED_CHAIN = "unused-chain": "a chain that nothing uses";
+    UNUSED_PROVIDER = "unused-provider": "a provider that no chain can reach";
+    WRONG_TYPE = "wrong-type": "a list where a map belongs, or the like";
+    YAML_ALIAS = "yaml-alias": "an alias without its anchor, or one that contains itself";
+    YAML_DOCUMENTS = "yaml-documents": "more than one YAML document";
+    YAML_SYNTAX = "yaml-syntax": "text that is no YAML";
+    YAML_TAG = "yaml-tag": "a YAML tag that means nothing here";
+    YAML_TOO_MUCH = "yaml-too-much": "nesting, aliases or values beyond any real file";
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn codes_are_sorted_and_there_once() {
+        assert!(super::ALL.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+}

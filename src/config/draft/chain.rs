@@ -1,0 +1,205 @@
+//! Chains and their steps as written.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::Wait;
+use crate::config::collections::List;
+use crate::config::decode::{At, Findings, Shape, draft};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::shapes::{Text, TokenCount, Whole, scalar_schema, words};
+use crate::config::tree::{Node, Value};
+use crate::config::{codes, json_value};
+
+draft! {
+    /// Bounds on waiting that a rule or a step sets.
+    WaitsDraft is "`timeouts` of a rule or step" {
+        /// From sending to the first content of a stream.
+        first_content: Wait,
+        /// Between two reads of a stream.
+        idle: Wait,
+        /// Only a provider sets it: connections are shared by all rules.
+        connect: ProvidersOnly,
+    }
+    later []
+}
+
+draft! {
+    /// One step of a chain with settings of its own.
+    StepDraft is "a step" {
+        /// `provider/model`.
+        target(required: "write `{ target: provider/model, … }`"): Text,
+        /// Share of a `split`, in parts.
+        weight: Whole<1, 1_000_000> = 1,
+        /// Bounds on waiting; those of the rule or target where they are not said.
+        timeouts: WaitsDraft,
+        /// Output limit that no call may exceed here, in tokens.
+        max_output_tokens: TokenCount,
+        /// Top-level request fields to set, such as `{ temperature: 0 }`.
+        set: FieldsToSet,
+    }
+    later []
+}
+
+draft! {
+    /// Several targets of which one is drawn for each request, the rest following as fallbacks.
+    PoolDraft is "a pool" {
+        /// How one is chosen: `split` draws by weight.
+        pick(required: "write `pick: split`"): PickWord,
+        /// The targets of the pool.
+        of(required: "write `of: [provider/model, …]`"): List<MemberDraft>,
+    }
+    later ["for", "min_score"]
+}
+
+words! {
+    /// How a pool chooses.
+    PickWord: () {
+        "split" => (),
+    }
+    later ["cheapest", "fastest", "best"]
+}
+
+/// A key of a provider's `timeouts` where a rule's stand.
+#[derive(Debug)]
+pub(in crate::config) struct ProvidersOnly;
+
+scalar_schema!(ProvidersOnly: { "not": {} });
+
+impl Shape for ProvidersOnly {
+    type Value = ();
+
+    fn read(node: &Node, findings: &mut Findings) -> Option<()> {
+        let finding = Diagnostic::error(codes::KEY_DOES_NOT_APPLY, node.label, "`connect` is a setting of the provider");
+        findings.push(finding.hint("connections are shared by all rules; write it under the provider's `timeouts`"));
+        None
+    }
+}
+
+/// A chain as written: the name of one, or its steps.
+#[derive(Clone, Debug)]
+pub(in crate::config) enum ChainDraft {
+    Named(At<String>),
+    Steps(Vec<At<MemberDraft>>),
+}
+
+impl Shape for ChainDraft {
+    type Value = Self;
+
+    fn read(node: &Node, findings: &mut Findings) -> Option<Self> {
+        match &node.value {
+            Value::Scalar(scalar) => Some(Self::Named(At { place: node.place, value: scalar.text.clone() })),
+            Value::Map(_) => {
+                let finding = Diagnostic::error(codes::WRONG_TYPE, node.place, "expected a list of steps, found a map");
+                findings.push(finding.hint("put the step into a list: `[{ … }]`"));
+                None
+            }
+            _ => List::<MemberDraft>::read(node, findings).map(Self::Steps),
+        }
+    }
+}
+
+impl JsonSchema for ChainDraft {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Chain".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let steps = json!(generator.subschema_for::<List<MemberDraft>>());
+        json_schema!({
+            "description": "The steps in order, or the name of a chain.",
+            "anyOf": [{ "type": "string", "minLength": 1 }, steps]
+        })
+    }
+}
+
+/// A member of a chain as written.
+#[derive(Clone, Debug)]
+pub(in crate::config) enum MemberDraft {
+    /// `provider/model`, `requested` or the name of a chain.
+    Name(String),
+    Step(Box<StepDraft>),
+    Pool(Vec<At<MemberDraft>>),
+}
+
+impl Shape for MemberDraft {
+    type Value = Self;
+
+    fn read(node: &Node, findings: &mut Findings) -> Option<Self> {
+        match &node.value {
+            Value::Scalar(scalar) => Some(Self::Name(scalar.text.clone())),
+            Value::Map(entries) if entries.iter().any(|entry| entry.key == "pick" || entry.key == "of") => {
+                let pool = PoolDraft::read(node, findings)?;
+                pool.pick.get()?;
+                pool.of.get().cloned().map(Self::Pool)
+            }
+            Value::Map(_) => StepDraft::read(node, findings).map(|step| Self::Step(Box::new(step))),
+            _ => {
+                let message = format!("expected a step such as `provider/model`, found {}", node.kind());
+                findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, message));
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for MemberDraft {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Member".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let step = json!(generator.subschema_for::<StepDraft>());
+        let pool = json!(generator.subschema_for::<PoolDraft>());
+        json_schema!({
+            "description": "`provider/model`, `requested`, the name of a chain, a step with settings, or a pool.",
+            "anyOf": [{ "type": "string", "minLength": 1 }, step, pool]
+        })
+    }
+}
+
+/// `set: { temperature: 0 }`: top-level request fields, kept as JSON texts.
+#[derive(Debug)]
+pub(in crate::config) struct FieldsToSet;
+
+scalar_schema!(FieldsToSet: { "type": "object" });
+
+impl Shape for FieldsToSet {
+    type Value = BTreeMap<String, Box<RawValue>>;
+
+    fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value> {
+        let Value::Map(entries) = &node.value else {
+            findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, format!("`set` is a map, found {}", node.kind())));
+            return None;
+        };
+        let mut fields = BTreeMap::new();
+        for entry in entries {
+            if let Some(instead) = reserved(&entry.key) {
+                let finding = Diagnostic::error(codes::RESERVED_FIELD, entry.value.label, format!("`set` may not change `{}`", entry.key));
+                findings.push(finding.hint(instead));
+                continue;
+            }
+            if let Some(text) = json_value::read(&entry.value, findings)
+                && let Ok(value) = RawValue::from_string(text)
+            {
+                fields.insert(entry.key.clone(), value);
+            }
+        }
+        Some(fields)
+    }
+}
+
+/// What to do instead of setting a field that tollgate itself reads or writes.
+fn reserved(field: &str) -> Option<&'static str> {
+    match field {
+        "model" => Some("the step's `target` names the model"),
+        "messages" | "prompt" | "input" => Some("what the client wrote is never changed"),
+        "stream" | "stream_options" => Some("whether an answer is streamed is the client's to say"),
+        "max_tokens" | "max_completion_tokens" => Some("write `max_output_tokens` beside `set`"),
+        "n" | "best_of" => Some("how many answers there are is the client's to say; `server.max_n` bounds it"),
+        _ => None,
+    }
+}

@@ -1,0 +1,99 @@
+//! Source lines without the secrets that someone wrote into them: findings go to logs and terminals.
+
+use std::ops::Range;
+
+/// Words that a key for a secret ends with.
+const SECRET_KEYS: [&str; 5] = ["key", "apikey", "token", "secret", "password"];
+
+/// The line with a `*` for every byte of what may be a secret, so that places stay where they were.
+/// `marked` is a part that is a secret whatever stands around it.
+pub(super) fn line(line: &str, marked: Option<Range<usize>>) -> String {
+    let mut hidden: Vec<Range<usize>> =
+        marked.into_iter().filter(|range| !is_reference(line.get(range.clone()).unwrap_or_default())).collect();
+    hidden.extend(values_of_secret_keys(line));
+    hidden.extend(url_parts(line));
+    let covers = |at: usize| hidden.iter().any(|range| range.contains(&at));
+    line.char_indices().fold(String::with_capacity(line.len()), |mut out, (at, character)| {
+        if covers(at) {
+            out.extend(std::iter::repeat_n('*', character.len_utf8()));
+        } else {
+            out.push(character);
+        }
+        out
+    })
+}
+
+/// `${…}` with or without `?`, in quotes or not, and no default text inside.
+fn is_reference(text: &str) -> bool {
+    let bare = text.trim_matches(['"', '\'']);
+    if bare.strip_prefix('$').is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')) {
+        return true;
+    }
+    let inner = bare.strip_prefix("${").map(|rest| rest.strip_suffix('?').unwrap_or(rest)).and_then(|rest| rest.strip_suffix('}'));
+    inner.is_some_and(|inner| !inner.contains(['{', '}', '-', '=']) || inner.starts_with("file:/") || inner.starts_with("credential:"))
+}
+
+/// What stands behind `api_key:` and its like.
+fn values_of_secret_keys(line: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (colon, _) in line.match_indices(':') {
+        let key = line[..colon].trim_end().trim_end_matches(['"', '\'']).to_ascii_lowercase();
+        let rest = &line[colon + 1..];
+        let start = colon + 1 + (rest.len() - rest.trim_start().len());
+        let is_secret = SECRET_KEYS.iter().any(|word| key.ends_with(word)) && start > colon + 1;
+        let value = &line[start..];
+        if !is_secret || value.starts_with(['{', '[', '#']) {
+            continue;
+        }
+        let end = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => value[1..].find(quote).map_or(value.len(), |at| at + 2),
+            _ if value.starts_with("${") => {
+                value.find('}').map_or(value.len(), |at| at + 1 + usize::from(value[at + 1..].starts_with('?')))
+            }
+            _ => value.find(|c: char| c.is_whitespace() || ",}".contains(c)).unwrap_or(value.len()),
+        };
+        if !is_reference(&value[..end]) {
+            found.push(start..start + end);
+        }
+    }
+    found
+}
+
+/// User, password and query of a URL, with or without its scheme.
+fn url_parts(line: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (at, mark) in ["://", "url:", "proxy:"].into_iter().flat_map(|mark| line.match_indices(mark)) {
+        let start = at + mark.len();
+        let start = start + line[start..].find(|c: char| !c.is_whitespace() && !"\"'".contains(c)).unwrap_or(0);
+        let rest = &line[start..];
+        let end = rest.find(|c: char| c.is_whitespace() || "\"',}".contains(c)).unwrap_or(rest.len());
+        let url = &rest[..end];
+        let authority = url.find(['/', '?', '#']).unwrap_or(url.len());
+        found.extend(url[..authority].rfind('@').map(|at| start..start + at));
+        found.extend(url.find('?').map(|at| start + at + 1..start + end));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn secrets_are_starred_and_references_are_not() {
+        for (plain, masked) in [
+            ("api_key: sk-12", "api_key: *****"),
+            ("{ api_key: sk-12, format: openai }", "{ api_key: *****, format: openai }"),
+            ("apikey: \"sk 12\" # x", "apikey: ******* # x"),
+            ("api_key: ${OPENAI_API_KEY}?", "api_key: ${OPENAI_API_KEY}?"),
+            ("api_key: \"${file:/etc/a-b.key}?\"", "api_key: \"${file:/etc/a-b.key}?\""),
+            ("api_key: ${A:-sk-12}", "api_key: ***********"),
+            ("base_url: https://me:pw@host/v1?key=1", "base_url: https://*****@host/v1?*****"),
+            ("{ base_url: \"me:pw@host/v1\", proxy: me:pw@host }", "{ base_url: \"*****@host/v1\", proxy: *****@host }"),
+            ("tokens: 200k/min", "tokens: 200k/min"),
+        ] {
+            assert_eq!(line(plain, None), masked);
+        }
+        assert_eq!(line("  Bearer ${X}", Some(2..13)), "  ***********");
+    }
+}

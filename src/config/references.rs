@@ -1,0 +1,91 @@
+//! Names resolve: providers and models by their targets; what nothing names is told.
+
+use super::check::Chains;
+use super::codes;
+use super::decode::Findings;
+use super::diagnostic::{Diagnostic, Place};
+use super::draft::FileDraft;
+
+/// Every provider that the file lists, with the models it was read with.
+pub(super) struct Directory {
+    listed: Vec<Listed>,
+    /// False when `providers` itself could not be read: then no name is judged.
+    is_whole: bool,
+}
+
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) key: Place,
+    /// Absent when the entry does not say them or could not be read: then no model name is judged.
+    pub(super) models: Option<Vec<String>>,
+    /// Index of its first target.
+    pub(super) first_target: usize,
+}
+
+impl Directory {
+    pub(super) fn new(is_whole: bool) -> Self {
+        Self { listed: Vec::new(), is_whole }
+    }
+
+    pub(super) fn add(&mut self, provider: Listed) {
+        self.listed.push(provider);
+    }
+
+    /// The index of a target by name; `about` is who names it: a rule, a chain. Nothing once a finding says why, or when it cannot be judged.
+    pub(super) fn find(&self, about: &str, name: &str, place: Place, findings: &mut Findings) -> Option<usize> {
+        let (provider, model) = name.split_once('/')?;
+        let Some(listed) = self.listed.iter().find(|listed| listed.name == provider) else {
+            if self.is_whole {
+                let names = self.listed.iter().map(|listed| listed.name.as_str());
+                let finding = Diagnostic::error(codes::UNKNOWN_PROVIDER, place, format!("{about} names provider `{provider}`"));
+                findings.push(finding.hint_nearest(provider, names));
+            }
+            return None;
+        };
+        let models = listed.models.as_ref()?;
+        let at = models.iter().position(|known| known == model);
+        if at.is_none() {
+            let message = format!("{about} names model `{model}`, which provider `{provider}` does not list");
+            let finding = Diagnostic::error(codes::UNKNOWN_MODEL, place, message);
+            findings.push(finding.hint_nearest(model, models.iter().map(String::as_str)));
+        }
+        at.map(|at| listed.first_target + at)
+    }
+
+    /// A target that has exactly this model, for hints.
+    pub(super) fn with_model(&self, model: &str) -> Option<String> {
+        let has = |listed: &&Listed| listed.models.iter().flatten().any(|known| known == model);
+        self.listed.iter().find(has).map(|listed| format!("{}/{model}", listed.name))
+    }
+
+    /// One target of a provider, for hints.
+    pub(super) fn example(&self, provider: &str) -> Option<String> {
+        let listed = self.listed.iter().find(|listed| listed.name == provider)?;
+        Some(format!("{provider}/{}", listed.models.as_ref()?.first()?))
+    }
+}
+
+/// Chains and providers that nothing can reach. Said only where every chain could be read.
+pub(super) fn warn_unused(draft: &FileDraft, chains: &Chains<'_>, directory: &Directory, findings: &mut Findings) {
+    if !chains.is_whole() || draft.rules.at().is_none() && !draft.rules.is_absent() || draft.default.at().is_none() {
+        return;
+    }
+    for row in draft.chains.get().into_iter().flatten() {
+        if !chains.is_used(&row.name) {
+            let finding = Diagnostic::warning(codes::UNUSED_CHAIN, row.key, format!("nothing uses chain `{}`", row.name));
+            findings.push(finding.hint("name it in a rule, or take it out"));
+        }
+    }
+    let copied = |name: &str| {
+        let likes = |row: &&super::collections::Row<super::draft::ProviderDraft>| {
+            row.value.as_ref().and_then(|value| value.like.get()).is_some_and(|like| like == name)
+        };
+        draft.providers.get().into_iter().flatten().find(likes).is_some()
+    };
+    for listed in &directory.listed {
+        if !chains.reaches(&listed.name) && !copied(&listed.name) {
+            let finding = Diagnostic::warning(codes::UNUSED_PROVIDER, listed.key, format!("no chain reaches provider `{}`", listed.name));
+            findings.push(finding.hint("name one of its models in a chain, or take it out"));
+        }
+    }
+}

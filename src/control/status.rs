@@ -1,0 +1,77 @@
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::config::Diagnostic;
+
+/// What `tollgate status --json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// In force: `7-3f2a9c1b04de`.
+    pub revision: String,
+    /// SHA-256 of the text in force, in hex.
+    pub file_hash: String,
+    pub config_path: String,
+    /// Where applications are served.
+    pub listen: SocketAddr,
+    /// Where operators are served.
+    pub admin: SocketAddr,
+    pub last_reload: LastReload,
+    pub providers: Vec<ProviderStatus>,
+    /// Open client connections.
+    pub connections: u64,
+    pub open_streams: u64,
+    pub started_at: Timestamp,
+    /// Why an older file than the one on disk serves.
+    pub degraded: Option<String>,
+    pub version: &'static str,
+}
+
+/// The last reload that did or refused something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastReload {
+    pub at: Timestamp,
+    pub ok: bool,
+    /// `start`, `watch`, `poll`, `signal` or `command`.
+    pub cause: &'static str,
+    pub findings: Vec<Diagnostic>,
+    /// The findings as people read them.
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProviderStatus {
+    pub name: String,
+    pub targets: Vec<TargetStatus>,
+    pub limits: Vec<LimitStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TargetStatus {
+    /// `provider/model`.
+    pub name: String,
+    /// `ready`, `resting`, `key_down`, `account_down`, `target_down` or `no_key`.
+    pub state: String,
+    /// When a resting target is tried again.
+    pub cooldown_until: Option<Timestamp>,
+    /// Absent before the first answer.
+    pub ttft_ms: Option<TtftStatus>,
+}
+
+/// Time to first content over the last answers, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TtftStatus {
+    pub p50: u64,
+    pub p99: u64,
+}
+
+/// In the limit's own unit: requests, tokens or calls at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitStatus {
+    /// `openai.requests`, `openai/gpt-4o.tokens`.
+    pub name: String,
+    /// How much is taken now.
+    pub level: u64,
+    pub remaining: u64,
+}

@@ -1,0 +1,209 @@
+//! The request's story: classify, find the rule, plan, attempt step by step, relay, settle.
+//!
+//! Floor 4. Holds handles, owns no state: counters sit in `admit` and `upstream`, and outlive every rule set.
+
+mod account;
+mod answer;
+mod attempt;
+mod classify;
+mod early;
+mod explain;
+mod plan;
+mod relay;
+mod running;
+mod tried;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use crate::config::{OnClientDisconnect, Route};
+use crate::units::{Moment, Tokens};
+use crate::wire::Call;
+
+use account::Account;
+use attempt::{Begun, Deadline};
+use plan::{Plan, Step};
+use tried::Tried;
+
+pub use answer::{Answer, Body, Refusal, error_answer};
+pub use classify::features;
+pub use explain::{Explained, ExplainedFeatures, ExplainedRule, ExplainedStep, explain};
+pub use plan::{OutputLimit, Skip};
+pub use running::{Parts, Running};
+
+/// A request that came in, parsed, and the facts that go with it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub request_id: Arc<str>,
+    pub call: Arc<Call>,
+    /// The client's headers, as they came.
+    pub headers: Arc<HeaderMap>,
+    pub accepted: Moment,
+}
+
+/// A request's way to its answer; dropping it cancels what is under way.
+type Story = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+impl Parts {
+    /// Answers one request from one snapshot. A streamed call gets its status early when no content comes for long.
+    pub async fn handle(self: Arc<Self>, running: Arc<Running>, asked: Asked) -> Answer {
+        let server = running.rules().server();
+        let (early_head, on_hang_up) = (server.early_head.filter(|_| asked.call.is_streaming()), server.on_client_disconnect);
+        let request_id = Arc::clone(&asked.request_id);
+        let tracker = self.tracker.clone();
+        let story = self.story(running, asked);
+        let story: Story = match on_hang_up {
+            OnClientDisconnect::Cancel => Box::pin(story),
+            // The story goes on without its listener, because its task is not the connection's.
+            OnClientDisconnect::Finish => {
+                let task = tracker.spawn(story);
+                Box::pin(async { task.await.unwrap_or_else(|_| Refusal::internal().answer()) })
+            }
+        };
+        match early_head {
+            None => story.await,
+            Some(after) => early::answer_by(after, &request_id, story).await,
+        }
+    }
+
+    async fn story(self: Arc<Self>, running: Arc<Running>, asked: Asked) -> Answer {
+        let mut account = Account::open(&self, &running, &asked);
+        let features = match classify::features(&asked.call, &asked.headers) {
+            Ok(features) => features,
+            Err(refusal) => return account.refused(&refusal, &Tried::default()),
+        };
+        account.classified(&features);
+        if classify::is_dry_run(&asked.headers) {
+            return account.explained(&explain(&running, &features));
+        }
+        let Some(found) = running.rules().find(&features) else {
+            return account.refused(&Refusal::no_rule(&features), &Tried::default());
+        };
+        account.matched(&found);
+        let plan = plan::plan(&running, found, &features);
+        let deadline = Deadline::of(found.route, running.rules().server(), features.stream);
+        self.walk(&running, &asked, &plan, deadline, account).await
+    }
+
+    /// Tries the steps in order until one answers.
+    async fn walk(
+        self: &Arc<Self>,
+        running: &Arc<Running>,
+        asked: &Asked,
+        plan: &Plan<'_>,
+        deadline: Deadline,
+        mut account: Account,
+    ) -> Answer {
+        let route = plan.found.route;
+        let mut tried = Tried::default();
+        for (position, step) in plan.steps.iter().enumerate() {
+            if let Some(skip) = step.skip.clone().or_else(|| tried.rules_out(running, step)) {
+                account.skipped(running, step, &skip);
+                tried.skipped(step, skip);
+                continue;
+            }
+            if !tried.is_empty() && !deadline.allows_another() {
+                break;
+            }
+            let is_last = plan.is_last(position);
+            let mut retries = u32::from(is_last && route.retry);
+            loop {
+                let (entry, held) = match self.admit(running, plan, step, is_last, deadline).await {
+                    Ok(admitted) => admitted,
+                    Err(skip) => {
+                        account.skipped(running, step, &skip);
+                        tried.skipped(step, skip);
+                        break;
+                    }
+                };
+                match attempt::attempt(running, asked, step, held, deadline, &mut account).await {
+                    Ok(Begun::Whole(whole)) => return account.answered(running, step, *whole, entry),
+                    Ok(Begun::Stream(stream)) => return self.relay(running, step, stream, deadline, account, entry),
+                    Err(failure) => {
+                        running.rests().failed(step.target, failure.mark, failure.retry_after, failure.silent_for);
+                        drop(entry);
+                        let pause = pause_before_retry(running, step, &failure, retries, deadline);
+                        tried.failed(step, failure);
+                        let Some(pause) = pause else { break };
+                        retries -= 1;
+                        tokio::time::sleep(pause).await;
+                    }
+                }
+            }
+            if !tried.allows_next(route) {
+                break;
+            }
+        }
+        account.exhausted(running, plan, &tried)
+    }
+
+    /// Takes the step's place: out of its rest, and within every limit.
+    async fn admit(
+        &self,
+        running: &Running,
+        plan: &Plan<'_>,
+        step: &Step<'_>,
+        is_last: bool,
+        deadline: Deadline,
+    ) -> Result<(crate::upstream::Entry, crate::admit::Held), Skip> {
+        let entry = running.rests().enter(step.target, is_last).map_err(Skip::AtRest)?;
+        let tokens = plan.tokens_to_reserve(running, step);
+        let held = if is_last {
+            deadline
+                .bound(running.gate().reserve_within(step.target, tokens))
+                .await
+                .unwrap_or_else(|| running.gate().reserve(step.target, tokens))
+        } else {
+            running.gate().reserve(step.target, tokens)
+        };
+        held.map(|held| (entry, held)).map_err(Skip::Limit)
+    }
+}
+
+/// How long to wait before the same target is tried again; nothing where it is not.
+fn pause_before_retry(
+    running: &Running,
+    step: &Step<'_>,
+    failure: &crate::upstream::Failure,
+    retries: u32,
+    deadline: Deadline,
+) -> Option<Duration> {
+    if retries == 0 {
+        return None;
+    }
+    let pause = match failure.retry_after {
+        // The last step may wait for a provider that names a short time.
+        Some(wait) if failure.class == crate::wire::Class::RateLimited => (wait <= running.wait_of(step.target)).then_some(wait)?,
+        _ if failure.class.retries_same() => Duration::from_millis(fastrand::u64(100..500)),
+        _ => return None,
+    };
+    (Instant::now() + pause < deadline.at() && running.rests().retry_allowed(step.target)).then_some(pause)
+}
+
+/// The output tokens counted against a limit where the client set no limit of its own; corrected when the usage is known.
+const OUTPUT_GUESS: Tokens = Tokens::new(1_024);
+
+impl Plan<'_> {
+    /// What a limit in tokens is asked for before sending; nothing where no such limit covers the step.
+    fn tokens_to_reserve(&self, running: &Running, step: &Step<'_>) -> Tokens {
+        if !running.limits_tokens(step.target) {
+            return Tokens::ZERO;
+        }
+        let output = if step.estimate.output_is_assumed { step.estimate.output.min(OUTPUT_GUESS) } else { step.estimate.output };
+        self.prompt_tokens().plus(output)
+    }
+}
+
+/// Whether a rule lets failures of this class go on to the next target.
+fn opted_in(route: &Route, class: crate::wire::Class) -> bool {
+    use crate::config::FallbackOn;
+    use crate::wire::Class;
+    route.fallback_on.iter().any(|extra| match extra {
+        FallbackOn::ContentPolicy => class == Class::ContentPolicy,
+        FallbackOn::InvalidRequest => class == Class::InvalidRequest,
+    })
+}

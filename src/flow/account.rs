@@ -1,0 +1,351 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::admit::LimitKind;
+use crate::record::{AttemptRecord, Outcome, Record, Sink, SkipRecord, UsageRecord, UsageSource};
+use crate::rules::{Features, Found, TaskSource};
+use crate::units::{Clock, Moment, TaskName, Usd};
+use crate::upstream::{Entry, Failure, Phase};
+use crate::wire::Told;
+
+use super::answer::{self, Answer, Body};
+use super::attempt::Whole;
+use super::explain::Explained;
+use super::plan::{OutputLimit, Plan, Skip, Step};
+use super::running::header_value;
+use super::{Asked, Parts, Refusal, Running, Tried};
+
+/// What one request came to, kept until its record is written. Dropped before its end it tells that the client hung up.
+#[derive(Debug)]
+pub(super) struct Account {
+    running: Arc<Running>,
+    sink: Sink,
+    clock: Clock,
+    accepted: Moment,
+    request_id: Arc<str>,
+    rule: Option<usize>,
+    rule_header: Option<HeaderValue>,
+    /// Time that went by while a provider had the request.
+    away: Duration,
+    fallback_index: usize,
+    /// Attempts sent so far.
+    sent: usize,
+    record: Option<Record>,
+}
+
+impl Account {
+    pub(super) fn open(parts: &Parts, running: &Arc<Running>, asked: &Asked) -> Self {
+        let record = Record {
+            request_id: asked.request_id.to_string(),
+            at: parts.clock.wall(),
+            endpoint: asked.call.endpoint(),
+            rule: None,
+            revision: running.rules().revision().to_string(),
+            task: TaskName::unknown(),
+            task_source: TaskSource::None.as_str(),
+            requested_model: asked.call.model().to_owned(),
+            stream: asked.call.is_streaming(),
+            labels: BTreeMap::new(),
+            target: None,
+            served_model: None,
+            outcome: Outcome::HungUp,
+            status: 0,
+            code: None,
+            attempts: Vec::new(),
+            skipped: Vec::new(),
+            prompt_tokens_estimate: None,
+            usage: None,
+            usage_source: UsageSource::None,
+            cost_nano_usd: None,
+            ttft: None,
+            duration: Duration::ZERO,
+            own: Duration::ZERO,
+        };
+        Self {
+            running: Arc::clone(running),
+            sink: parts.sink.clone(),
+            clock: parts.clock.clone(),
+            accepted: asked.accepted,
+            request_id: Arc::clone(&asked.request_id),
+            rule: None,
+            rule_header: None,
+            away: Duration::ZERO,
+            fallback_index: 0,
+            sent: 0,
+            record: Some(record),
+        }
+    }
+
+    pub(super) fn classified(&mut self, features: &Features) {
+        self.note(|record| {
+            record.task = features.task.name.clone();
+            record.task_source = features.task.source.as_str();
+            record.labels.clone_from(&features.labels);
+        });
+    }
+
+    pub(super) fn matched(&mut self, found: &Found<'_>) {
+        self.rule = Some(found.index);
+        self.rule_header = self.running.rule_value(found).cloned();
+        self.note(|record| record.rule = Some(found.name.clone()));
+    }
+
+    pub(super) fn skipped(&mut self, running: &Running, step: &Step<'_>, skip: &Skip) {
+        let target = running.rules().targets()[step.target].name.clone();
+        self.note(|record| record.skipped.push(SkipRecord { target, reason: skip.as_str().into() }));
+    }
+
+    /// An attempt failed before anything reached the client.
+    pub(super) fn attempt_failed(&mut self, step: &Step<'_>, failure: &Failure, took: Duration) {
+        self.away += took;
+        self.running.series().attempt(step.target, failure.fault, failure.phase.as_str(), "failed");
+        self.push_attempt(step.target, Some(failure), failure.phase, took);
+    }
+
+    /// An attempt came to its end, or was cut after content had reached the client.
+    pub(super) fn attempt_ended(&mut self, step_target: usize, failure: Option<&Failure>, took: Duration) {
+        self.away += took;
+        let fault = failure.map_or("none", |failure| failure.fault);
+        let (phase, outcome) = if failure.is_some() { (Phase::P3, "cut_off") } else { (Phase::P4, "ok") };
+        self.running.series().attempt(step_target, fault, phase.as_str(), outcome);
+        self.push_attempt(step_target, failure, phase, took);
+    }
+
+    fn push_attempt(&mut self, target: usize, failure: Option<&Failure>, phase: Phase, took: Duration) {
+        let target = self.running.rules().targets()[target].name.clone();
+        self.note(|record| {
+            record.attempts.push(AttemptRecord {
+                target,
+                fault: failure.map(|failure| failure.fault),
+                class: failure.map(|failure| failure.class.as_str()),
+                phase: phase.as_str(),
+                status: failure.map_or(Some(200), |failure| failure.status),
+                duration: took,
+            });
+        });
+    }
+
+    /// What the answer told of itself: usage, cost, the model that served it.
+    pub(super) fn told(&mut self, target: usize, told: &Told, ttft: Option<Duration>) -> Option<Usd> {
+        let spec = &self.running.rules().targets()[target];
+        let cost = told
+            .usage
+            .as_ref()
+            .zip(spec.prices.as_ref())
+            .map(|(usage, prices)| prices.cost(usage).plus(spec.usd_per_call.unwrap_or_default()));
+        let served = told.model.clone().filter(|model| model != spec.model.as_str());
+        let name = spec.name.clone();
+        if let Some(ttft) = ttft {
+            self.running.series().ttft(target, ttft);
+        }
+        self.note(|record| {
+            record.target = Some(name);
+            record.served_model = served;
+            record.usage = told.usage.map(UsageRecord::from);
+            record.usage_source = if told.usage.is_some() { UsageSource::Provider } else { UsageSource::None };
+            record.cost_nano_usd = cost;
+            record.ttft = ttft;
+        });
+        cost
+    }
+
+    /// A whole reply, on its way back as it came.
+    pub(super) fn answered(mut self, running: &Running, step: &Step<'_>, whole: Whole, entry: Entry) -> Answer {
+        running.rests().succeeded(step.target, None);
+        drop(entry);
+        let cost = self.told(step.target, &whole.told, None);
+        whole.open.settle(whole.told.usage.as_ref().map_or_else(|| step.estimate.input.unwrap_or_default(), crate::units::Usage::total));
+        let mut headers = HeaderMap::with_capacity(20);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.describe_step(&mut headers, running, step, &whole.headers);
+        if let Some(model) = self.record.as_ref().and_then(|record| record.served_model.as_deref()) {
+            headers.insert(HeaderName::from_static("x-tollgate-served-model"), header_value(model));
+        }
+        if let Some(cost) = cost {
+            headers.insert(HeaderName::from_static("x-tollgate-cost-usd"), header_value(&cost.plain()));
+        }
+        let source = if whole.told.usage.is_some() { "provider" } else { "none" };
+        headers.insert(HeaderName::from_static("x-tollgate-usage-source"), HeaderValue::from_static(source));
+        let took = whole.took;
+        self.attempt_ended(step.target, None, took);
+        headers.insert(HeaderName::from_static("server-timing"), self.server_timing(took, None));
+        self.describe(&mut headers);
+        self.close(None, StatusCode::OK, None);
+        Answer { status: StatusCode::OK, headers, body: Body::Whole(whole.body) }
+    }
+
+    /// The headers of a stream whose first content is there.
+    pub(super) fn stream_headers(
+        &self,
+        running: &Running,
+        step: &Step<'_>,
+        upstream: &HeaderMap,
+        served: Option<&str>,
+        ttft: Duration,
+    ) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(20);
+        event_stream_headers(&mut headers);
+        self.describe_step(&mut headers, running, step, upstream);
+        if let Some(model) = served {
+            headers.insert(HeaderName::from_static("x-tollgate-served-model"), header_value(model));
+        }
+        headers.insert(HeaderName::from_static("server-timing"), self.server_timing(ttft, Some(ttft)));
+        self.describe(&mut headers);
+        headers
+    }
+
+    pub(super) fn refused(mut self, refusal: &Refusal, tried: &Tried) -> Answer {
+        let mut answer = refusal.answer();
+        self.describe(&mut answer.headers);
+        if !tried.skips.is_empty() {
+            tracing::debug!(code = refusal.code, "refused");
+        }
+        self.close(Some(Outcome::Refused), refusal.status, Some(refusal.code));
+        answer
+    }
+
+    /// Every step was tried or left out.
+    pub(super) fn exhausted(mut self, running: &Running, plan: &Plan<'_>, tried: &Tried) -> Answer {
+        let Some((target, failure)) = tried.telling() else {
+            let refusal = Refusal::all_skipped(running, plan, &tried.skips, tried.shortest_wait());
+            return self.refused(&refusal, tried);
+        };
+        let mut answer = answer::failed(running, *target, failure, tried);
+        answer.headers.insert(HeaderName::from_static("x-tollgate-target"), running.target_value(*target).clone());
+        self.describe(&mut answer.headers);
+        self.close(Some(Outcome::Failed), answer.status, Some(failure.code));
+        answer
+    }
+
+    /// The decision itself, for a dry run.
+    pub(super) fn explained(mut self, explained: &Explained) -> Answer {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.describe(&mut headers);
+        // A dry run is no request that was served: it leaves no record.
+        self.record = None;
+        let body = serde_json::to_vec(explained).unwrap_or_default();
+        Answer { status: StatusCode::OK, headers, body: Body::Whole(Bytes::from(body)) }
+    }
+
+    /// Writes the record. Without an outcome it is `ok`, or `fell_back` where an earlier step had failed.
+    pub(super) fn close(&mut self, outcome: Option<Outcome>, status: StatusCode, code: Option<&str>) {
+        let Some(mut record) = self.record.take() else { return };
+        let fell_back = record.attempts.iter().any(|attempt| Some(&attempt.target) != record.target.as_ref());
+        let outcome = outcome.unwrap_or(if fell_back { Outcome::FellBack } else { Outcome::Ok });
+        let duration = self.clock.now().since(self.accepted);
+        let own = duration.saturating_sub(self.away);
+        record.outcome = outcome;
+        record.status = status.as_u16();
+        record.code = code.map(Into::into);
+        record.duration = duration;
+        record.own = own;
+        let series = self.running.series();
+        series.request(self.rule.unwrap_or(self.running.rules().rules().len() + 1), outcome);
+        series.added_latency(own);
+        self.sink.write(record);
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// A step is about to be sent: the moment to count from.
+    pub(super) fn sending(&mut self, step: &Step<'_>) -> Moment {
+        self.fallback_index = step.index;
+        self.sent += 1;
+        self.clock.now()
+    }
+
+    fn note(&mut self, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            change(record);
+        }
+    }
+
+    /// The headers that every answer carries.
+    fn describe(&self, headers: &mut HeaderMap) {
+        let id = header_value(&self.request_id);
+        headers.insert(HeaderName::from_static("x-request-id"), id.clone());
+        headers.insert(HeaderName::from_static("request-id"), id);
+        headers.insert(HeaderName::from_static("x-tollgate-revision"), self.running.revision_value().clone());
+        if let Some(rule) = &self.rule_header {
+            headers.insert(HeaderName::from_static("x-tollgate-rule"), rule.clone());
+        }
+        headers.insert(HeaderName::from_static("x-tollgate-attempts"), HeaderValue::from(self.sent));
+        let Some(record) = &self.record else { return };
+        if record.task_source != TaskSource::None.as_str() {
+            headers.insert(
+                HeaderName::from_static("x-tollgate-task"),
+                header_value(&format!("{};source={}", record.task, record.task_source)),
+            );
+        }
+    }
+
+    /// The headers that tell which step answered.
+    fn describe_step(&self, headers: &mut HeaderMap, running: &Running, step: &Step<'_>, upstream: &HeaderMap) {
+        headers.insert(HeaderName::from_static("x-tollgate-target"), running.target_value(step.target).clone());
+        headers.insert(HeaderName::from_static("x-tollgate-fallback-index"), HeaderValue::from(self.fallback_index));
+        if let Some(id) = ["x-request-id", "request-id", "apim-request-id"].iter().find_map(|name| upstream.get(*name)) {
+            headers.insert(HeaderName::from_static("x-tollgate-upstream-request-id"), id.clone());
+        }
+        match step.limit {
+            OutputLimit::AsSent => {}
+            OutputLimit::Injected(limit) => {
+                headers.insert(HeaderName::from_static("x-tollgate-injected"), header_value(&format!("max_tokens={limit}")));
+            }
+            OutputLimit::Clamped(limit) => {
+                headers.insert(HeaderName::from_static("x-tollgate-clamped"), header_value(&format!("max_tokens={limit}")));
+            }
+        }
+        for level in running.gate().levels(step.target) {
+            let Some(names) = limit_headers(level.limit) else { continue };
+            // A model's own limit comes behind its provider's: the tighter one is told.
+            let told = headers.get(&names[1]).and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
+            if told.is_none_or(|told| level.remaining < told) {
+                headers.insert(names[0].clone(), HeaderValue::from(level.capacity));
+                headers.insert(names[1].clone(), HeaderValue::from(level.remaining));
+                headers.insert(names[2].clone(), header_value(&format!("{}ms", level.reset.as_millis())));
+            }
+        }
+    }
+
+    fn server_timing(&self, upstream: Duration, ttft: Option<Duration>) -> HeaderValue {
+        let own = self.clock.now().since(self.accepted).saturating_sub(self.away.max(upstream));
+        let ttft = ttft.map(|ttft| format!(", ttft;dur={:.2}", millis(ttft))).unwrap_or_default();
+        header_value(&format!("tollgate;dur={:.2}, upstream;dur={:.2}{ttft}", millis(own), millis(upstream)))
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // 499 is the log's word for a client that left; nobody receives it.
+        let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+        self.close(Some(Outcome::HungUp), status, None);
+    }
+}
+
+/// What an event stream's head says, early or late.
+pub(super) fn event_stream_headers(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+}
+
+fn limit_headers(limit: LimitKind) -> Option<[HeaderName; 3]> {
+    let names = match limit {
+        LimitKind::Requests => ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+        LimitKind::Tokens => ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+        LimitKind::Concurrent => return None,
+    };
+    Some(names.map(HeaderName::from_static))
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}

@@ -1,0 +1,220 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body::{Frame, SizeHint};
+
+use crate::rules::{Features, Unfit};
+use crate::upstream::{Failure, Phase};
+use crate::wire::{self, Class};
+
+use super::early::Early;
+use super::plan::{Plan, Skip};
+use super::relay::Relay;
+use super::running::header_value;
+use super::{Running, Tried};
+
+/// A client that is told to wait longer is told not to try by itself: the official SDKs would ignore the time and hammer.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// What the caller gets: a relayed reply, a refusal or a failure.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Body,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body {
+    Whole(Bytes),
+    Relay(Relay),
+    Early(Box<Early>),
+}
+
+/// A stream that was given up after its status had gone out: the connection ends without the body's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stream was cut after its error had been told")]
+pub struct CutShort;
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = CutShort;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Relay(relay) => relay.poll_next(cx).map(|piece| piece.map(|piece| piece.map(Frame::data))),
+            Self::Early(early) => early.poll_next(cx).map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Relay(_) | Self::Early(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// We say no to the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: StatusCode,
+    /// The closed list of FAULTS.md 4.0, as `docs/errors.md` tells it.
+    pub code: &'static str,
+    pub kind: &'static str,
+    pub param: Option<String>,
+    pub message: String,
+    /// When trying again may help.
+    pub retry_after: Option<Duration>,
+    /// Whether a client should try again by itself.
+    pub should_retry: bool,
+}
+
+impl Refusal {
+    /// The request itself is wrong.
+    #[must_use]
+    pub fn bad_request(code: &'static str, param: Option<String>, message: String) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code,
+            kind: "invalid_request_error",
+            param,
+            message,
+            retry_after: None,
+            should_retry: false,
+        }
+    }
+
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    pub(super) fn invalid(param: &'static str, message: String) -> Self {
+        Self::bad_request("invalid_parameter", Some(param.into()), message)
+    }
+
+    /// Another try after `wait` may be served.
+    #[must_use]
+    pub fn later(status: StatusCode, code: &'static str, kind: &'static str, message: String, wait: Duration) -> Self {
+        Self { status, code, kind, param: None, message, retry_after: Some(wait), should_retry: wait <= LONGEST_WAIT }
+    }
+
+    /// A fault of ours.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: "internal",
+            kind: "server_error",
+            param: None,
+            message: "tollgate met a fault of its own; the log has it under this request id".into(),
+            retry_after: None,
+            should_retry: false,
+        }
+    }
+
+    pub(super) fn no_rule(features: &Features) -> Self {
+        Self::bad_request(
+            "model_not_found",
+            Some("model".into()),
+            format!("no rule matches this request for model `{}`, and the file says `default: refuse`", features.requested_model),
+        )
+        .with_status(StatusCode::NOT_FOUND)
+    }
+
+    /// No step was sent: the most hopeful of the reasons, every step named.
+    pub(super) fn all_skipped(running: &Running, plan: &Plan<'_>, skips: &[(usize, Skip)], shortest_wait: Option<Duration>) -> Self {
+        let has = |wanted: fn(&Skip) -> bool| skips.iter().any(|(_, skip)| wanted(skip));
+        let targets = running.rules().targets();
+        let steps: Vec<String> = skips.iter().map(|(target, skip)| format!("{}: {}", targets[*target].name, skip.reason())).collect();
+        let message = if steps.is_empty() {
+            format!("the chain of rule `{}` has no target for this request", plan.found.name)
+        } else {
+            format!("no step of rule `{}` could serve this request: {}", plan.found.name, steps.join("; "))
+        };
+        let bad = |code| Self::bad_request(code, None, message.clone());
+        if has(|skip| matches!(skip, Skip::Limit(denial) if denial.retry_after.is_some())) {
+            let wait = shortest_wait.unwrap_or(Duration::from_secs(1));
+            return Self::later(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", "rate_limit_error", message, wait);
+        }
+        if has(|skip| matches!(skip, Skip::Limit(_))) {
+            return Self { status: StatusCode::TOO_MANY_REQUESTS, kind: "rate_limit_error", ..bad("rate_limit_exceeded") };
+        }
+        if has(|skip| matches!(skip, Skip::AtRest(_))) {
+            let wait = shortest_wait.unwrap_or(Duration::from_secs(20));
+            return Self::later(StatusCode::SERVICE_UNAVAILABLE, "server_is_overloaded", "service_unavailable_error", message, wait);
+        }
+        if has(|skip| matches!(skip, Skip::AboveCeiling { .. })) {
+            return bad("cost_ceiling_exceeded");
+        }
+        if has(|skip| matches!(skip, Skip::Unfit(Unfit::Context { .. }) | Skip::NotLarger)) {
+            return bad("context_length_exceeded");
+        }
+        if has(|skip| matches!(skip, Skip::Unfit(Unfit::Needs(_)))) {
+            return bad("unsupported_parameter");
+        }
+        let wait = Duration::from_secs(fastrand::u64(10..=30));
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, "no_provider", "service_unavailable_error", message, wait)
+    }
+
+    /// The answer without any request's facts.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        let mut answer = error_answer(self.status, &self.message, self.kind, self.param.as_deref(), self.code);
+        retry_hints(&mut answer.headers, self.should_retry, self.retry_after);
+        answer
+    }
+}
+
+/// An error in the caller's format.
+#[must_use]
+pub fn error_answer(status: StatusCode, message: &str, kind: &str, param: Option<&str>, code: &str) -> Answer {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Answer { status, headers, body: Body::Whole(wire::error_body(message, kind, param, code)) }
+}
+
+/// What the client is told of a provider's failure: the provider's own error where the request caused it, else words of ours.
+pub(super) fn failed(running: &Running, target: usize, failure: &Failure, tried: &Tried) -> Answer {
+    let status = failure.answer_status();
+    let mut answer = if let Some(body) = &failure.body {
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
+        Answer { status, headers, body: Body::Whole(body.clone()) }
+    } else {
+        let provider = &running.rules().providers()[running.rules().targets()[target].provider].name;
+        let told = failure.told.as_ref().filter(|_| failure.is_clients_own());
+        let message = match told.and_then(|told| told.message.as_deref()) {
+            Some(message) => format!("provider `{provider}`: {message}"),
+            None => format!("provider `{provider}` {}", failure.message),
+        };
+        error_answer(status, &message, failure.answer_kind(), told.and_then(|told| told.param.as_deref()), failure.code)
+    };
+    let wait = tried.shortest_wait();
+    let helps = matches!(failure.class, Class::RateLimited | Class::Overloaded | Class::ServerError | Class::Conflict)
+        || (failure.class == Class::Connect && failure.phase == Phase::P0);
+    let wait = wait.or_else(|| (helps && tried.nothing_billed()).then_some(Duration::from_secs(1)));
+    let should_retry = helps && tried.nothing_billed() && wait.is_none_or(|wait| wait <= LONGEST_WAIT);
+    retry_hints(&mut answer.headers, should_retry, wait.filter(|_| helps));
+    answer
+}
+
+/// Says on every error whether and when another try can help.
+fn retry_hints(headers: &mut HeaderMap, should_retry: bool, wait: Option<Duration>) {
+    headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static(if should_retry { "true" } else { "false" }));
+    if let Some(wait) = wait {
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1_000)));
+        headers.insert(HeaderName::from_static("retry-after-ms"), header_value(&millis.to_string()));
+    }
+}

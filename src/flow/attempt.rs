@@ -1,0 +1,225 @@
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body as _;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::admit::{Held, Open};
+use crate::config::{Route, Server};
+use crate::units::Moment;
+use crate::upstream::{Failure, Outgoing, Phase, Reply, ReplyBody};
+use crate::wire::{Edits, ReplyFault, Tap, Told, read_reply};
+
+use super::account::Account;
+use super::plan::Step;
+use super::{Asked, Running};
+
+/// The largest answer that is read whole: 32 MiB.
+const LARGEST_REPLY: u64 = 32 << 20;
+
+/// The end of the time that one request may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    at: Instant,
+    /// Another target is tried only while this much is left.
+    least: Duration,
+}
+
+impl Deadline {
+    pub(super) fn of(route: &Route, server: &Server, is_streaming: bool) -> Self {
+        let whole = route.deadline.unwrap_or(if is_streaming { server.stream_deadline } else { server.deadline });
+        // Five seconds, or a quarter of a deadline that is itself short.
+        Self { at: Instant::now() + whole, least: Duration::from_secs(5).min(whole / 4) }
+    }
+
+    pub(super) fn at(self) -> Instant {
+        self.at
+    }
+
+    pub(super) fn allows_another(self) -> bool {
+        self.at.saturating_duration_since(Instant::now()) >= self.least
+    }
+
+    /// The future's output, or nothing when the deadline comes first.
+    pub(super) async fn bound<T>(self, future: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout_at(self.at, future).await.ok()
+    }
+}
+
+/// An attempt whose answer is there, wholly or up to its first content.
+#[derive(Debug)]
+pub(super) enum Begun {
+    Whole(Box<Whole>),
+    Stream(Box<Stream>),
+}
+
+/// A reply that was read to its end.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) told: Told,
+    pub(super) took: Duration,
+    pub(super) open: Open,
+}
+
+/// A stream that has shown its first content, or its end.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) headers: HeaderMap,
+    pub(super) body: ReplyBody,
+    pub(super) tap: Tap,
+    /// What goes to the client first: all that was held back until now.
+    pub(super) ready: Vec<Bytes>,
+    /// True when the upstream's body has ended already.
+    pub(super) has_ended: bool,
+    pub(super) ttft: Duration,
+    pub(super) sent: Moment,
+    pub(super) open: Open,
+}
+
+/// One try: send, and wait for the whole reply or the first content.
+pub(super) async fn attempt(
+    running: &Running,
+    asked: &Asked,
+    step: &Step<'_>,
+    held: Held,
+    deadline: Deadline,
+    account: &mut Account,
+) -> Result<Begun, Failure> {
+    let sent = account.sending(step);
+    let this = Try { running, asked, step, deadline, sent, account };
+    let open = held.sent();
+    let result = if asked.call.is_streaming() {
+        this.stream(open).await.map(Begun::Stream)
+    } else {
+        this.whole(open).await.map(|whole| Begun::Whole(Box::new(whole)))
+    };
+    if let Err(failure) = &result {
+        let took = account.now().since(sent);
+        tracing::warn!(
+            request_id = %asked.request_id,
+            target = %running.rules().targets()[step.target].name,
+            fault = failure.fault,
+            class = failure.class.as_str(),
+            phase = failure.phase.as_str(),
+            status = failure.status,
+            "attempt failed"
+        );
+        account.attempt_failed(step, failure, took);
+    }
+    result
+}
+
+struct Try<'t> {
+    running: &'t Running,
+    asked: &'t Asked,
+    step: &'t Step<'t>,
+    deadline: Deadline,
+    sent: Moment,
+    account: &'t Account,
+}
+
+impl Try<'_> {
+    async fn whole(&self, open: Open) -> Result<Whole, Failure> {
+        let reply = self.deadline.bound(self.send()).await.ok_or_else(|| self.out_of_time(Phase::P1))??;
+        let Reply { headers, body, .. } = reply;
+        let body = self.deadline.bound(body.read_whole(LARGEST_REPLY)).await.ok_or_else(|| self.out_of_time(Phase::P2))??;
+        let told = read_reply(self.asked.call.endpoint(), &body).map_err(|fault| self.fault(fault))?;
+        Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), open })
+    }
+
+    async fn stream(&self, open: Open) -> Result<Box<Stream>, Failure> {
+        let first_content_by = self.deadline.at.min(Instant::now() + self.step.first_content);
+        let late = |phase| self.silent("first_content", phase);
+        let reply = tokio::time::timeout_at(first_content_by, self.send()).await.map_err(|_| late(Phase::P1))??;
+        let Reply { headers, mut body, is_event_stream, .. } = reply;
+        if !is_event_stream {
+            return Err(self.not_a_stream(body).await);
+        }
+        let limit = self.step.limit.tokens().or(self.asked.call.output_limit());
+        let mut tap = Tap::new(self.asked.call.endpoint(), self.asked.call.asks_for_usage(), limit).expecting(self.asked.call.choices());
+        let mut ready = Vec::new();
+        let mut has_ended = false;
+        while !tap.has_content() && !has_ended {
+            let piece = tokio::time::timeout_at(first_content_by, next_piece(&mut body)).await.map_err(|_| late(Phase::P2))?;
+            let fed = if let Some(piece) = piece {
+                tap.push(piece?, &mut ready)
+            } else {
+                has_ended = true;
+                tap.end(&mut ready)
+            };
+            fed.map_err(|fault| self.fault(fault))?;
+        }
+        let ttft = self.account.now().since(self.sent);
+        Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, open }))
+    }
+
+    async fn send(&self) -> Result<Reply, Failure> {
+        let target = &self.running.rules().targets()[self.step.target];
+        let outgoing = Outgoing {
+            endpoint: self.asked.call.endpoint(),
+            client_headers: Arc::clone(&self.asked.headers),
+            body: self.asked.call.write(&self.edits(target.model.as_str())),
+            is_streaming: self.asked.call.is_streaming(),
+            model: target.model.clone(),
+        };
+        self.running.upstream(self.step.target).send(outgoing).await
+    }
+
+    /// What changes in the client's body for this target.
+    fn edits<'e>(&'e self, model: &'e str) -> Edits<'e> {
+        static NOTHING: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
+        Edits {
+            model,
+            include_usage: self.asked.call.is_streaming(),
+            output_limit: self.step.limit.tokens(),
+            set: self.step.uses.map_or(&NOTHING, |uses| &uses.set),
+        }
+    }
+
+    /// A stream was asked for and a whole body came: an error, or an answer in the wrong shape.
+    async fn not_a_stream(&self, body: ReplyBody) -> Failure {
+        let read = self.deadline.bound(body.read_whole(LARGEST_REPLY)).await;
+        match read {
+            None => self.out_of_time(Phase::P2),
+            Some(Err(failure)) => failure,
+            Some(Ok(body)) => match read_reply(self.asked.call.endpoint(), &body) {
+                Err(fault) => self.fault(fault),
+                Ok(_) => self.fault(ReplyFault::Malformed("a whole body where a stream was asked for")),
+            },
+        }
+    }
+
+    fn fault(&self, fault: ReplyFault) -> Failure {
+        self.running.upstream(self.step.target).failure_from(fault, Phase::P2)
+    }
+
+    fn out_of_time(&self, phase: Phase) -> Failure {
+        self.silent("deadline", phase)
+    }
+
+    fn silent(&self, what: &'static str, phase: Phase) -> Failure {
+        Failure::timed_out(phase, what, self.account.now().since(self.sent))
+    }
+}
+
+/// The next piece of a body's data; nothing at its end.
+pub(super) async fn next_piece(body: &mut ReplyBody) -> Option<Result<Bytes, Failure>> {
+    loop {
+        match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await? {
+            Err(failure) => return Some(Err(failure)),
+            Ok(frame) => {
+                if let Ok(data) = frame.into_data() {
+                    return Some(Ok(data));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::rules::{Features, Prompt, Task, TaskSource};
+use crate::units::{TaskName, Usd};
+use crate::wire::Call;
+
+use super::Refusal;
+
+/// Labels a request may carry, and the bytes of one name or value.
+const MOST_LABELS: usize = 32;
+const LONGEST_LABEL: usize = 256;
+
+/// What the rules may look at, from a call and its headers.
+pub fn features(call: &Arc<Call>, headers: &Arc<HeaderMap>) -> Result<Features, Refusal> {
+    let (requested_model, task_in_model) = match call.model().strip_prefix("auto/") {
+        Some(task) => ("auto", Some(task)),
+        None => (call.model(), None),
+    };
+    let stated = match header(headers, "x-tollgate-task")? {
+        Some(task) => Some((task, "x-tollgate-task")),
+        None => task_in_model.map(|task| (task, "model")).or_else(|| call.declared_task().map(|task| (task, "metadata.task"))),
+    };
+    Ok(Features {
+        endpoint: call.endpoint(),
+        requested_model: requested_model.into(),
+        task: stated.map_or(Ok(Task { name: TaskName::unknown(), source: TaskSource::None }), |(text, param)| task(text, param))?,
+        max_cost: header(headers, "x-tollgate-max-cost")?.map(max_cost).transpose()?,
+        labels: header(headers, "x-tollgate-labels")?.map_or(Ok(BTreeMap::new()), labels)?,
+        headers: Arc::clone(headers),
+        effort: call.effort(),
+        stream: call.is_streaming(),
+        answers: call.answers(),
+        output_limit: call.output_limit(),
+        prompt: Prompt::Of(Arc::clone(call)),
+    })
+}
+
+/// True when the client wants the decision instead of an answer.
+pub(super) fn is_dry_run(headers: &HeaderMap) -> bool {
+    headers.get("x-tollgate-dry-run").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, Refusal> {
+    headers
+        .get(name)
+        .map(|value| {
+            value.to_str().map(str::trim).map_err(|_| Refusal::invalid(name, format!("`{name}` has characters that are not plain ASCII")))
+        })
+        .transpose()
+}
+
+fn task(text: &str, param: &'static str) -> Result<Task, Refusal> {
+    TaskName::parse(text)
+        .map(|name| Task { name, source: TaskSource::Declared })
+        .map_err(|error| Refusal::invalid(param, format!("`{}` is no task: {error}", text.escape_default())))
+}
+
+fn max_cost(text: &str) -> Result<Usd, Refusal> {
+    text.parse().map_err(|error| Refusal::invalid("x-tollgate-max-cost", format!("{error}; expected dollars such as `0.002`")))
+}
+
+/// `feature=x,run=7`.
+fn labels(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
+    let wrong = |what: &str| Refusal::invalid("x-tollgate-labels", format!("{what}; expected `name=value,name=value`"));
+    let mut labels = BTreeMap::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or_else(|| wrong(&format!("`{}` has no `=`", pair.escape_default())))?;
+        if name.is_empty() || name.len() > LONGEST_LABEL || value.len() > LONGEST_LABEL {
+            return Err(wrong(&format!("a label's name and value have at most {LONGEST_LABEL} bytes, and the name is not empty")));
+        }
+        labels.insert(name.trim().to_owned(), value.trim().to_owned());
+    }
+    if labels.len() > MOST_LABELS {
+        return Err(wrong(&format!("at most {MOST_LABELS} labels are taken")));
+    }
+    Ok(labels)
+}

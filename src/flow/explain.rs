@@ -1,0 +1,193 @@
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::rules::{Features, Found};
+use crate::units::{Tokens, Usd};
+use crate::upstream::{Resting, Standing};
+
+use super::Running;
+use super::plan::{self, Step};
+
+/// What would happen to one request, and why: rule by rule, step by step.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Explained {
+    pub revision: String,
+    pub features: ExplainedFeatures,
+    /// Every rule down to the one that matched, in file order.
+    pub rules: Vec<ExplainedRule>,
+    /// The rule that decides; absent where `default: refuse` does.
+    pub rule: Option<String>,
+    pub steps: Vec<ExplainedStep>,
+    /// The targets that would be tried, in order.
+    pub order: Vec<String>,
+    /// Why nothing would be tried; absent where something would.
+    pub refusal: Option<String>,
+}
+
+/// What the rules looked at.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ExplainedFeatures {
+    pub endpoint: String,
+    pub model: String,
+    pub task: String,
+    /// `declared`, or `none`.
+    pub task_source: String,
+    /// Estimated; absent where nothing was said of the prompt.
+    pub prompt_tokens: Option<u64>,
+    /// A bound that the prompt cannot exceed.
+    pub prompt_tokens_at_most: Option<u64>,
+    pub output_limit: Option<u64>,
+    pub max_cost_usd: Option<String>,
+    pub needs: Vec<String>,
+    pub turns: Option<u64>,
+    pub effort: Option<String>,
+    pub stream: bool,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One rule, and the first of its conditions that failed.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ExplainedRule {
+    pub name: String,
+    /// 1-based line in the file; absent for `default`.
+    pub line: Option<usize>,
+    pub matched: bool,
+    pub condition: Option<String>,
+    pub wanted: Option<String>,
+    pub actual: Option<String>,
+}
+
+/// One step of the chain.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ExplainedStep {
+    pub target: String,
+    /// A word such as `no_key`; absent where the step would be tried.
+    pub skip: Option<String>,
+    /// The same in words.
+    pub reason: Option<String>,
+    /// `ready`, or why the target rests.
+    pub state: String,
+    /// Upper bound of the input.
+    pub input_tokens: Option<u64>,
+    /// Upper bound of one answer.
+    pub output_tokens: u64,
+    /// True where the client set no output limit, so that the file's default counts.
+    pub output_is_assumed: bool,
+    /// Dollars at most; absent where the target has no price.
+    pub worst_case_usd: Option<String>,
+    /// The output limit that would be set in the request; absent where it goes as it came.
+    pub sets_max_tokens: Option<u64>,
+}
+
+/// Runs the same decisions as a real request, with nothing taken and nothing sent.
+#[must_use]
+pub fn explain(running: &Running, features: &Features) -> Explained {
+    let rules = running.rules();
+    let found = rules.find(features);
+    let plan = found.map(|found| plan::plan(running, found, features));
+    let steps: Vec<ExplainedStep> = plan
+        .iter()
+        .flat_map(|plan| {
+            plan.steps
+                .iter()
+                .enumerate()
+                .map(|(position, step)| explained_step(running, step, plan.is_last(position), plan.tokens_to_reserve(running, step)))
+        })
+        .collect();
+    let order: Vec<String> = steps.iter().filter(|step| step.skip.is_none()).map(|step| step.target.clone()).collect();
+    let refusal = match &found {
+        None => Some("no rule matches, and the file says `default: refuse`".to_owned()),
+        Some(found) if order.is_empty() => Some(format!("no step of rule `{}` can serve this request", found.name)),
+        Some(_) => None,
+    };
+    Explained {
+        revision: rules.revision().to_string(),
+        features: explained_features(features),
+        rules: explained_rules(running, found.as_ref(), features),
+        rule: found.map(|found| found.name.to_string()),
+        steps,
+        order,
+        refusal,
+    }
+}
+
+fn explained_features(features: &Features) -> ExplainedFeatures {
+    ExplainedFeatures {
+        endpoint: features.endpoint.to_string(),
+        model: features.requested_model.to_string(),
+        task: features.task.name.to_string(),
+        task_source: features.task.source.as_str().into(),
+        prompt_tokens: features.prompt_tokens().map(Tokens::count),
+        prompt_tokens_at_most: features.prompt_tokens_at_most().map(Tokens::count),
+        output_limit: features.output_limit.map(Tokens::count),
+        max_cost_usd: features.max_cost.map(Usd::plain),
+        needs: features.needs().iter().map(ToString::to_string).collect(),
+        turns: features.turns(),
+        effort: features.effort.map(|effort| effort.as_str().into()),
+        stream: features.stream,
+        labels: features.labels.clone(),
+    }
+}
+
+fn explained_rules(running: &Running, found: Option<&Found<'_>>, features: &Features) -> Vec<ExplainedRule> {
+    let rules = running.rules();
+    let looked_at = found.map_or(rules.rules().len(), |found| found.index + 1);
+    let mut told: Vec<ExplainedRule> = rules
+        .rules()
+        .iter()
+        .take(looked_at)
+        .map(|rule| {
+            let mismatch = rule.matcher.mismatch(rules, &rule.route, features);
+            ExplainedRule {
+                name: rule.name.to_string(),
+                line: Some(rule.line),
+                matched: mismatch.is_none(),
+                condition: mismatch.as_ref().map(|mismatch| mismatch.condition.into()),
+                wanted: mismatch.as_ref().map(|mismatch| mismatch.wanted.clone()),
+                actual: mismatch.map(|mismatch| mismatch.actual),
+            }
+        })
+        .collect();
+    if let Some(found) = found.filter(|found| found.index == rules.rules().len()) {
+        told.push(ExplainedRule { name: found.name.to_string(), line: None, matched: true, condition: None, wanted: None, actual: None });
+    }
+    told
+}
+
+fn explained_step(running: &Running, step: &Step<'_>, is_last: bool, tokens: Tokens) -> ExplainedStep {
+    let target = &running.rules().targets()[step.target];
+    let standing = running.rests().standing(step.target);
+    let state = match &standing {
+        Standing::Ready => "ready".to_owned(),
+        Standing::Resting { why, .. } => format!("at rest: {why}"),
+        Standing::Down { why } => (*why).to_owned(),
+    };
+    let skip = step
+        .skip
+        .clone()
+        .or_else(|| at_rest(running, standing, is_last).map(plan::Skip::AtRest))
+        .or_else(|| running.gate().standing(step.target, tokens).err().map(plan::Skip::Limit));
+    ExplainedStep {
+        target: target.name.to_string(),
+        skip: skip.as_ref().map(|skip| skip.as_str().into()),
+        reason: skip.map(|skip| skip.reason()),
+        state,
+        input_tokens: step.estimate.input.map(Tokens::count),
+        output_tokens: step.estimate.output.count(),
+        output_is_assumed: step.estimate.output_is_assumed,
+        worst_case_usd: step.estimate.worst_case.map(Usd::plain),
+        sets_max_tokens: step.limit.tokens().map(Tokens::count),
+    }
+}
+
+/// Why the target's state keeps it out. A last step that is only at rest is tried all the same.
+fn at_rest(running: &Running, standing: Standing, is_last: bool) -> Option<Resting> {
+    match standing {
+        Standing::Ready => None,
+        Standing::Resting { .. } if is_last => None,
+        Standing::Resting { until, why } => Some(Resting { why, retry_after: Some(until.since(running.now())) }),
+        Standing::Down { why } => Some(Resting { why, retry_after: None }),
+    }
+}

@@ -1,0 +1,225 @@
+use std::time::Duration;
+
+use crate::admit::Denial;
+use crate::config::{Key, OnCeiling, Route, Target};
+use crate::rules::{Candidate, Estimate, Features, Found, Unfit, candidates, estimate, unfit};
+use crate::units::{Format, Tokens, Usd};
+use crate::upstream::Resting;
+
+use super::Running;
+
+/// The smallest output limit that a clamp may leave: below it an answer is of no use.
+const LEAST_OUTPUT: Tokens = Tokens::new(256);
+
+/// The chain as it stands for one call.
+#[derive(Debug)]
+pub(super) struct Plan<'r> {
+    pub(super) found: Found<'r>,
+    pub(super) steps: Vec<Step<'r>>,
+    features: &'r Features,
+}
+
+/// One entry of a plan. What depends on the moment (rests, limits) is asked when the step's turn comes.
+#[derive(Clone, Debug)]
+pub(super) struct Step<'r> {
+    /// Its place in the plan, 0 for the first.
+    pub(super) index: usize,
+    pub(super) target: usize,
+    pub(super) uses: Option<&'r crate::config::Use>,
+    pub(super) estimate: Estimate,
+    pub(super) limit: OutputLimit,
+    pub(super) first_content: Duration,
+    pub(super) idle: Duration,
+    /// Why the step is left out, whatever its state.
+    pub(super) skip: Option<Skip>,
+}
+
+/// What happens to the client's output limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputLimit {
+    AsSent,
+    /// The client set none; this one goes along.
+    Injected(Tokens),
+    /// The client's is above what the file or a ceiling allows.
+    Clamped(Tokens),
+}
+
+impl OutputLimit {
+    #[must_use]
+    pub fn tokens(self) -> Option<Tokens> {
+        match self {
+            Self::AsSent => None,
+            Self::Injected(limit) | Self::Clamped(limit) => Some(limit),
+        }
+    }
+}
+
+/// Why a step is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// What would have held the key.
+    NoKey(String),
+    AtRest(Resting),
+    Limit(Denial),
+    Unfit(Unfit),
+    /// The call can cost more than the ceiling allows; nothing where the target has no price.
+    AboveCeiling {
+        ceiling: Usd,
+        worst_case: Option<Usd>,
+    },
+    /// The sandbox answers only where every other step lacks its key.
+    SandboxStandsBack,
+    /// The prompt did not fit a window, and this one is not known to be larger.
+    NotLarger,
+}
+
+impl Skip {
+    /// The word for records, metrics and `explain --json`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NoKey(_) => "no_key",
+            Self::AtRest(_) => "at_rest",
+            Self::Limit(_) => "limit",
+            Self::Unfit(Unfit::Context { .. }) => "context",
+            Self::Unfit(Unfit::Needs(_)) => "needs",
+            Self::AboveCeiling { .. } => "above_ceiling",
+            Self::SandboxStandsBack => "sandbox_stands_back",
+            Self::NotLarger => "context_not_larger",
+        }
+    }
+
+    /// The reason in words, to stand behind the target's name.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::NoKey(source) => format!("no key ({source} is not set)"),
+            Self::AtRest(resting) => match resting.retry_after {
+                Some(wait) => format!("at rest ({}) for {} s more", resting.why, wait.as_secs().max(1)),
+                None => format!("at rest ({})", resting.why),
+            },
+            Self::Limit(denial) => match denial.retry_after {
+                Some(wait) => format!("{} is used up for {} ms more", denial.limit, wait.as_millis().max(1)),
+                None => format!("{} can never take a request of this size", denial.limit),
+            },
+            Self::Unfit(Unfit::Context { window, prompt }) => {
+                format!("a prompt of about {prompt} tokens does not fit its window of {window}")
+            }
+            Self::Unfit(Unfit::Needs(need)) => format!("it cannot do {need}"),
+            Self::AboveCeiling { ceiling, worst_case: Some(worst_case) } => {
+                format!("can cost {worst_case}, above the ceiling of {ceiling}")
+            }
+            Self::AboveCeiling { ceiling, worst_case: None } => format!("has no price, so it cannot be held to the ceiling of {ceiling}"),
+            Self::SandboxStandsBack => "the sandbox answers only where every other step lacks its key".into(),
+            Self::NotLarger => "its window is not known to be larger than the one that was too small".into(),
+        }
+    }
+}
+
+/// Decides which targets this call may try, in which order, and why the others are left out. Sends nothing.
+pub(super) fn plan<'r>(running: &'r Running, found: Found<'r>, features: &'r Features) -> Plan<'r> {
+    let rules = running.rules();
+    let ceiling = [found.cost_ceiling, features.max_cost].into_iter().flatten().min();
+    let mut steps: Vec<Step<'r>> = candidates(rules, &found.route.chain, features)
+        .into_iter()
+        .enumerate()
+        .map(|(index, candidate)| step(running, found.route, index, candidate, ceiling, features))
+        .collect();
+    let is_sandbox = |step: &Step<'_>| format_of(running, step) == Format::Sandbox;
+    let others_lack_keys = steps.iter().filter(|step| !is_sandbox(step)).all(|step| matches!(step.skip, Some(Skip::NoKey(_))));
+    if !others_lack_keys {
+        for step in steps.iter_mut().filter(|step| is_sandbox(step)) {
+            step.skip = Some(Skip::SandboxStandsBack);
+        }
+    }
+    Plan { found, steps, features }
+}
+
+impl Plan<'_> {
+    /// True when no later step could be tried.
+    pub(super) fn is_last(&self, position: usize) -> bool {
+        self.steps[position + 1..].iter().all(|step| step.skip.is_some())
+    }
+
+    pub(super) fn prompt_tokens(&self) -> Tokens {
+        self.features.prompt_tokens().unwrap_or_default()
+    }
+}
+
+fn step<'r>(
+    running: &Running,
+    route: &'r Route,
+    index: usize,
+    candidate: Candidate<'r>,
+    ceiling: Option<Usd>,
+    features: &Features,
+) -> Step<'r> {
+    let target = &running.rules().targets()[candidate.target];
+    let provider = &running.rules().providers()[target.provider];
+    let mut estimate = estimate(target, candidate.uses, route, features);
+    let mut skip = match &provider.key {
+        Key::Missing(source) => Some(Skip::NoKey(source.clone())),
+        Key::Present(_) | Key::NotNeeded => unfit(target, features).map(Skip::Unfit),
+    };
+    if let (None, Some(ceiling)) = (&skip, ceiling)
+        && estimate.worst_case.is_none_or(|worst_case| worst_case > ceiling)
+    {
+        let clamped = (route.on_ceiling == OnCeiling::Clamp).then(|| clamped_to(ceiling, target, &estimate, features)).flatten();
+        match clamped {
+            Some(fitting) => estimate = fitting,
+            None => skip = Some(Skip::AboveCeiling { ceiling, worst_case: estimate.worst_case }),
+        }
+    }
+    let own = candidate.uses.map(|uses| uses.timeouts).unwrap_or_default();
+    Step {
+        index,
+        target: candidate.target,
+        uses: candidate.uses,
+        limit: output_limit(target, candidate, route, ceiling, &estimate, features),
+        estimate,
+        first_content: own.first_content.or(route.timeouts.first_content).unwrap_or(target.timeouts.first_content),
+        idle: own.idle.or(route.timeouts.idle).unwrap_or(target.timeouts.idle),
+        skip,
+    }
+}
+
+/// The largest output that keeps the call within `ceiling`, if an answer of that length is of use.
+fn clamped_to(ceiling: Usd, target: &Target, estimate: &Estimate, features: &Features) -> Option<Estimate> {
+    let (prices, input) = target.prices.as_ref().zip(estimate.input)?;
+    let cost =
+        |output: Tokens| prices.worst_case(input, output.times(u64::from(features.answers))).plus(target.usd_per_call.unwrap_or_default());
+    let (mut fits, mut too_much) = (LEAST_OUTPUT.min(estimate.output), estimate.output.plus(Tokens::new(1)));
+    if cost(fits) > ceiling {
+        return None;
+    }
+    while fits.plus(Tokens::new(1)) < too_much {
+        let middle = Tokens::new(fits.count().midpoint(too_much.count()));
+        if cost(middle) <= ceiling { fits = middle } else { too_much = middle }
+    }
+    Some(Estimate { output: fits, worst_case: Some(cost(fits)), ..*estimate })
+}
+
+/// A limit goes along only where a ceiling or the file covers the call; else the client's own stands as it came.
+fn output_limit(
+    target: &Target,
+    candidate: Candidate<'_>,
+    route: &Route,
+    ceiling: Option<Usd>,
+    estimate: &Estimate,
+    features: &Features,
+) -> OutputLimit {
+    let set_by_file = [target.max_output_tokens, route.max_output_tokens, candidate.uses.and_then(|uses| uses.max_output_tokens)];
+    if features.endpoint == crate::units::Endpoint::Embeddings || (ceiling.is_none() && set_by_file.iter().all(Option::is_none)) {
+        return OutputLimit::AsSent;
+    }
+    match features.output_limit {
+        None => OutputLimit::Injected(estimate.output),
+        Some(asked) if asked > estimate.output => OutputLimit::Clamped(estimate.output),
+        Some(_) => OutputLimit::AsSent,
+    }
+}
+
+fn format_of(running: &Running, step: &Step<'_>) -> Format {
+    let rules = running.rules();
+    rules.providers()[rules.targets()[step.target].provider].format
+}

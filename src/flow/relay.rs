@@ -1,0 +1,378 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http_body::Body as _;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::admit;
+use crate::config::OnClientDisconnect;
+use crate::record::Outcome;
+use crate::units::{Moment, Tokens};
+use crate::upstream::{Entry, Failure, Phase, ReplyBody};
+use crate::wire::{Tap, error_event};
+
+use super::account::Account;
+use super::answer::{Answer, Body, CutShort};
+use super::attempt::{Deadline, Stream, next_piece};
+use super::plan::Step;
+use super::{Parts, Running};
+
+/// How long a client may see nothing before a comment tells it that the stream lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long the end of a body may take after its last event.
+const TAIL: Duration = Duration::from_secs(1);
+/// How long a told error gets to leave before the connection ends.
+const FLUSH: Duration = Duration::from_millis(20);
+/// Pieces that are ready are put together up to this size before they are written.
+const MOST_AT_ONCE: usize = 64 << 10;
+
+/// A stream on its way to the client: bytes pass through, a tap reads beside, and the end is settled once.
+#[derive(Debug)]
+pub struct Relay(Option<Box<Stretch>>);
+
+#[derive(Debug)]
+struct Stretch {
+    flow: Flow,
+    timer: Pin<Box<Sleep>>,
+    /// Ready when the daemon's drain is over.
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    last_event: Instant,
+    last_written: Instant,
+    state: State,
+}
+
+/// What a relay needs to settle, apart from its timers.
+#[derive(Debug)]
+struct Flow {
+    running: Arc<Running>,
+    account: Account,
+    target: usize,
+    body: ReplyBody,
+    tap: Tap,
+    entry: Option<Entry>,
+    open: Option<admit::Open>,
+    input: Tokens,
+    idle: Duration,
+    deadline: Deadline,
+    ttft: Duration,
+    sent: Moment,
+    _counted: Counted,
+    /// Where to read on when the client hangs up and the file says `finish`.
+    on_hang_up: Option<Arc<Parts>>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Bytes that are ready before the body is asked again.
+    Flowing(Vec<Bytes>),
+    /// The body has ended; what is left goes out, then nothing.
+    Ended(Vec<Bytes>),
+    /// The error event goes out next.
+    Telling(Bytes),
+    /// The error is told; the connection ends when it has left.
+    Cutting,
+    Done,
+}
+
+impl Parts {
+    /// Hands over a stream that has begun. No other target is tried from here on.
+    pub(super) fn relay(
+        self: &Arc<Self>,
+        running: &Arc<Running>,
+        step: &Step<'_>,
+        stream: Box<Stream>,
+        deadline: Deadline,
+        mut account: Account,
+        entry: Entry,
+    ) -> Answer {
+        let Stream { headers, body, tap, ready, has_ended, ttft, sent, open } = *stream;
+        let served = tap.told().model.clone().filter(|model| model != running.rules().targets()[step.target].model.as_str());
+        let headers = account.stream_headers(running, step, &headers, served.as_deref(), ttft);
+        account.told(step.target, tap.told(), None);
+        let on_hang_up = (running.rules().server().on_client_disconnect == OnClientDisconnect::Finish).then(|| Arc::clone(self));
+        let now = Instant::now();
+        let flow = Flow {
+            running: Arc::clone(running),
+            account,
+            target: step.target,
+            body,
+            tap,
+            entry: Some(entry),
+            open: Some(open),
+            input: step.estimate.input.unwrap_or_default(),
+            idle: step.idle,
+            deadline,
+            ttft,
+            sent,
+            _counted: Counted::one(&self.open_streams),
+            on_hang_up,
+        };
+        let mut stretch = Stretch {
+            timer: Box::pin(tokio::time::sleep_until(now + KEEP_ALIVE.min(flow.idle))),
+            // A token of its own, so that asking it at every turn takes no shared lock.
+            cut: Box::pin(self.cut.child_token().cancelled_owned()),
+            flow,
+            last_event: now,
+            last_written: now,
+            state: State::Flowing(ready),
+        };
+        if has_ended {
+            stretch.complete();
+        }
+        Answer { status: StatusCode::OK, headers, body: Body::Relay(Relay(Some(Box::new(stretch)))) }
+    }
+}
+
+impl Relay {
+    /// The next bytes for the client; an error only after one was told in the stream.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
+        match &mut self.0 {
+            Some(stretch) => stretch.poll_next(cx),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Relay {
+    /// The client hung up before the end: the provider's answer is cancelled, or read on where the file says so.
+    fn drop(&mut self) {
+        let Some(stretch) = self.0.take().filter(|stretch| matches!(stretch.state, State::Flowing(_))) else { return };
+        match stretch.flow.on_hang_up.clone() {
+            Some(parts) => drop(parts.tracker.spawn(stretch.flow.read_on())),
+            None => stretch.flow.hung_up(),
+        }
+    }
+}
+
+impl Stretch {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
+        loop {
+            match &mut self.state {
+                State::Flowing(_) => ready!(self.poll_flow(cx)),
+                State::Ended(left) => {
+                    let left = std::mem::take(left);
+                    self.state = State::Done;
+                    if let Some(bytes) = joined(left) {
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                }
+                State::Telling(event) => {
+                    let event = std::mem::take(event);
+                    self.timer.as_mut().reset(Instant::now() + FLUSH);
+                    self.state = State::Cutting;
+                    return Poll::Ready(Some(Ok(event)));
+                }
+                State::Cutting => {
+                    ready!(self.timer.as_mut().poll(cx));
+                    self.state = State::Done;
+                    return Poll::Ready(Some(Err(CutShort)));
+                }
+                State::Done => return Poll::Ready(None),
+            }
+            if let State::Flowing(pieces) = &mut self.state
+                && let Some(bytes) = joined(std::mem::take(pieces))
+            {
+                self.last_written = Instant::now();
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+        }
+    }
+
+    /// Reads what is ready from the provider. Ready when there is something to write or the state has changed.
+    fn poll_flow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let State::Flowing(pieces) = &mut self.state else { return Poll::Ready(()) };
+        let mut size: usize = pieces.iter().map(Bytes::len).sum();
+        let mut fault = None;
+        let mut has_ended = false;
+        let mut has_read = false;
+        while size < MOST_AT_ONCE {
+            match Pin::new(&mut self.flow.body).poll_frame(cx) {
+                Poll::Pending => break,
+                Poll::Ready(None) => {
+                    has_ended = true;
+                    break;
+                }
+                Poll::Ready(Some(Err(failure))) => {
+                    fault = Some(failure);
+                    break;
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    has_read = true;
+                    let before = pieces.len();
+                    if let Err(reply_fault) = self.flow.tap.push(data, pieces) {
+                        fault = Some(Failure::from_fault(reply_fault, Phase::P3));
+                        break;
+                    }
+                    size += pieces[before..].iter().map(Bytes::len).sum::<usize>();
+                }
+            }
+        }
+        if has_read {
+            self.last_event = Instant::now();
+        }
+        if let Some(failure) = fault {
+            self.fail_or_complete(&failure);
+        } else if has_ended {
+            self.complete();
+        } else if size == 0 {
+            return self.poll_timers(cx);
+        }
+        Poll::Ready(())
+    }
+
+    /// Looks at the clock where nothing is ready: deadline, silence of the provider, silence towards the client.
+    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let idle = if self.flow.tap.is_done() { TAIL } else { self.flow.idle };
+            let due = (self.last_event + idle).min(self.flow.deadline.at()).min(self.last_written + KEEP_ALIVE);
+            let now = Instant::now();
+            if now >= self.flow.deadline.at() {
+                self.fail_or_complete(&Failure::timed_out(Phase::P3, "deadline", now - self.last_event));
+                return Poll::Ready(());
+            }
+            if now >= self.last_event + idle {
+                self.fail_or_complete(&Failure::timed_out(Phase::P3, "idle", idle));
+                return Poll::Ready(());
+            }
+            if now >= self.last_written + KEEP_ALIVE {
+                self.state = State::Flowing(vec![Bytes::from_static(b": keep-alive\n\n")]);
+                return Poll::Ready(());
+            }
+            if self.cut.as_mut().poll(cx).is_ready() {
+                self.fail_or_complete(&Failure::draining());
+                return Poll::Ready(());
+            }
+            // The timer is only moved when it fires, so that an event costs no timer work.
+            if self.timer.deadline() > due || self.timer.is_elapsed() {
+                self.timer.as_mut().reset(due);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+        }
+    }
+
+    /// A fault after every choice has finished changes nothing for the client.
+    fn fail_or_complete(&mut self, failure: &Failure) {
+        if self.flow.tap.is_complete() { self.complete() } else { self.fail(failure) }
+    }
+
+    /// The body is over: a proper end, or one that came too early.
+    fn complete(&mut self) {
+        let mut left = self.take_pieces();
+        match self.flow.tap.end(&mut left) {
+            Ok(()) => {
+                self.flow.settle(None);
+                self.state = State::Ended(left);
+            }
+            Err(fault) => self.fail(&Failure::from_fault(fault, Phase::P3)),
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        let mut left = self.take_pieces();
+        self.flow.settle(Some(failure));
+        let provider = self.flow.provider_name();
+        left.push(error_event(&format!("provider `{provider}` {}", failure.message), "server_error", None, failure.code));
+        self.state = State::Telling(joined(left).unwrap_or_default());
+    }
+
+    fn take_pieces(&mut self) -> Vec<Bytes> {
+        match &mut self.state {
+            State::Flowing(pieces) => std::mem::take(pieces),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Flow {
+    fn provider_name(&self) -> &crate::units::ProviderName {
+        let rules = self.running.rules();
+        &rules.providers()[rules.targets()[self.target].provider].name
+    }
+
+    /// The stream's one end: cooldown, limits, metrics and record.
+    fn settle(&mut self, failure: Option<&Failure>) {
+        let told = self.tap.told();
+        let used = self.used();
+        match failure {
+            None => self.running.rests().succeeded(self.target, Some(self.ttft)),
+            Some(failure) => self.running.rests().failed(self.target, failure.mark, failure.retry_after, failure.silent_for),
+        }
+        self.entry = None;
+        if let Some(open) = self.open.take() {
+            open.settle(used);
+        }
+        self.account.told(self.target, told, Some(self.ttft));
+        let took = self.account.now().since(self.sent);
+        self.account.attempt_ended(self.target, failure, took);
+        let outcome = failure.map(|_| Outcome::CutOff);
+        self.account.close(outcome, StatusCode::OK, failure.map(|failure| failure.code));
+    }
+
+    /// Reads the rest for the account alone: nobody is there to receive it.
+    async fn read_on(mut self) {
+        let mut unread = Vec::new();
+        let rest = async {
+            while let Some(Ok(piece)) = next_piece(&mut self.body).await {
+                unread.clear();
+                if self.tap.push(piece, &mut unread).is_err() {
+                    break;
+                }
+            }
+        };
+        self.deadline.bound(rest).await;
+        self.hung_up();
+    }
+
+    /// Tells what was seen until the client left; dropping the body cancels the provider's answer.
+    fn hung_up(mut self) {
+        self.account.told(self.target, self.tap.told(), Some(self.ttft));
+        if let Some(open) = self.open.take() {
+            open.settle(self.used());
+        }
+    }
+
+    /// Input and output as told, or as seen.
+    fn used(&self) -> Tokens {
+        self.tap.told().usage.as_ref().map_or_else(|| self.input.plus(self.tap.output_seen()), crate::units::Usage::total)
+    }
+}
+
+/// One of the open streams, as long as it lives.
+#[derive(Debug)]
+struct Counted(Arc<AtomicI64>);
+
+impl Counted {
+    fn one(counter: &Arc<AtomicI64>) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One piece as it is, several as one: each write costs more than the copy.
+fn joined(mut pieces: Vec<Bytes>) -> Option<Bytes> {
+    match pieces.len() {
+        0 => None,
+        1 => pieces.pop(),
+        _ => {
+            let mut all = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+            for piece in &pieces {
+                all.extend_from_slice(piece);
+            }
+            Some(all.freeze())
+        }
+    }
+    .filter(|bytes| !bytes.is_empty())
+}

@@ -1,0 +1,122 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use http::HeaderValue;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admit::{Gate, Meters};
+use crate::record::{Metrics, Series, Sink};
+use crate::rules::{Found, RuleSet};
+use crate::units::{Clock, Moment, RuleName, TargetName};
+use crate::upstream::{Cooldowns, Rests, Upstream, Upstreams};
+
+/// Everything that outlives a rule set: counters, connections, metrics and the owner of tasks.
+#[derive(Debug)]
+pub struct Parts {
+    pub clock: Clock,
+    pub meters: Meters,
+    pub cooldowns: Cooldowns,
+    pub upstreams: Upstreams,
+    pub metrics: Metrics,
+    pub sink: Sink,
+    pub tracker: TaskTracker,
+    /// Streams on their way to a client.
+    pub open_streams: Arc<AtomicI64>,
+    /// Cancelled when the drain's time is over: every open stream is told, then ends.
+    pub cut: CancellationToken,
+}
+
+/// One rule set with the handles that its targets stand for. A request keeps one from its first byte to its record.
+#[derive(Debug)]
+pub struct Running {
+    rules: RuleSet,
+    gate: Gate,
+    rests: Rests,
+    upstreams: Vec<Arc<Upstream>>,
+    series: Series,
+    rule_values: Vec<HeaderValue>,
+    target_values: Vec<HeaderValue>,
+    revision_value: HeaderValue,
+    clock: Clock,
+}
+
+impl Parts {
+    /// Finds or makes what the rule set's providers and targets need. Levels, rests and connections stay as they are.
+    #[must_use]
+    pub fn adopt(&self, rules: RuleSet) -> Running {
+        let rule_names: Vec<RuleName> = rules.rules().iter().map(|rule| rule.name.clone()).collect();
+        let target_names: Vec<TargetName> = rules.targets().iter().map(|target| target.name.clone()).collect();
+        let default = rules.default().map(|found| found.name.clone());
+        Running {
+            gate: self.meters.adopt(rules.providers(), rules.targets()),
+            rests: self.cooldowns.adopt(rules.providers(), rules.targets()),
+            upstreams: self.upstreams.adopt(rules.providers()),
+            series: self.metrics.adopt(&rule_names, &target_names),
+            rule_values: rule_names.iter().chain(&default).map(|name| header_value(name.as_str())).collect(),
+            target_values: target_names.iter().map(|name| header_value(name.as_str())).collect(),
+            revision_value: header_value(&rules.revision().to_string()),
+            clock: self.clock.clone(),
+            rules,
+        }
+    }
+}
+
+impl Running {
+    #[must_use]
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    #[must_use]
+    pub fn rests(&self) -> &Rests {
+        &self.rests
+    }
+
+    #[must_use]
+    pub fn series(&self) -> &Series {
+        &self.series
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    pub(super) fn upstream(&self, target: usize) -> &Upstream {
+        &self.upstreams[self.rules.targets()[target].provider]
+    }
+
+    pub(super) fn rule_value(&self, found: &Found<'_>) -> Option<&HeaderValue> {
+        self.rule_values.get(found.index)
+    }
+
+    pub(super) fn target_value(&self, target: usize) -> &HeaderValue {
+        &self.target_values[target]
+    }
+
+    pub(super) fn revision_value(&self) -> &HeaderValue {
+        &self.revision_value
+    }
+
+    /// How long a request may wait for this target's limits.
+    pub(super) fn wait_of(&self, target: usize) -> Duration {
+        let target = &self.rules.targets()[target];
+        target.limits.wait.max(self.rules.providers()[target.provider].limits.wait)
+    }
+
+    pub(super) fn limits_tokens(&self, target: usize) -> bool {
+        let target = &self.rules.targets()[target];
+        target.limits.tokens.is_some() || self.rules.providers()[target.provider].limits.tokens.is_some()
+    }
+}
+
+/// A header value of a text of ours; what a header cannot carry is told as `?`.
+pub(super) fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("?"))
+}

@@ -1,0 +1,213 @@
+//! What is told about requests: one record each, and counters for all of them.
+//!
+//! Floor 3. Neither holds what was asked or answered, nor any key. The request path hands a record over and goes on; a thread of its
+//! own writes them.
+
+mod metrics;
+mod sink;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+pub use metrics::{Kept, Metrics, Remaining, Series};
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+pub use sink::{Sink, SinkThread};
+
+use crate::units::{Endpoint, RuleName, TargetName, TaskName, Usage, Usd};
+
+/// One request, from accept to the last byte: one line of JSON.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Record {
+    /// The id that the client got as `x-request-id`.
+    pub request_id: String,
+    /// When the request was accepted: RFC 3339, UTC, milliseconds.
+    #[serde(serialize_with = "stamp")]
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
+    pub endpoint: Endpoint,
+    /// The rule that matched; absent when the request ended before one was looked for or none was found.
+    #[serde(serialize_with = "shown_if_any")]
+    #[schemars(with = "Option<String>")]
+    pub rule: Option<RuleName>,
+    /// The rule set that served it.
+    pub revision: String,
+    #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
+    pub task: TaskName,
+    /// Who said so: `declared`, `structure` or `learned`.
+    pub task_source: &'static str,
+    /// The model that the client asked for.
+    pub requested_model: String,
+    pub stream: bool,
+    /// What the client said of itself in `x-tollgate-labels`.
+    pub labels: BTreeMap<String, String>,
+    /// The target that answered.
+    #[serde(serialize_with = "shown_if_any")]
+    #[schemars(with = "Option<String>")]
+    pub target: Option<TargetName>,
+    /// The model that the answer named, where it is another one.
+    pub served_model: Option<String>,
+    pub outcome: Outcome,
+    /// The status that the client got; 499 when it hung up before.
+    pub status: u16,
+    /// The error code that the client got.
+    pub code: Option<String>,
+    pub attempts: Vec<AttemptRecord>,
+    pub skipped: Vec<SkipRecord>,
+    pub prompt_tokens_estimate: Option<u64>,
+    pub usage: Option<UsageRecord>,
+    pub usage_source: UsageSource,
+    /// Billionths of a dollar; absent where prices are unknown.
+    #[serde(serialize_with = "nano_usd")]
+    #[schemars(with = "Option<u64>")]
+    pub cost_nano_usd: Option<Usd>,
+    /// From sending the attempt that answered to its first content, in milliseconds.
+    #[serde(rename = "ttft_ms", serialize_with = "millis_if_any")]
+    #[schemars(with = "Option<f64>")]
+    pub ttft: Option<Duration>,
+    /// From accept to the last byte, in milliseconds.
+    #[serde(rename = "duration_ms", serialize_with = "millis")]
+    #[schemars(with = "f64")]
+    pub duration: Duration,
+    /// What tollgate itself added to it, in milliseconds.
+    #[serde(rename = "own_ms", serialize_with = "millis")]
+    #[schemars(with = "f64")]
+    pub own: Duration,
+}
+
+/// One step that was sent.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct AttemptRecord {
+    #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
+    pub target: TargetName,
+    /// What went wrong, one of a closed list; absent when nothing did.
+    pub fault: Option<&'static str>,
+    /// The class of the error, one of a closed list.
+    pub class: Option<&'static str>,
+    /// How far it came: `P0` nothing sent, `P1` sent, `P2` head received, `P3` content relayed, `P4` complete.
+    pub phase: &'static str,
+    /// The upstream's status.
+    pub status: Option<u16>,
+    /// In milliseconds.
+    #[serde(rename = "duration_ms", serialize_with = "millis")]
+    #[schemars(with = "f64")]
+    pub duration: Duration,
+}
+
+/// One step that was left out.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SkipRecord {
+    #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
+    pub target: TargetName,
+    pub reason: String,
+}
+
+/// Tokens by kind. The three input parts do not overlap; reasoning is a part of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct UsageRecord {
+    pub input: u64,
+    pub cache_read: u64,
+    pub cache_write: u64,
+    pub output: u64,
+    pub reasoning: u64,
+}
+
+impl From<Usage> for UsageRecord {
+    fn from(usage: Usage) -> Self {
+        Self {
+            input: usage.input_uncached.count(),
+            cache_read: usage.cache_read.count(),
+            cache_write: usage.cache_write.count(),
+            output: usage.output.count(),
+            reasoning: usage.reasoning.count(),
+        }
+    }
+}
+
+/// Where the usage comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageSource {
+    Provider,
+    Estimated,
+    #[default]
+    None,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The first target of the chain answered.
+    Ok,
+    /// A later target answered.
+    FellBack,
+    /// We said no.
+    Refused,
+    /// No target answered.
+    Failed,
+    /// The answer broke off after its first content.
+    CutOff,
+    /// The client went away.
+    HungUp,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 6] = [Self::Ok, Self::FellBack, Self::Refused, Self::Failed, Self::CutOff, Self::HungUp];
+
+    /// The word in records and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::FellBack => "fell_back",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::CutOff => "cut_off",
+            Self::HungUp => "hung_up",
+        }
+    }
+}
+
+fn stamp<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+}
+
+fn shown<T: std::fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
+fn shown_if_any<T: std::fmt::Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => to.collect_str(value),
+        None => to.serialize_none(),
+    }
+}
+
+#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
+fn nano_usd<S: Serializer>(cost: &Option<Usd>, to: S) -> Result<S::Ok, S::Error> {
+    cost.map(Usd::nano).serialize(to)
+}
+
+/// Milliseconds with three decimals.
+fn millis<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64((duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0)
+}
+
+#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
+fn millis_if_any<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => millis(duration, to),
+        None => to.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

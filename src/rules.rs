@@ -1,0 +1,116 @@
+//! The compiled rule set: which rule a request meets, and the chain that rule decides.
+//!
+//! Floor 2. Immutable and shared; counters live elsewhere.
+
+mod chain;
+mod compile;
+mod estimate;
+mod features;
+mod glob;
+mod live;
+mod matcher;
+mod revision;
+
+use std::collections::HashMap;
+
+use crate::config::{DefaultRule, Provider, Route, Server, Target};
+use crate::units::{RuleName, TargetName};
+
+pub use chain::{Candidate, candidates};
+pub use estimate::{Estimate, Unfit, estimate, unfit};
+pub use features::{Features, Prompt, Task, TaskSource};
+pub use live::Live;
+pub use matcher::{Matcher, Mismatch};
+pub use revision::Revision;
+
+/// All rules of one accepted file, ready to run.
+#[derive(Debug)]
+pub struct RuleSet {
+    revision: Revision,
+    server: Server,
+    providers: Vec<Provider>,
+    targets: Vec<Target>,
+    rules: Vec<Rule>,
+    default: DefaultRule,
+    by_name: HashMap<TargetName, usize>,
+    by_model: HashMap<Box<str>, Vec<usize>>,
+}
+
+/// A match and what it decides: one entry of `rules:`.
+#[derive(Debug)]
+pub struct Rule {
+    pub name: RuleName,
+    /// 1-based line of the entry in the file.
+    pub line: usize,
+    pub matcher: Matcher,
+    pub route: Route,
+}
+
+/// The rule that a request met.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'r> {
+    /// Index of the rule; the number of rules for `default`.
+    pub index: usize,
+    pub name: &'r RuleName,
+    pub route: &'r Route,
+    /// The rule's own ceiling for one request, where its `match` names one.
+    pub cost_ceiling: Option<crate::units::Usd>,
+}
+
+impl RuleSet {
+    /// The first rule in file order whose conditions hold, else `default`; nothing where `default: refuse`.
+    #[must_use]
+    pub fn find(&self, features: &Features) -> Option<Found<'_>> {
+        self.rules
+            .iter()
+            .enumerate()
+            .find(|(_, rule)| rule.matcher.matches(self, &rule.route, features))
+            .map(|(index, rule)| Found { index, name: &rule.name, route: &rule.route, cost_ceiling: rule.matcher.cost_ceiling() })
+            .or_else(|| self.default())
+    }
+
+    /// What holds when no rule matched.
+    #[must_use]
+    pub fn default(&self) -> Option<Found<'_>> {
+        match &self.default {
+            DefaultRule::Refuse => None,
+            DefaultRule::Route(route) => Some(Found { index: self.rules.len(), name: compile::default_name(), route, cost_ceiling: None }),
+        }
+    }
+
+    #[must_use]
+    pub fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    #[must_use]
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    #[must_use]
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The targets that a model name stands for: one for `provider/model`, else every provider's model of that name in file order.
+    #[must_use]
+    pub fn targets_named(&self, requested: &str) -> &[usize] {
+        TargetName::parse(requested)
+            .ok()
+            .and_then(|name| self.by_name.get(&name))
+            .map(std::slice::from_ref)
+            .or_else(|| self.by_model.get(requested).map(Vec::as_slice))
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,35 @@
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::config::Checked;
+use crate::units::RuleName;
+
+use super::{Matcher, Revision, Rule, RuleSet};
+
+/// Total: a checked file leaves nothing to refuse.
+impl From<(Checked, Revision)> for RuleSet {
+    fn from((checked, revision): (Checked, Revision)) -> Self {
+        let Checked { server, providers, targets, rules, default } = checked;
+        let by_name = targets.iter().enumerate().map(|(index, target)| (target.name.clone(), index)).collect();
+        let mut by_model: HashMap<Box<str>, Vec<usize>> = HashMap::new();
+        for (index, target) in targets.iter().enumerate() {
+            by_model.entry(target.model.as_str().into()).or_default().push(index);
+        }
+        let rules = rules
+            .into_iter()
+            .map(|rule| Rule {
+                name: rule.name,
+                line: rule.line,
+                matcher: Matcher::new(rule.matches, rule.unless, rule.route.on_ceiling),
+                route: rule.route,
+            })
+            .collect();
+        Self { revision, server, providers, targets, rules, default, by_name, by_model }
+    }
+}
+
+/// The name under which `default` is told, in answers, records and metrics.
+pub(super) fn default_name() -> &'static RuleName {
+    static NAME: LazyLock<RuleName> = LazyLock::new(RuleName::default_rule);
+    &NAME
+}

@@ -1,0 +1,104 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde::Serialize;
+
+use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd};
+use crate::wire::Call;
+
+/// All that a rule may look at. What costs time is worked out when a rule first asks for it.
+#[derive(Debug)]
+pub struct Features {
+    pub endpoint: Endpoint,
+    /// What the client wrote; `auto` where it left the choice to the rules.
+    pub requested_model: Box<str>,
+    pub task: Task,
+    /// The ceiling for this one request that the client declared.
+    pub max_cost: Option<Usd>,
+    pub labels: BTreeMap<String, String>,
+    pub headers: Arc<HeaderMap>,
+    pub effort: Option<Effort>,
+    pub stream: bool,
+    /// How many answers were asked for (`n`), at least 1.
+    pub answers: u32,
+    /// The output limit that the client set.
+    pub output_limit: Option<Tokens>,
+    pub prompt: Prompt,
+}
+
+/// What a request is about, and who said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub name: TaskName,
+    pub source: TaskSource,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskSource {
+    Declared,
+    /// Nobody said, and nothing was worked out: the task is `unknown`.
+    None,
+}
+
+impl TaskSource {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Declared => "declared",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Where facts about the prompt come from.
+#[derive(Debug)]
+pub enum Prompt {
+    /// A call that came in.
+    Of(Arc<Call>),
+    /// Stated for `explain`; what was not stated is a fact that the request lacks.
+    Stated { tokens: Option<Tokens>, needs: Vec<Need>, turns: Option<u64> },
+}
+
+impl Features {
+    /// The estimate of the prompt's length.
+    #[must_use]
+    pub fn prompt_tokens(&self) -> Option<Tokens> {
+        match &self.prompt {
+            Prompt::Of(call) => Some(call.prompt_tokens()),
+            Prompt::Stated { tokens, .. } => *tokens,
+        }
+    }
+
+    /// A bound that the prompt's length cannot exceed; cheaper than the estimate.
+    #[must_use]
+    pub fn prompt_tokens_at_most(&self) -> Option<Tokens> {
+        match &self.prompt {
+            Prompt::Of(call) => Some(call.prompt_tokens_at_most()),
+            Prompt::Stated { tokens, .. } => *tokens,
+        }
+    }
+
+    #[must_use]
+    pub fn needs(&self) -> &[Need] {
+        match &self.prompt {
+            Prompt::Of(call) => call.needs(),
+            Prompt::Stated { needs, .. } => needs,
+        }
+    }
+
+    /// Messages so far.
+    #[must_use]
+    pub fn turns(&self) -> Option<u64> {
+        match &self.prompt {
+            Prompt::Of(call) => Some(call.turns()),
+            Prompt::Stated { turns, .. } => *turns,
+        }
+    }
+
+    #[must_use]
+    pub fn is_auto(&self) -> bool {
+        &*self.requested_model == "auto"
+    }
+}

@@ -1,0 +1,116 @@
+//! The HTTP server: connections within a cap, requests within bounds, a drain that finishes what is open.
+//!
+//! Floor 5.
+
+mod admin;
+mod body;
+mod connection;
+mod http;
+mod keyless;
+mod models;
+mod socket;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::http::StatusCode;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
+
+use crate::flow::{Parts, Running};
+use crate::rules::Live;
+use crate::units::Heartbeat;
+
+pub use admin::Admin;
+pub use connection::{Drain, Service, serve_connection};
+pub use socket::serve_socket;
+
+/// The listener for applications.
+#[derive(Debug)]
+pub struct Server {
+    pub parts: Arc<Parts>,
+    pub live: Arc<Live<Running>>,
+    pub load: Arc<Load>,
+    pub drain: Drain,
+}
+
+/// How busy the daemon is, for `status` and for refusing what is too much.
+#[derive(Debug, Default)]
+pub struct Load {
+    connections: AtomicI64,
+    refused_connections: AtomicU64,
+}
+
+impl Load {
+    #[must_use]
+    pub fn connections(&self) -> i64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    #[must_use]
+    pub fn refused_connections(&self) -> u64 {
+        self.refused_connections.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts up while it lives.
+#[derive(Debug)]
+struct Counted<'l>(&'l AtomicI64);
+
+impl<'l> Counted<'l> {
+    fn one(counter: &'l AtomicI64) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Server {
+    /// Accepts until the drain begins. Above the cap a connection is answered 503 and closed.
+    pub async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker, heartbeat: Heartbeat) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.drain.begun() => return,
+                () = tokio::time::sleep(Duration::from_secs(1)) => { heartbeat.beat(); continue }
+            };
+            heartbeat.beat();
+            match accepted {
+                Ok((stream, _)) => self.take(stream, &tasks),
+                // Out of descriptors, or a peer that left while it waited: what is open goes on, and a pause keeps the loop from spinning.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    fn take(self: &Arc<Self>, stream: TcpStream, tasks: &TaskTracker) {
+        let cap = i64::from(self.live.current().rules().server().connections.get());
+        if self.load.connections() >= cap {
+            self.load.refused_connections.fetch_add(1, Ordering::Relaxed);
+            connection::turn_away(&stream, StatusCode::SERVICE_UNAVAILABLE);
+            return;
+        }
+        // An event written alone has to leave at once.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no nodelay on a connection");
+        }
+        let peer = stream.peer_addr().ok();
+        let server = Arc::clone(self);
+        tasks.spawn(async move {
+            let load = Arc::clone(&server.load);
+            let _counted = Counted::one(&load.connections);
+            let drain = server.drain.clone();
+            let service = http::Applications { server, peer };
+            serve_connection(stream, service, &drain).await;
+        });
+    }
+}

@@ -1,0 +1,118 @@
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// How long a client may take to send a request's head.
+const HEAD: Duration = Duration::from_secs(10);
+/// The largest head: 64 KiB.
+const LARGEST_HEAD: usize = 64 << 10;
+const MOST_HEADERS: usize = 100;
+
+/// The two steps of stopping: no new work, then no work at all.
+#[derive(Clone, Debug, Default)]
+pub struct Drain {
+    begun: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Drain {
+    /// The same end without the notice that goes before it.
+    #[must_use]
+    pub fn only_cut(&self) -> Self {
+        Self { begun: CancellationToken::new(), cut: self.cut.clone() }
+    }
+
+    /// Stops accepting; open requests run on.
+    pub fn begin(&self) {
+        self.begun.cancel();
+    }
+
+    /// Ends what is still open.
+    pub fn cut(&self) {
+        self.begun.cancel();
+        self.cut.cancel();
+    }
+
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.is_cancelled()
+    }
+
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
+    pub async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
+
+    pub async fn was_cut(&self) {
+        self.cut.cancelled().await;
+    }
+}
+
+/// What answers the requests of one connection.
+pub trait Service: Clone + Send + 'static {
+    type Body: http_body::Body<Data = bytes::Bytes, Error: std::error::Error + Send + Sync> + Send + 'static;
+
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// Serves one connection to its end, or until the drain has let its open request finish.
+pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, service: S, drain: &Drain) {
+    let answer = service_fn(|request| {
+        let service = service.clone();
+        async move { Ok::<_, std::convert::Infallible>(service.answer(request).await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(LARGEST_HEAD)
+            .max_headers(MOST_HEADERS)
+            .serve_connection(TokioIo::new(stream), answer)
+    );
+    // Tokens of its own: each is asked at every turn of the connection, and a shared one would be a shared lock.
+    let (begun, cut) = (drain.begun.child_token(), drain.cut.child_token());
+    let (mut begun, mut cut) = (pin!(begun.cancelled()), pin!(cut.cancelled()));
+    let mut is_draining = false;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => break ended,
+            () = begun.as_mut(), if !is_draining => {
+                is_draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = cut.as_mut() => return,
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Answers without reading, for a connection above the cap.
+pub(super) fn turn_away(stream: &TcpStream, status: StatusCode) {
+    let body = crate::wire::error_body("too many connections", "service_unavailable_error", None, "server_is_overloaded");
+    let mut answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nretry-after: 1\r\nx-should-retry: true\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    // A socket just accepted has room for these bytes; where it has not, closing says enough.
+    if let Err(error) = stream.try_write(&answer) {
+        tracing::debug!(%error, "a connection above the cap was closed without an answer");
+    }
+}

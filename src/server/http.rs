@@ -1,0 +1,182 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use http::request::Parts as Head;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use uuid::Uuid;
+
+use crate::flow::{Answer, Asked, Body, Refusal, Running};
+use crate::units::Endpoint;
+use crate::wire::Call;
+
+use super::connection::Service;
+use super::{Server, body, keyless, models};
+
+/// The applications' side of one connection.
+#[derive(Clone)]
+pub(super) struct Applications {
+    pub(super) server: Arc<Server>,
+    pub(super) peer: Option<SocketAddr>,
+}
+
+impl Service for Applications {
+    type Body = Body;
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let request_id: Arc<str> = Uuid::now_v7().to_string().into();
+        let is_head = request.method() == Method::HEAD;
+        let answer = match self.route(request, &request_id).await {
+            Ok(answer) => answer,
+            Err(refusal) => refusal.answer(),
+        };
+        self.response(answer, &request_id, is_head)
+    }
+}
+
+impl Applications {
+    async fn route(&self, request: Request<Incoming>, request_id: &Arc<str>) -> Result<Answer, Refusal> {
+        let running = self.server.live.current();
+        let (head, incoming) = request.into_parts();
+        let path = head.uri.path();
+        match (&head.method, path) {
+            (&Method::GET | &Method::HEAD, "/healthz" | "/") => return Ok(text(StatusCode::OK, "ok\n")),
+            (&Method::GET | &Method::HEAD, "/readyz") => return Ok(self.ready()),
+            (&Method::OPTIONS, _) => {
+                return Ok(Answer { status: StatusCode::NO_CONTENT, headers: http::HeaderMap::new(), body: Body::Whole(Bytes::new()) });
+            }
+            _ => {}
+        }
+        if !running.rules().server().open {
+            keyless::check(self.peer, &head.uri, &head.headers)?;
+        }
+        if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| path.strip_prefix("/v1") == Some(endpoint.path())) {
+            only(&head, &Method::POST)?;
+            return self.call(running, endpoint, head, incoming, request_id).await;
+        }
+        if path == "/v1/models" {
+            only(&head, &Method::GET)?;
+            return Ok(json(models::list(running.rules())));
+        }
+        if let Some(id) = path.strip_prefix("/v1/models/") {
+            only(&head, &Method::GET)?;
+            let id = percent_decoded(id);
+            return models::one(running.rules(), &id).map(json).ok_or_else(|| no_model(&id));
+        }
+        Err(Refusal::bad_request("not_found", None, format!("there is nothing at `{}`", path.escape_default()))
+            .with_status(StatusCode::NOT_FOUND))
+    }
+
+    async fn call(
+        &self,
+        running: Arc<Running>,
+        endpoint: Endpoint,
+        head: Head,
+        incoming: Incoming,
+        request_id: &Arc<str>,
+    ) -> Result<Answer, Refusal> {
+        let accepted = self.server.parts.clock.now();
+        check_head(&head)?;
+        let server = running.rules().server();
+        let body = body::read(&head.headers, incoming, server.body_limit).await?;
+        let call = Call::parse(endpoint, body, server.max_n).map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))?;
+        let asked = Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), accepted };
+        Ok(Arc::clone(&self.server.parts).handle(running, asked).await)
+    }
+
+    fn ready(&self) -> Answer {
+        if self.server.drain.has_begun() { text(StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { text(StatusCode::OK, "ready\n") }
+    }
+
+    fn response(&self, answer: Answer, request_id: &str, is_head: bool) -> Response<Body> {
+        let Answer { status, headers, body } = answer;
+        let mut response = Response::new(if is_head { Body::Whole(Bytes::new()) } else { body });
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        let headers = response.headers_mut();
+        if !headers.contains_key("x-request-id") {
+            let id = HeaderValue::from_str(request_id).unwrap_or_else(|_| HeaderValue::from_static("?"));
+            headers.insert(HeaderName::from_static("x-request-id"), id.clone());
+            headers.insert(HeaderName::from_static("request-id"), id);
+            headers.insert(HeaderName::from_static("x-tollgate-attempts"), HeaderValue::from_static("0"));
+        }
+        if self.server.drain.has_begun() {
+            headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// What can be refused before the body is read.
+fn check_head(head: &Head) -> Result<(), Refusal> {
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::bad_request(
+            "unsupported_media_type",
+            None,
+            format!("content-type is `{}`, expected `application/json`", content_type.escape_default()),
+        )
+        .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    if let Some(coding) = head.headers.get(CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let coding = String::from_utf8_lossy(coding.as_bytes()).escape_default().to_string();
+        return Err(Refusal::bad_request(
+            "unsupported_encoding",
+            None,
+            format!("content-encoding `{coding}` is not taken, send the body as it is"),
+        )
+        .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    if head.headers.get(EXPECT).is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::bad_request("invalid_parameter", Some("expect".into()), "only `expect: 100-continue` is known".into())
+            .with_status(StatusCode::EXPECTATION_FAILED));
+    }
+    Ok(())
+}
+
+fn only(head: &Head, method: &Method) -> Result<(), Refusal> {
+    if head.method == *method {
+        return Ok(());
+    }
+    Err(Refusal::bad_request(
+        "method_not_allowed",
+        None,
+        format!("`{}` takes {method}, not {}", head.uri.path().escape_default(), head.method),
+    )
+    .with_status(StatusCode::METHOD_NOT_ALLOWED))
+}
+
+fn no_model(id: &str) -> Refusal {
+    Refusal::bad_request("model_not_found", Some("model".into()), format!("there is no model `{}`", id.escape_default()))
+        .with_status(StatusCode::NOT_FOUND)
+}
+
+fn json(body: Bytes) -> Answer {
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
+    Answer { status: StatusCode::OK, headers, body: Body::Whole(body) }
+}
+
+pub(super) fn text(status: StatusCode, text: &'static str) -> Answer {
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))].into_iter().collect();
+    Answer { status, headers, body: Body::Whole(Bytes::from_static(text.as_bytes())) }
+}
+
+/// A model's name in a path, where `/` may come as `%2F`.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let code = (*first == b'%').then(|| tail.get(..2)).flatten().and_then(|hex| std::str::from_utf8(hex).ok());
+        if let Some(byte) = code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            bytes.push(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,167 @@
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING, USER_AGENT,
+};
+use http::response::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+
+use crate::config::{Key, Provider};
+use crate::wire::Mark;
+
+use super::failure::{Failure, Phase};
+
+/// Most header lines in a provider's answer.
+pub(super) const MOST_HEADERS: usize = 100;
+/// Largest head of a provider's answer, in bytes.
+pub(super) const HEAD_LIMIT: usize = 64 << 10;
+/// What a header line has beside its name and value: a colon, a space, the end of the line.
+const LINE_EXTRA: usize = 4;
+
+/// The client headers that a provider of the `openai` format gets as they came. Nothing else of the client's passes.
+static PASSED: [HeaderName; 1] = [HeaderName::from_static("openai-beta")];
+
+/// What all requests to a provider carry, made ready once.
+#[derive(Debug)]
+pub(super) struct Common {
+    plain: HeaderMap,
+    streaming: HeaderMap,
+}
+
+impl Common {
+    pub(super) fn new(provider: &Provider, base: &Uri) -> Self {
+        let with = |accept| {
+            let mut headers = common(provider, base);
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            headers
+        };
+        Self { plain: with("application/json"), streaming: with("text/event-stream, application/json") }
+    }
+
+    /// The headers of one request.
+    pub(super) fn request(&self, client: &HeaderMap, is_streaming: bool) -> HeaderMap {
+        let mut headers = if is_streaming { self.streaming.clone() } else { self.plain.clone() };
+        for name in &PASSED {
+            for value in client.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        headers
+    }
+}
+
+fn common(provider: &Provider, base: &Uri) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Key::Present(key) = &provider.key
+        && let Ok(mut value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("Bearer {}", key.expose())))
+    {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    // Where HTTP/1.1 is certain the host is known now; where TLS settles the version, the client adds it if needed.
+    let is_plain = base.scheme() == Some(&http::uri::Scheme::HTTP);
+    if (is_plain || provider.http1_only)
+        && let Some(host) = host(base, is_plain)
+    {
+        headers.insert(HOST, host);
+    }
+    headers
+}
+
+/// What a head is worth.
+pub(super) enum Head {
+    /// A reply, and whether it is an event stream.
+    Reply { is_event_stream: bool },
+    /// An error answer with a body to be read; `is_readable` unless the body is compressed.
+    Refused { is_readable: bool },
+    /// No answer that could be passed on.
+    Unusable(Failure),
+}
+
+/// Judges a provider's head. `is_empty`: no body follows.
+pub(super) fn judge(head: &Parts, asked_for_stream: bool, is_empty: bool) -> Head {
+    let status = head.status;
+    let malformed = |fault, what: String| {
+        let mut failure = Failure::malformed(Phase::P2, fault, what);
+        failure.status = Some(status.as_u16());
+        failure
+    };
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        let mut failure = malformed("upgrade", "switched protocols without being asked".to_owned());
+        failure.nothing_billed = true;
+        return Head::Unusable(failure);
+    }
+    if status.is_redirection() {
+        return Head::Unusable(Failure::redirected(status.as_u16()));
+    }
+    // The client's own bounds are looser: its buffer may hold more than it was told when a head comes in one read.
+    let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_EXTRA).sum();
+    if head.headers.len() > MOST_HEADERS || size > HEAD_LIMIT {
+        return Head::Unusable(malformed("bad_head", format!("sent a head of more than {MOST_HEADERS} lines or {HEAD_LIMIT} bytes")));
+    }
+    if is_framed_twice(&head.headers) {
+        return Head::Unusable(malformed("bad_framing", "gave the length of its answer twice".to_owned()));
+    }
+    let is_encoded = head.headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if !status.is_success() {
+        return Head::Refused { is_readable: !is_encoded };
+    }
+    if is_encoded {
+        return Head::Unusable(malformed("content_encoding", "sent a compressed answer that was not asked for".to_owned()));
+    }
+    if is_empty || matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+        return Head::Unusable(malformed("empty", format!("answered with status {status} and no content", status = status.as_u16())));
+    }
+    match content(&head.headers) {
+        Content::Events if asked_for_stream => Head::Reply { is_event_stream: true },
+        Content::Json => Head::Reply { is_event_stream: false },
+        Content::Unsaid => Head::Reply { is_event_stream: asked_for_stream },
+        Content::Events | Content::Other => {
+            let mut failure = malformed("content_type", "answered with another content type than was asked for".to_owned());
+            failure.mark = Mark::TargetDown;
+            Head::Unusable(failure)
+        }
+    }
+}
+
+enum Content {
+    Events,
+    Json,
+    Other,
+    /// No content type at all; the body then has to show what it is.
+    Unsaid,
+}
+
+fn content(headers: &HeaderMap) -> Content {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Content::Unsaid;
+    };
+    let kind = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let ends_with_json = kind.len() > 5 && kind[kind.len() - 5..].eq_ignore_ascii_case(b"+json");
+    if kind.eq_ignore_ascii_case(b"text/event-stream") {
+        Content::Events
+    } else if kind.eq_ignore_ascii_case(b"application/json") || ends_with_json {
+        Content::Json
+    } else {
+        Content::Other
+    }
+}
+
+/// Two statements of a body's length are how one answer is smuggled behind another.
+fn is_framed_twice(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else {
+        return false;
+    };
+    lengths.next().is_some() || length.as_bytes().contains(&b',') || headers.contains_key(TRANSFER_ENCODING)
+}
+
+fn host(base: &Uri, is_plain: bool) -> Option<HeaderValue> {
+    let name = base.host()?;
+    let usual = if is_plain { 80 } else { 443 };
+    match base.port_u16().filter(|port| *port != usual) {
+        Some(port) => HeaderValue::from_str(&format!("{name}:{port}")).ok(),
+        None => HeaderValue::from_str(name).ok(),
+    }
+}

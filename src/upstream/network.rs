@@ -1,0 +1,334 @@
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper::body::{Body, Incoming};
+use hyper::ext::on_informational;
+use hyper_util::client::legacy::{self, Client, ResponseFuture};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::Notify;
+
+use crate::config::{Key, Provider};
+use crate::units::{Clock, Endpoint, Moment};
+use crate::wire::{ErrorTold, read_error};
+
+use super::body::{Pieces, ReplyBody, read_error_body};
+use super::dial::{Dial, DialError, Link, sources};
+use super::failure::{Failure, Phase};
+use super::headers::{self, Head};
+use super::{Outgoing, Reply};
+
+/// A pooled connection that was idle this long is closed.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+/// No connection of a pool is used for a new request when the pool is older; so that a changed address counts.
+const POOL_LIFETIME: Duration = Duration::from_mins(5);
+const HTTP2_HEAD_LIMIT: u32 = 64 << 10;
+const HTTP2_PING_EVERY: Duration = Duration::from_secs(15);
+const HTTP2_PING_LIMIT: Duration = Duration::from_secs(10);
+/// Longest time until a provider has taken a large request.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// Most heads of status 1xx before the one that counts.
+const MOST_INFORMATIONAL: u32 = 8;
+const ERROR_BODY_LIMIT: usize = 64 << 10;
+const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A provider's client and all that its requests have in common.
+pub(super) struct Network {
+    dial: Dial,
+    pool: RwLock<Pool>,
+    /// Keeps no connections: for the second try, which must not meet another dead one.
+    fresh: Client<Dial, Pieces>,
+    clock: Clock,
+    /// In the order of [`Endpoint::ALL`].
+    uris: [Uri; 3],
+    headers: headers::Common,
+    /// Lower-case texts that must not leave: the key and the host.
+    secrets: Vec<Secret>,
+}
+
+struct Pool {
+    client: Client<Dial, Pieces>,
+    born: Moment,
+}
+
+/// A text that must not be passed on, lower case, looked for without regard to case.
+struct Secret(Vec<u8>);
+
+/// A try that failed, and whether another on a fresh connection is allowed.
+struct Broken {
+    failure: Failure,
+    may_go_again: bool,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self { failure, may_go_again: false }
+    }
+}
+
+impl Network {
+    pub(super) fn new(provider: &Provider, base: &Uri, dial: Dial, clock: Clock) -> Self {
+        Self {
+            pool: RwLock::new(Pool { client: client(&dial, true), born: clock.now() }),
+            fresh: client(&dial, false),
+            dial,
+            clock,
+            uris: Endpoint::ALL.map(|endpoint| endpoint_uri(base, endpoint)),
+            headers: headers::Common::new(provider, base),
+            secrets: secrets(provider, base),
+        }
+    }
+
+    pub(super) async fn send(&self, outgoing: &Outgoing) -> Result<Reply, Failure> {
+        match self.exchange(outgoing, |request| self.pooled(request)).await {
+            Ok(reply) => Ok(reply),
+            Err(Broken { failure, may_go_again: false }) => Err(failure),
+            Err(Broken { failure: first, .. }) => {
+                let second = self.exchange(outgoing, |request| self.fresh.request(request)).await;
+                second.map_err(|broken| broken.failure.after(&first))
+            }
+        }
+    }
+
+    async fn exchange(&self, outgoing: &Outgoing, go: impl FnOnce(Request<Pieces>) -> ResponseFuture) -> Result<Reply, Broken> {
+        let body = Pieces::new(outgoing.body.clone());
+        let taken = body.taken();
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri(outgoing.endpoint);
+        *request.headers_mut() = self.headers.request(&outgoing.client_headers, outgoing.is_streaming);
+        let crowd = Crowd::watch(&mut request);
+        let response = tokio::select! {
+            biased;
+            response = go(request) => response.map_err(|error| broken(&error))?,
+            () = crowd.grew.notified() => return Err(crowded().into()),
+            () = stalled(taken.as_deref()) => return Err(Failure::write_timed_out().into()),
+        };
+        // The head that counts may come in the same read as the crowd before it.
+        if crowd.is_too_many() {
+            return Err(crowded().into());
+        }
+        let is_taken = taken.is_none_or(|taken| taken.load(Ordering::Acquire));
+        Ok(self.receive(response, outgoing.is_streaming, is_taken).await?)
+    }
+
+    async fn receive(&self, response: Response<Incoming>, asked_for_stream: bool, is_taken: bool) -> Result<Reply, Failure> {
+        let (mut head, incoming) = response.into_parts();
+        let link = head.extensions.remove::<Arc<Link>>();
+        let cut = || link.iter().for_each(|link| link.cut());
+        if let Some(link) = &link {
+            link.replied();
+        }
+        match headers::judge(&head, asked_for_stream, incoming.is_end_stream()) {
+            Head::Reply { is_event_stream } => {
+                Ok(Reply { status: head.status, headers: head.headers, body: ReplyBody::provider(incoming), is_event_stream })
+            }
+            Head::Refused { is_readable } => {
+                let (body, is_whole) = read_error_body(incoming, ERROR_BODY_LIMIT, ERROR_BODY_PATIENCE).await;
+                if !is_taken {
+                    cut();
+                }
+                let body = if is_readable { body } else { Bytes::new() };
+                Err(self.refused(head.status, &head.headers, body, is_whole))
+            }
+            Head::Unusable(failure) => {
+                cut();
+                Err(failure)
+            }
+        }
+    }
+
+    fn refused(&self, status: StatusCode, headers: &HeaderMap, body: Bytes, is_whole: bool) -> Failure {
+        let mut told = read_error(Some(status.as_u16()), headers, &body);
+        let body = (!self.is_secret_in(&body)).then_some(body);
+        self.scrub(&mut told);
+        Failure::answered(status.as_u16(), told, body, is_whole)
+    }
+
+    fn pooled(&self, request: Request<Pieces>) -> ResponseFuture {
+        let now = self.clock.now();
+        let is_old = |pool: &Pool| now.since(pool.born) > POOL_LIFETIME;
+        {
+            let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
+            if !is_old(&pool) {
+                return pool.client.request(request);
+            }
+        }
+        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
+        if is_old(&pool) {
+            // Dropping the old client closes its idle connections; those in use end with their reply.
+            *pool = Pool { client: client(&self.dial, true), born: now };
+        }
+        pool.client.request(request)
+    }
+
+    fn uri(&self, endpoint: Endpoint) -> Uri {
+        let [chat, completions, embeddings] = &self.uris;
+        match endpoint {
+            Endpoint::Chat => chat.clone(),
+            Endpoint::Completions => completions.clone(),
+            Endpoint::Embeddings => embeddings.clone(),
+        }
+    }
+
+    /// Takes out every text that holds the key or the host.
+    pub(super) fn scrub(&self, told: &mut ErrorTold) {
+        for text in [&mut told.message, &mut told.kind, &mut told.code, &mut told.param] {
+            if text.as_ref().is_some_and(|text| self.is_secret_in(text.as_bytes())) {
+                *text = None;
+            }
+        }
+    }
+
+    fn is_secret_in(&self, text: &[u8]) -> bool {
+        let text = text.to_ascii_lowercase();
+        self.secrets.iter().any(|secret| memchr::memmem::find(&text, &secret.0).is_some())
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("uris", &self.uris).finish_non_exhaustive()
+    }
+}
+
+/// Counts the heads of status 1xx of one request.
+struct Crowd {
+    seen: Arc<AtomicU32>,
+    /// Told when there are too many.
+    grew: Arc<Notify>,
+}
+
+impl Crowd {
+    fn watch(request: &mut Request<Pieces>) -> Self {
+        let crowd = Self { seen: Arc::default(), grew: Arc::default() };
+        let (seen, grew) = (Arc::clone(&crowd.seen), Arc::clone(&crowd.grew));
+        on_informational(request, move |_| {
+            if seen.fetch_add(1, Ordering::Relaxed) >= MOST_INFORMATIONAL {
+                grew.notify_one();
+            }
+        });
+        crowd
+    }
+
+    fn is_too_many(&self) -> bool {
+        self.seen.load(Ordering::Relaxed) > MOST_INFORMATIONAL
+    }
+}
+
+fn crowded() -> Failure {
+    let message = format!("sent more than {MOST_INFORMATIONAL} preliminary answers");
+    let mut failure = Failure::malformed(Phase::P2, "informational", message);
+    failure.nothing_billed = true;
+    failure
+}
+
+/// Ends when a large request has not been taken whole within its limit; never for small ones.
+async fn stalled(taken: Option<&AtomicBool>) {
+    if let Some(taken) = taken {
+        tokio::time::sleep(WRITE_LIMIT).await;
+        if !taken.load(Ordering::Acquire) {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Why there is no head (FAULTS.md 4.0: what may go again).
+fn broken(error: &legacy::Error) -> Broken {
+    if error.is_connect() {
+        return Failure::dialled(DialError::find(error).unwrap_or(DialError::Refused)).into();
+    }
+    let Some(link) = link_of(error) else {
+        // The connection ended before it could take a request.
+        return Broken { failure: Failure::reset(Phase::P0), may_go_again: true };
+    };
+    let is_reused = link.is_reused();
+    let mut h2_errors = sources(error).filter_map(|source| source.downcast_ref::<h2::Error>());
+    if let Some(error) = h2_errors.next() {
+        // A stream that a GOAWAY left out, or that was refused, was not looked at by the provider.
+        let is_untouched = error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
+        let failure = Failure::reset(if is_untouched { Phase::P0 } else { Phase::P1 });
+        return Broken { failure, may_go_again: is_untouched || (is_reused && error.is_io()) };
+    }
+    let hyper = |is: fn(&hyper::Error) -> bool| sources(error).filter_map(|source| source.downcast_ref::<hyper::Error>()).any(is);
+    if hyper(hyper::Error::is_parse) {
+        return Failure::malformed(Phase::P2, "bad_head", "sent a head that cannot be read".to_owned()).into();
+    }
+    if hyper(hyper::Error::is_canceled) {
+        // The connection was closed under the request before any of it was written.
+        return Broken { failure: Failure::reset(Phase::P0), may_go_again: true };
+    }
+    let has_answer_begun = link.has_answer_begun();
+    let failure = Failure::reset(if has_answer_begun { Phase::P2 } else { Phase::P1 });
+    Broken { failure, may_go_again: is_reused && !has_answer_begun }
+}
+
+fn link_of(error: &legacy::Error) -> Option<Arc<Link>> {
+    let mut extras = Extensions::new();
+    error.connect_info()?.get_extras(&mut extras);
+    extras.remove()
+}
+
+fn client(dial: &Dial, is_pooling: bool) -> Client<Dial, Pieces> {
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(if is_pooling { usize::MAX } else { 0 })
+        .retry_canceled_requests(true)
+        .http1_max_headers(headers::MOST_HEADERS)
+        .http1_max_buf_size(headers::HEAD_LIMIT)
+        .http2_max_header_list_size(HTTP2_HEAD_LIMIT)
+        .http2_keep_alive_interval(HTTP2_PING_EVERY)
+        .http2_keep_alive_timeout(HTTP2_PING_LIMIT)
+        .http2_keep_alive_while_idle(true)
+        .build(dial.clone())
+}
+
+fn endpoint_uri(base: &Uri, endpoint: Endpoint) -> Uri {
+    let mut parts = base.clone().into_parts();
+    let path = format!("{}{}", base.path().trim_end_matches('/'), endpoint.path());
+    parts.path_and_query = path.parse().ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| base.clone())
+}
+
+fn secrets(provider: &Provider, base: &Uri) -> Vec<Secret> {
+    let key = match &provider.key {
+        Key::Present(key) => Some(key.expose()),
+        Key::NotNeeded | Key::Missing(_) => None,
+    };
+    let texts = [key, base.host()].into_iter().flatten().filter(|text| !text.is_empty());
+    texts.map(|text| Secret(text.to_ascii_lowercase().into_bytes())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_request_that_is_not_taken_in_time_is_given_up() {
+        let taken = AtomicBool::new(false);
+        let start = tokio::time::Instant::now();
+        stalled(Some(&taken)).await;
+        assert_eq!(start.elapsed(), WRITE_LIMIT);
+        taken.store(true, Ordering::Release);
+        for taken in [Some(&taken), None] {
+            assert!(tokio::time::timeout(Duration::from_hours(1), stalled(taken)).await.is_err());
+        }
+    }
+
+    #[test]
+    fn an_endpoint_s_path_follows_the_base() {
+        for (base, uri) in [
+            ("http://a/v1", "http://a/v1/chat/completions"),
+            ("https://a:8443/", "https://a:8443/chat/completions"),
+            ("https://a", "https://a/chat/completions"),
+        ] {
+            assert_eq!(endpoint_uri(&base.parse().unwrap(), Endpoint::Chat).to_string(), uri);
+        }
+    }
+}

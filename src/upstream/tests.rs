@@ -1,0 +1,8 @@
+//! Rows of FAULTS.md 4.1 that a client alone decides, against small scripted servers on loopback.
+
+mod answers;
+mod connections;
+mod support;
+mod tls;
+
+pub(super) use support::{Server, closed};

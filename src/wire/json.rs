@@ -1,0 +1,430 @@
+//! A scanner that checks JSON text and finds the places of values; it builds nothing.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Deepest nesting that is read. Bodies that are meant seriously stay far below.
+const MAX_DEPTH: u16 = 256;
+
+/// Where the text stopped being JSON, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Offset in bytes.
+    pub(super) at: usize,
+    pub(super) what: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+/// One value as it is written, with its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value<'a> {
+    pub(super) kind: Kind,
+    pub(super) start: usize,
+    /// The text of the value; of a string, its quotes too.
+    pub(super) text: &'a str,
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn range(&self) -> Range<usize> {
+        self.start..self.start + self.text.len()
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        self.kind == Kind::Null
+    }
+
+    pub(super) fn is_true(&self) -> bool {
+        self.text == "true"
+    }
+
+    /// The value as a string, when it is one.
+    pub(super) fn string(&self) -> Option<Str<'a>> {
+        (self.kind == Kind::String).then_some(Str { quoted: self.text, start: self.start })
+    }
+
+    /// The value as a whole number written in digits alone, when it is one.
+    pub(super) fn digits(&self) -> Option<u64> {
+        let is_plain = self.kind == Kind::Number && self.text.bytes().all(|b| b.is_ascii_digit());
+        if is_plain { self.text.parse().ok() } else { None }
+    }
+}
+
+/// One string as it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Str<'a> {
+    quoted: &'a str,
+    pub(super) start: usize,
+}
+
+impl<'a> Str<'a> {
+    /// What stands between the quotes, escapes as they are written.
+    pub(super) fn raw(&self) -> &'a str {
+        &self.quoted[1..self.quoted.len() - 1]
+    }
+
+    /// The place of [`Str::raw`].
+    pub(super) fn inner(&self) -> Range<usize> {
+        self.start + 1..self.start + self.quoted.len() - 1
+    }
+
+    /// The place with the quotes.
+    pub(super) fn range(&self) -> Range<usize> {
+        self.start..self.start + self.quoted.len()
+    }
+
+    /// The text meant. Half of a surrogate pair, which has no meaning, leaves the text as it is written.
+    pub(super) fn text(&self) -> Cow<'a, str> {
+        if memchr::memchr(b'\\', self.quoted.as_bytes()).is_none() {
+            return Cow::Borrowed(self.raw());
+        }
+        serde_json::from_str(self.quoted).map_or_else(|_| Cow::Borrowed(self.raw()), Cow::Owned)
+    }
+}
+
+/// Reads a text from front to back.
+#[derive(Debug)]
+pub(super) struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+    depth: u16,
+    is_strict: bool,
+}
+
+impl<'a> Scan<'a> {
+    /// For what clients send: numbers must have a value and surrogates must come in pairs.
+    pub(super) fn strict(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0, is_strict: true }
+    }
+
+    /// For what providers send: streams cut characters in halves, each half escaped in an event of its own.
+    pub(super) fn lenient(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0, is_strict: false }
+    }
+
+    /// The offset of the next byte.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// What kind of value comes next; white space before it is passed.
+    pub(super) fn peek(&mut self) -> Result<Kind, Fault> {
+        self.space();
+        match self.byte() {
+            Some(b'{') => Ok(Kind::Object),
+            Some(b'[') => Ok(Kind::Array),
+            Some(b'"') => Ok(Kind::String),
+            Some(b'n') => Ok(Kind::Null),
+            Some(b't' | b'f') => Ok(Kind::Bool),
+            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
+            Some(_) => Err(self.fault("a value was expected")),
+            None => Err(self.fault("the text ends too early")),
+        }
+    }
+
+    /// Reads any value to its end.
+    pub(super) fn value(&mut self) -> Result<Value<'a>, Fault> {
+        let kind = self.peek()?;
+        let start = self.at;
+        match kind {
+            Kind::Object => self.object(|scan, _| scan.value().map(|_| ()))?,
+            Kind::Array => self.array(|scan| scan.value().map(|_| ()))?,
+            Kind::String => self.string().map(|_| ())?,
+            Kind::Number => self.number()?,
+            Kind::Null => self.word("null")?,
+            Kind::Bool => self.word(if self.byte() == Some(b't') { "true" } else { "false" })?,
+        }
+        Ok(Value { kind, start, text: &self.text[start..self.at] })
+    }
+
+    /// Reads an object; `each` gets every key and must read the value behind it.
+    pub(super) fn object<E: From<Fault>>(&mut self, mut each: impl FnMut(&mut Self, Str<'a>) -> Result<(), E>) -> Result<(), E> {
+        self.open(b'{')?;
+        if self.closes(b'}') {
+            return Ok(());
+        }
+        loop {
+            self.space();
+            let key = self.string()?;
+            self.expect(b':', "a colon was expected")?;
+            each(self, key)?;
+            self.space();
+            if self.closes(b'}') {
+                return Ok(());
+            }
+            self.expect(b',', "a comma or a brace was expected")?;
+        }
+    }
+
+    /// Reads an array; `each` must read one element.
+    pub(super) fn array<E: From<Fault>>(&mut self, mut each: impl FnMut(&mut Self) -> Result<(), E>) -> Result<(), E> {
+        self.open(b'[')?;
+        if self.closes(b']') {
+            return Ok(());
+        }
+        loop {
+            each(self)?;
+            if self.closes(b']') {
+                return Ok(());
+            }
+            self.expect(b',', "a comma or a bracket was expected")?;
+        }
+    }
+
+    /// Nothing but white space may be left.
+    pub(super) fn end(&mut self) -> Result<(), Fault> {
+        self.space();
+        if self.at == self.text.len() { Ok(()) } else { Err(self.fault("something stands behind the value")) }
+    }
+
+    fn string(&mut self) -> Result<Str<'a>, Fault> {
+        let start = self.at;
+        if self.byte() != Some(b'"') {
+            return Err(self.fault("a string was expected"));
+        }
+        let body = &self.text.as_bytes()[start + 1..];
+        match string_body(body, self.is_strict) {
+            Ok(length) => {
+                self.at = start + length + 2;
+                Ok(Str { quoted: &self.text[start..self.at], start })
+            }
+            Err((at, what)) => Err(Fault { at: start + 1 + at, what }),
+        }
+    }
+
+    fn number(&mut self) -> Result<(), Fault> {
+        let start = self.at;
+        if self.byte() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.byte() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        let mut has_exponent = false;
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.byte(), Some(b'e' | b'E')) {
+            has_exponent = true;
+            self.at += 1;
+            if matches!(self.byte(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        let text = &self.text[start..self.at];
+        // Only these can be beyond what a double holds.
+        if self.is_strict && (has_exponent || text.len() > 300) && !text.parse::<f64>().is_ok_and(f64::is_finite) {
+            return Err(Fault { at: start, what: "a number is too large" });
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Fault> {
+        let count = self.text.as_bytes()[self.at..].iter().take_while(|b| b.is_ascii_digit()).count();
+        self.at += count;
+        if count == 0 { Err(self.fault("a digit was expected")) } else { Ok(()) }
+    }
+
+    fn word(&mut self, word: &'static str) -> Result<(), Fault> {
+        if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            Err(self.fault("a value was expected"))
+        }
+    }
+
+    fn open(&mut self, bracket: u8) -> Result<(), Fault> {
+        self.expect(bracket, if bracket == b'{' { "an object was expected" } else { "an array was expected" })?;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(self.fault("the nesting is too deep")) } else { Ok(()) }
+    }
+
+    fn closes(&mut self, bracket: u8) -> bool {
+        self.space();
+        let is_closed = self.byte() == Some(bracket);
+        if is_closed {
+            self.at += 1;
+            self.depth -= 1;
+        }
+        is_closed
+    }
+
+    fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Fault> {
+        self.space();
+        if self.byte() != Some(byte) {
+            return Err(self.fault(what));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn fault(&self, what: &'static str) -> Fault {
+        Fault { at: self.at, what }
+    }
+}
+
+/// The length of a string's body: `bytes` begins behind the opening quote, the answer is where the closing one stands.
+/// Whether the body is UTF-8 is not looked at.
+pub(super) fn string_body(bytes: &[u8], is_strict: bool) -> Result<usize, (usize, &'static str)> {
+    let mut at = 0;
+    loop {
+        at += plain_run(&bytes[at..]);
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at),
+            Some(b'\\') => at = escape(bytes, at, is_strict)?,
+            Some(_) => return Err((at, "a control character stands in a string")),
+            None => return Err((at, "the text ends in a string")),
+        }
+    }
+}
+
+/// Where the escape at `at` ends.
+fn escape(bytes: &[u8], at: usize, is_strict: bool) -> Result<usize, (usize, &'static str)> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => return Ok(at + 2),
+        Some(b'u') => {}
+        _ => return Err((at, "an escape is unknown")),
+    }
+    let unit = |from: usize| {
+        let digits = bytes.get(from..from + 4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    match unit(at + 2) {
+        None => Err((at, "an escape is unknown")),
+        Some(0xD800..=0xDBFF) if is_strict => match (bytes.get(at + 6..at + 8), unit(at + 8)) {
+            (Some(b"\\u"), Some(0xDC00..=0xDFFF)) => Ok(at + 12),
+            _ => Err((at, "a surrogate stands alone")),
+        },
+        Some(0xDC00..=0xDFFF) if is_strict => Err((at, "a surrogate stands alone")),
+        Some(_) => Ok(at + 6),
+    }
+}
+
+/// How many bytes stand before the first quote, backslash or control character.
+fn plain_run(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 64;
+    let head = located(&bytes[..bytes.len().min(BLOCK)]);
+    if head < BLOCK {
+        return head;
+    }
+    // A long string: whole blocks are asked at once, which the compiler turns into vector instructions.
+    let (blocks, _) = bytes[BLOCK..].as_chunks::<BLOCK>();
+    let has_stop = |block: &[u8; BLOCK]| block.iter().fold(0, |stop, &b| stop | u8::from(is_stop(b))) != 0;
+    let at = BLOCK + blocks.iter().take_while(|block| !has_stop(block)).count() * BLOCK;
+    at + located(&bytes[at..])
+}
+
+/// As [`plain_run`], eight bytes at a time.
+fn located(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let slash = word ^ (ONES * u64::from(b'\\'));
+        // Each part sets the high bit of a byte that fits it; the lowest such bit is always right.
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let hits = ((quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash) | control) & HIGHS;
+        if hits != 0 {
+            return index * 8 + hits.trailing_zeros() as usize / 8;
+        }
+    }
+    let stop = rest.iter().position(|&b| is_stop(b));
+    words.len() * 8 + stop.unwrap_or(rest.len())
+}
+
+/// Whether a byte of a string's body needs a look.
+fn is_stop(b: u8) -> bool {
+    b < 0x20 || b == b'"' || b == b'\\'
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, is_strict: bool) -> Result<(), Fault> {
+        let mut scan = if is_strict { Scan::strict(text) } else { Scan::lenient(text) };
+        scan.value().and_then(|_| scan.end())
+    }
+
+    #[test]
+    fn json_is_told_from_what_is_not() {
+        for text in ["null", " [1, -0.5e+3 ,\"a\\n\\u00e9\"]\n", "{}", "[]", "{\"a\":{\"b\":[[],{}]}}", "\"\\ud83d\\ude00\"", "1e308"] {
+            assert_eq!(check(text, true), Ok(()), "{text}");
+        }
+        let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+        let bad = [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "01",
+            "1.",
+            "+1",
+            "nul",
+            "\"a",
+            "\"\\x\"",
+            "\"\u{1}\"",
+            "{a:1}",
+            "1 2",
+            "1e400",
+            "\"\\ud83d\"",
+            &deep,
+        ];
+        for text in bad {
+            assert!(check(text, true).is_err(), "{text}");
+        }
+        assert_eq!(check("[\"\\ud83d\",1e400]", false), Ok(()));
+    }
+
+    #[test]
+    fn a_string_ends_where_it_ends_at_any_length() {
+        for length in 0..300 {
+            let text = format!("\"{}\"", "x".repeat(length));
+            assert_eq!(Scan::strict(&text).value().unwrap().text, text);
+            let escaped = format!("\"{}\\\"é\"", "x".repeat(length));
+            assert_eq!(Scan::strict(&escaped).value().unwrap().text, escaped);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_serde(text in "[\\[\\]{}:,\"\\\\ a-cnulltrefs0-9.eE+\u{e9}\u{1f600}-]{0,24}") {
+            prop_assert_eq!(check(&text, false).is_ok(), serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok());
+        }
+
+        #[test]
+        fn what_serde_writes_is_read(words in proptest::collection::vec(any::<String>(), 0..6)) {
+            let text = serde_json::to_string(&words).unwrap();
+            let mut read = Vec::new();
+            let mut scan = Scan::strict(&text);
+            scan.array::<Fault>(|scan| { read.push(scan.value()?.string().unwrap().text().into_owned()); Ok(()) }).unwrap();
+            prop_assert_eq!(read, words);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+mod read;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use super::prompt::Prompt;
+use crate::units::{Effort, Endpoint, Need, Tokens};
+use crate::wire::json::Fault;
+
+/// A request body that cannot be served. Always status 400.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadCall {
+    pub code: &'static str,
+    pub param: Option<String>,
+    pub message: String,
+}
+
+impl BadCall {
+    fn parameter(param: &str, message: String) -> Self {
+        Self { code: "invalid_parameter", param: Some(param.into()), message }
+    }
+}
+
+impl From<Fault> for BadCall {
+    fn from(fault: Fault) -> Self {
+        let message = format!("the body is not valid JSON: {} at byte {}", fault.what, fault.at);
+        Self { code: "invalid_json", param: None, message }
+    }
+}
+
+/// A request body of the `OpenAI` format, read as far as routing, limits and money need it.
+pub struct Call {
+    endpoint: Endpoint,
+    body: Bytes,
+    pub(super) fields: Vec<Field>,
+    facts: Facts,
+    needs: Vec<Need>,
+    tokens: OnceLock<Tokens>,
+}
+
+/// Shows nothing of what the client wrote.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("endpoint", &self.endpoint).field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
+/// One field at the top of the body.
+#[derive(Debug)]
+pub(super) struct Field {
+    /// The place of the key with its quotes.
+    pub(super) key: Range<usize>,
+    pub(super) value: Range<usize>,
+    /// The key, where it is written with escapes.
+    escaped: Option<String>,
+}
+
+/// What `stream_options` says of usage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum UsageOption {
+    /// The field is absent.
+    #[default]
+    Absent,
+    /// The field is null.
+    Null,
+    /// An object without the word; where it opens, and whether it has other fields.
+    Silent {
+        open: usize,
+        is_empty: bool,
+    },
+    /// The word is there, as something else than true.
+    Off(Range<usize>),
+    On,
+}
+
+#[derive(Debug, Default)]
+struct Facts {
+    model: Option<String>,
+    is_streaming: bool,
+    usage_option: UsageOption,
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
+    n: u32,
+    best_of: u32,
+    /// Prompts in a list of texts; 0 where there is none.
+    prompts: u32,
+    task: Option<String>,
+    effort: Option<Effort>,
+    wants_schema: bool,
+    prompt: Prompt,
+}
+
+impl Call {
+    /// Checks and reads a body. `max_n` is the largest `n` and `best_of`.
+    pub fn parse(endpoint: Endpoint, body: Bytes, max_n: u32) -> Result<Self, BadCall> {
+        let body = if body.starts_with("\u{feff}".as_bytes()) { body.slice(3..) } else { body };
+        let text = std::str::from_utf8(&body).map_err(|error| Fault { at: error.valid_up_to(), what: "the text is not UTF-8" })?;
+        let (fields, facts) = read::read(endpoint, text, max_n)?;
+        let own_needs = [(facts.wants_schema, Need::JsonSchema), (facts.effort.is_some_and(|e| e != Effort::None), Need::Reasoning)];
+        let needs = facts.prompt.needs().chain(own_needs.into_iter().filter_map(|(is_needed, need)| is_needed.then_some(need))).collect();
+        Ok(Self { endpoint, body, fields, facts, needs, tokens: OnceLock::new() })
+    }
+
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// The body as the client wrote it, without a byte order mark.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The model as the client wrote it.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        self.facts.model.as_deref().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.facts.is_streaming
+    }
+
+    /// The client wants the usage chunk at the end of its stream.
+    #[must_use]
+    pub fn asks_for_usage(&self) -> bool {
+        self.facts.usage_option == UsageOption::On
+    }
+
+    /// The largest of the limits on output that the client set.
+    #[must_use]
+    pub fn output_limit(&self) -> Option<Tokens> {
+        self.facts.max_tokens.max(self.facts.max_completion_tokens).map(Tokens::new)
+    }
+
+    /// How many answers are paid for: the larger of `n` and `best_of`, at least 1, for each prompt of a list.
+    #[must_use]
+    pub fn answers(&self) -> u32 {
+        self.facts.n.max(self.facts.best_of).max(1).saturating_mul(self.facts.prompts.max(1))
+    }
+
+    /// How many answers come back: `n`, at least 1, for each prompt of a list.
+    #[must_use]
+    pub fn choices(&self) -> u32 {
+        self.facts.n.max(1).saturating_mul(self.facts.prompts.max(1))
+    }
+
+    /// `metadata.task`, when it is a string.
+    #[must_use]
+    pub fn declared_task(&self) -> Option<&str> {
+        self.facts.task.as_deref()
+    }
+
+    #[must_use]
+    pub fn effort(&self) -> Option<Effort> {
+        self.facts.effort
+    }
+
+    /// About how many tokens the prompt is; counted when first asked.
+    #[must_use]
+    pub fn prompt_tokens(&self) -> Tokens {
+        *self.tokens.get_or_init(|| self.facts.prompt.tokens(&self.body))
+    }
+
+    /// A bound on the prompt's tokens that costs nothing to know.
+    #[must_use]
+    pub fn prompt_tokens_at_most(&self) -> Tokens {
+        self.facts.prompt.tokens_at_most()
+    }
+
+    /// What the call needs from a model.
+    #[must_use]
+    pub fn needs(&self) -> &[Need] {
+        &self.needs
+    }
+
+    /// How many messages a chat has so far; 1 elsewhere.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        if self.endpoint == Endpoint::Chat { self.facts.prompt.messages } else { 1 }
+    }
+
+    pub(super) fn usage_option(&self) -> &UsageOption {
+        &self.facts.usage_option
+    }
+
+    /// The place of a field, by its index.
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name(&self.body) == name.as_bytes())
+    }
+
+    pub(super) fn sets_limit(&self, name: &str) -> bool {
+        if name == "max_tokens" { self.facts.max_tokens.is_some() } else { self.facts.max_completion_tokens.is_some() }
+    }
+}
+
+impl Field {
+    fn name<'a>(&'a self, body: &'a [u8]) -> &'a [u8] {
+        self.escaped.as_ref().map_or_else(|| &body[self.key.start + 1..self.key.end - 1], String::as_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

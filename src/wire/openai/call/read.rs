@@ -1,0 +1,237 @@
+use std::borrow::Cow;
+
+use super::{BadCall, Facts, Field, UsageOption};
+use crate::units::{Effort, Endpoint, ModelName};
+use crate::wire::json::{Fault, Kind, Scan, Str, Value};
+
+/// No model writes more; a larger limit is a slip.
+const MOST_OUTPUT: u64 = 99_999_999;
+/// No API has so many fields at the top of a body.
+const MOST_FIELDS: usize = 1_000;
+/// The longest `user`, in bytes.
+const LONGEST_USER: usize = 1 << 10;
+
+/// Reads a body in one pass: the places of its fields, and the facts in them.
+pub(super) fn read(endpoint: Endpoint, text: &str, max_n: u32) -> Result<(Vec<Field>, Facts), BadCall> {
+    let mut reader = Reader { endpoint, max_n, fields: Vec::with_capacity(16), facts: Facts::default() };
+    let mut scan = Scan::strict(text);
+    scan.object(|scan, key| reader.field(scan, key))?;
+    scan.end()?;
+    let Reader { fields, facts, .. } = reader;
+    refuse_duplicates(text.as_bytes(), &fields)?;
+    if facts.model.is_none() {
+        return Err(BadCall::parameter("model", "the field `model` is missing".into()));
+    }
+    Ok((fields, facts))
+}
+
+/// A body must not mean two things: what one reader takes from the first of two equal keys, another takes from the last.
+fn refuse_duplicates(body: &[u8], fields: &[Field]) -> Result<(), BadCall> {
+    let mut names: Vec<&[u8]> = fields.iter().map(|field| field.name(body)).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(duplicate(&String::from_utf8_lossy(pair[0]))),
+    }
+}
+
+fn duplicate(name: &str) -> BadCall {
+    let name: String = name.chars().take(64).collect();
+    BadCall { code: "duplicate_key", param: Some(name.clone()), message: format!("the key `{}` stands twice", name.escape_debug()) }
+}
+
+struct Reader {
+    endpoint: Endpoint,
+    max_n: u32,
+    fields: Vec<Field>,
+    facts: Facts,
+}
+
+impl Reader {
+    fn field(&mut self, scan: &mut Scan<'_>, key: Str<'_>) -> Result<(), BadCall> {
+        let name = key.text();
+        let kind = scan.peek()?;
+        let start = scan.position();
+        match &*name {
+            "model" => self.model(scan.value()?)?,
+            "stream" => self.facts.is_streaming = flag("stream", scan.value()?)?,
+            "stream_options" => self.stream_options(scan, kind)?,
+            "max_tokens" => self.facts.max_tokens = whole("max_tokens", scan.value()?, MOST_OUTPUT)?,
+            "max_completion_tokens" => self.facts.max_completion_tokens = whole("max_completion_tokens", scan.value()?, MOST_OUTPUT)?,
+            "n" => self.facts.n = self.count("n", scan.value()?)?,
+            "best_of" => self.facts.best_of = self.count("best_of", scan.value()?)?,
+            "metadata" if kind == Kind::Object => self.metadata(scan)?,
+            "reasoning_effort" => self.facts.effort = effort(scan.value()?).or(self.facts.effort),
+            "reasoning" if kind == Kind::Object => self.reasoning(scan)?,
+            "user" | "safety_identifier" => user(&name, scan.value()?)?,
+            "response_format" if kind == Kind::Object => self.response_format(scan)?,
+            "tools" | "functions" => {
+                let value = scan.value()?;
+                self.facts.prompt.add_tools(value);
+            }
+            _ => self.prompt(scan, &name, kind)?,
+        }
+        if self.fields.len() == MOST_FIELDS {
+            let message = format!("the body has more than {MOST_FIELDS} fields");
+            return Err(BadCall { code: "invalid_parameter", param: None, message });
+        }
+        let escaped = matches!(name, Cow::Owned(_)).then(|| name.into_owned());
+        self.fields.push(Field { key: key.range(), value: start..scan.position(), escaped });
+        Ok(())
+    }
+
+    fn count(&self, param: &str, value: Value<'_>) -> Result<u32, BadCall> {
+        let count = whole(param, value, u64::from(self.max_n.max(1)))?.unwrap_or(1);
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// The fields that hold what the model reads; any other is stepped over.
+    fn prompt(&mut self, scan: &mut Scan<'_>, name: &str, kind: Kind) -> Result<(), BadCall> {
+        let is_text = matches!(kind, Kind::String | Kind::Array);
+        match (self.endpoint, name) {
+            (Endpoint::Chat, "messages") if kind == Kind::Array => self.facts.prompt.messages(scan)?,
+            (Endpoint::Chat, "messages") => return Err(BadCall::parameter("messages", "`messages` must be a list".into())),
+            (Endpoint::Completions, "prompt") if kind == Kind::Null => scan.value().map(|_| ())?,
+            (Endpoint::Completions, "prompt") | (Endpoint::Embeddings, "input") if !is_text => {
+                return Err(BadCall::parameter(name, format!("`{name}` must be a text or a list")));
+            }
+            (Endpoint::Completions, "prompt") | (Endpoint::Embeddings, "input") => self.input(scan, kind)?,
+            (Endpoint::Completions, "suffix") => self.facts.prompt.input(scan)?,
+            _ => scan.value().map(|_| ())?,
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, scan: &mut Scan<'_>, kind: Kind) -> Result<(), Fault> {
+        if kind != Kind::Array {
+            return self.facts.prompt.input(scan);
+        }
+        scan.array(|scan| {
+            // A list of numbers is one prompt, given as tokens.
+            if scan.peek()? != Kind::Number {
+                self.facts.prompts = self.facts.prompts.saturating_add(1);
+            }
+            self.facts.prompt.input(scan)
+        })
+    }
+
+    fn model(&mut self, value: Value<'_>) -> Result<(), BadCall> {
+        let Some(name) = value.string() else {
+            return Err(BadCall::parameter("model", "`model` must be a text".into()));
+        };
+        let name = name.text();
+        ModelName::parse(&name).map_err(|error| BadCall::parameter("model", error.to_string()))?;
+        self.facts.model = Some(name.into_owned());
+        Ok(())
+    }
+
+    fn stream_options(&mut self, scan: &mut Scan<'_>, kind: Kind) -> Result<(), BadCall> {
+        if kind != Kind::Object {
+            let value = scan.value()?;
+            self.facts.usage_option = UsageOption::Null;
+            return if value.is_null() {
+                Ok(())
+            } else {
+                Err(BadCall::parameter("stream_options", "`stream_options` must be an object".into()))
+            };
+        }
+        let open = scan.position();
+        let mut is_empty = true;
+        let mut found = None;
+        scan.object(|scan, key| {
+            is_empty = false;
+            let value = scan.value()?;
+            if key.text() != "include_usage" {
+                return Ok(());
+            }
+            let is_on = flag("stream_options.include_usage", value)?;
+            let option = if is_on { UsageOption::On } else { UsageOption::Off(value.range()) };
+            if found.replace(option).is_some() { Err(duplicate("stream_options.include_usage")) } else { Ok(()) }
+        })?;
+        self.facts.usage_option = found.unwrap_or(UsageOption::Silent { open, is_empty });
+        Ok(())
+    }
+
+    fn metadata(&mut self, scan: &mut Scan<'_>) -> Result<(), BadCall> {
+        let mut has_task = false;
+        scan.object(|scan, key| {
+            let value = scan.value()?;
+            if key.text() == "task" {
+                self.facts.task = value.string().map(|task| task.text().into_owned());
+                if std::mem::replace(&mut has_task, true) {
+                    return Err(duplicate("metadata.task"));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn reasoning(&mut self, scan: &mut Scan<'_>) -> Result<(), BadCall> {
+        let mut has_effort = false;
+        scan.object(|scan, key| {
+            let value = scan.value()?;
+            if key.text() == "effort" {
+                self.facts.effort = self.facts.effort.or(effort(value));
+                if std::mem::replace(&mut has_effort, true) {
+                    return Err(duplicate("reasoning.effort"));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn response_format(&mut self, scan: &mut Scan<'_>) -> Result<(), BadCall> {
+        scan.object(|scan, key| {
+            let value = scan.value()?;
+            match &*key.text() {
+                "type" => self.facts.wants_schema |= value.string().is_some_and(|kind| kind.text() == "json_schema"),
+                "json_schema" | "schema" => self.facts.prompt.add_value(value),
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+}
+
+fn flag(param: &str, value: Value<'_>) -> Result<bool, BadCall> {
+    match value.kind {
+        Kind::Bool => Ok(value.is_true()),
+        Kind::Null => Ok(false),
+        _ => Err(BadCall::parameter(param, format!("`{param}` must be true or false, not {}", shown(value)))),
+    }
+}
+
+/// A whole number from 1 to `most`, written in digits; nothing when it is null.
+fn whole(param: &str, value: Value<'_>, most: u64) -> Result<Option<u64>, BadCall> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    match value.digits() {
+        Some(number) if (1..=most).contains(&number) => Ok(Some(number)),
+        _ => Err(BadCall::parameter(param, format!("`{param}` must be a whole number from 1 to {most}, not {}", shown(value)))),
+    }
+}
+
+fn user(param: &str, value: Value<'_>) -> Result<(), BadCall> {
+    let Some(text) = value.string().map(|string| string.text()) else { return Ok(()) };
+    if text.len() > LONGEST_USER || text.chars().any(char::is_control) {
+        return Err(BadCall::parameter(param, format!("`{param}` must have at most {LONGEST_USER} bytes and no control characters")));
+    }
+    Ok(())
+}
+
+fn effort(value: Value<'_>) -> Option<Effort> {
+    Effort::parse(&value.string()?.text())
+}
+
+/// The value as a message shows it: what is long, or may hold content, by its kind alone.
+fn shown(value: Value<'_>) -> String {
+    match value.kind {
+        Kind::Number | Kind::Bool if value.text.len() <= 32 => format!("`{}`", value.text),
+        Kind::Number | Kind::Bool => "a number".into(),
+        Kind::Null => "null".into(),
+        Kind::String => "a text".into(),
+        Kind::Array => "a list".into(),
+        Kind::Object => "an object".into(),
+    }
+}

@@ -1,0 +1,198 @@
+use std::ops::Range;
+
+use crate::wire::json::{Fault, Kind, Scan, Str, Value};
+
+/// What one event of a stream, or one whole answer, says. Read in one pass; places are offsets into the text.
+#[derive(Debug, Default)]
+pub(super) struct Chunk<'a> {
+    pub(super) id: Option<Str<'a>>,
+    pub(super) model: Option<Str<'a>>,
+    pub(super) created: Option<u64>,
+    /// The text of `usage` at the top.
+    pub(super) usage: Option<&'a str>,
+    /// The text of `usage` where some hide it: in a choice, or under `x_groq`.
+    pub(super) hidden_usage: Option<&'a str>,
+    pub(super) error: Option<&'a str>,
+    /// `choices` or `data` is there, as an array.
+    pub(super) has_list: bool,
+    /// How many choices there are, and which, by index, each a bit.
+    pub(super) choices: u32,
+    pub(super) seen: u128,
+    /// Those with a finish reason. An empty word counts here only under `maybe_finished`.
+    pub(super) finished: u128,
+    pub(super) maybe_finished: u128,
+    pub(super) finish: Option<Str<'a>>,
+    /// Bytes of content, refusal and tool calls, as they are written.
+    pub(super) text: u64,
+    pub(super) reasoning: u64,
+    pub(super) has_tool: bool,
+    /// A tool call stands there, if only its frame.
+    pub(super) mentions_tool: bool,
+    pub(super) has_audio: bool,
+    pub(super) holes: Holes,
+}
+
+/// A string that differs from event to event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hole {
+    /// What stands between the quotes.
+    pub(super) place: Range<usize>,
+    pub(super) kind: HoleKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HoleKind {
+    Text,
+    Reasoning,
+    /// Random text against guessing by length.
+    Padding,
+}
+
+/// The first few such strings, in order. More than fit make the event not repeatable.
+#[derive(Debug, Default)]
+pub(super) struct Holes {
+    found: [Option<Hole>; 4],
+    count: usize,
+}
+
+impl Holes {
+    fn add(&mut self, string: Str<'_>, kind: HoleKind) {
+        if let Some(slot) = self.found.get_mut(self.count) {
+            *slot = Some(Hole { place: string.inner(), kind });
+        }
+        self.count += 1;
+    }
+
+    /// All of them, unless there were too many.
+    pub(super) fn all(&self) -> Option<impl Iterator<Item = &Hole>> {
+        (self.count <= self.found.len()).then(|| self.found.iter().flatten())
+    }
+}
+
+impl<'a> Chunk<'a> {
+    /// Reads one JSON object.
+    pub(super) fn read(text: &'a str) -> Result<Self, Fault> {
+        let mut chunk = Self::default();
+        let mut scan = Scan::lenient(text);
+        scan.object(|scan, key| chunk.top(scan, key))?;
+        scan.end()?;
+        Ok(chunk)
+    }
+
+    /// Whether a choice says something: content of any kind, or why it ends.
+    pub(super) fn has_content(&self) -> bool {
+        self.text > 0 || self.reasoning > 0 || self.has_tool || self.has_audio
+    }
+
+    fn top(&mut self, scan: &mut Scan<'a>, key: Str<'a>) -> Result<(), Fault> {
+        match key.raw() {
+            "choices" if scan.peek()? == Kind::Array => {
+                self.has_list = true;
+                scan.array(|scan| self.choice(scan))?;
+            }
+            "id" => self.id = scan.value()?.string(),
+            "model" => self.model = scan.value()?.string(),
+            "created" => self.created = scan.value()?.digits(),
+            "usage" => self.usage = present(scan.value()?),
+            "error" => self.error = present(scan.value()?),
+            "data" => self.has_list |= scan.value()?.kind == Kind::Array,
+            "x_groq" if scan.peek()? == Kind::Object => scan.object(|scan, key| self.groq(scan, key))?,
+            "obfuscation" | "p" => self.padding(scan)?,
+            _ => skip(scan)?,
+        }
+        Ok(())
+    }
+
+    fn groq(&mut self, scan: &mut Scan<'a>, key: Str<'a>) -> Result<(), Fault> {
+        let value = scan.value()?;
+        if key.raw() == "usage" {
+            self.hidden_usage = present(value).or(self.hidden_usage);
+        }
+        Ok(())
+    }
+
+    fn choice(&mut self, scan: &mut Scan<'a>) -> Result<(), Fault> {
+        if scan.peek()? != Kind::Object {
+            return skip(scan);
+        }
+        let mut index = u64::from(self.choices);
+        let mut finish = None;
+        scan.object(|scan, key| {
+            match key.raw() {
+                "index" => index = scan.value()?.digits().unwrap_or(index),
+                "finish_reason" => finish = scan.value()?.string(),
+                "delta" | "message" if scan.peek()? == Kind::Object => scan.object(|scan, key| self.delta(scan, key))?,
+                "text" => self.text += self.weigh(scan, Some(HoleKind::Text))?,
+                "usage" => self.hidden_usage = present(scan.value()?).or(self.hidden_usage),
+                _ => skip(scan)?,
+            }
+            Ok::<(), Fault>(())
+        })?;
+        // Choices beyond the last bit share it; no provider sends so many.
+        let bit = 1_u128 << index.min(127);
+        self.choices += 1;
+        self.seen |= bit;
+        if let Some(word) = finish {
+            *(if word.raw().is_empty() { &mut self.maybe_finished } else { &mut self.finished }) |= bit;
+            self.finish = Some(word);
+        }
+        Ok(())
+    }
+
+    fn delta(&mut self, scan: &mut Scan<'a>, key: Str<'a>) -> Result<(), Fault> {
+        match key.raw() {
+            "content" | "refusal" => self.text += self.weigh(scan, Some(HoleKind::Text))?,
+            "reasoning_content" | "reasoning" => self.reasoning += self.weigh(scan, Some(HoleKind::Reasoning))?,
+            // The same words as in `reasoning`, or encrypted ones.
+            "reasoning_details" => self.reasoning += u64::from(self.weigh(scan, None)? > 0),
+            "tool_calls" | "function_call" => {
+                self.mentions_tool |= scan.peek()? != Kind::Null;
+                let bytes = self.weigh(scan, Some(HoleKind::Text))?;
+                self.has_tool |= bytes > 0;
+                self.text += bytes;
+            }
+            "audio" => self.has_audio |= self.weigh(scan, None)? > 0,
+            _ => skip(scan)?,
+        }
+        Ok(())
+    }
+
+    /// The bytes of all strings in a value, without those that only label others.
+    fn weigh(&mut self, scan: &mut Scan<'a>, kind: Option<HoleKind>) -> Result<u64, Fault> {
+        let mut sum = 0;
+        match scan.peek()? {
+            Kind::Array => scan.array(|scan| self.weigh(scan, kind).map(|bytes| sum += bytes))?,
+            Kind::Object => scan.object(|scan, key| {
+                match key.raw() {
+                    "type" | "id" | "index" | "format" | "extra_content" | "signature" => skip(scan)?,
+                    _ => sum += self.weigh(scan, kind)?,
+                }
+                Ok::<(), Fault>(())
+            })?,
+            _ => {
+                if let Some(string) = scan.value()?.string() {
+                    sum = string.raw().len() as u64;
+                    if let Some(kind) = kind {
+                        self.holes.add(string, kind);
+                    }
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    fn padding(&mut self, scan: &mut Scan<'a>) -> Result<(), Fault> {
+        if let Some(string) = scan.value()?.string() {
+            self.holes.add(string, HoleKind::Padding);
+        }
+        Ok(())
+    }
+}
+
+fn skip(scan: &mut Scan<'_>) -> Result<(), Fault> {
+    scan.value().map(|_| ())
+}
+
+fn present(value: Value<'_>) -> Option<&str> {
+    (!value.is_null()).then_some(value.text)
+}

@@ -1,0 +1,131 @@
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::call::{Call, UsageOption};
+use crate::units::{Endpoint, Tokens};
+
+/// Bodies up to this size come as one piece: a copy costs less than a second write.
+const ONE_PIECE: usize = 16 << 10;
+const LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+
+/// What changes on the way to a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Edits<'a> {
+    pub model: &'a str,
+    /// Ask for usage at the end of a stream. Says nothing about calls that are not streamed.
+    pub include_usage: bool,
+    /// The one limit on output that is sent, where there must be one.
+    pub output_limit: Option<Tokens>,
+    /// Fields that the file sets; `model`, `stream` and `stream_options` are not among what it can set.
+    pub set: &'a BTreeMap<String, Box<RawValue>>,
+}
+
+/// A place of the body and what stands there instead.
+struct Patch {
+    place: Range<usize>,
+    text: String,
+}
+
+impl Call {
+    /// The body to send, in pieces that share the client's bytes. Only what `edits` names changes; every other byte stays.
+    #[must_use]
+    pub fn write(&self, edits: &Edits<'_>) -> Vec<Bytes> {
+        let mut patches = self.patches(edits);
+        if patches.is_empty() {
+            return vec![self.body().clone()];
+        }
+        // An insertion behind a field goes before the removal of what follows the field.
+        patches.sort_by_key(|patch| (patch.place.start, patch.place.end));
+        let mut pieces = Vec::with_capacity(patches.len() * 2 + 1);
+        let mut from = 0;
+        for patch in patches {
+            pieces.push(self.body().slice(from..patch.place.start));
+            pieces.push(Bytes::from(patch.text));
+            from = patch.place.end;
+        }
+        pieces.push(self.body().slice(from..));
+        pieces.retain(|piece| !piece.is_empty());
+        if self.body().len() <= ONE_PIECE { vec![Bytes::from(pieces.concat())] } else { pieces }
+    }
+
+    fn patches(&self, edits: &Edits<'_>) -> Vec<Patch> {
+        let mut patches = Vec::new();
+        // New fields stand behind the model, which every body has.
+        let mut added = String::new();
+        if edits.include_usage && self.is_streaming() {
+            self.include_usage(&mut patches, &mut added);
+        }
+        let limit = edits.output_limit.filter(|_| self.endpoint() != Endpoint::Embeddings);
+        if let Some(limit) = limit {
+            self.limit(limit, &mut patches, &mut added);
+        }
+        for (name, value) in edits.set {
+            let is_ours = matches!(name.as_str(), "model" | "stream" | "stream_options");
+            let is_limited = limit.is_some() && LIMITS.contains(&name.as_str());
+            if !is_ours && !is_limited {
+                self.set(name, value.get(), &mut patches, &mut added);
+            }
+        }
+        let Some(model) = self.find("model").map(|index| self.fields[index].value.clone()) else { return patches };
+        if self.model() != edits.model {
+            patches.push(Patch { place: model, text: quoted(edits.model) + &added });
+        } else if !added.is_empty() {
+            patches.push(Patch { place: model.end..model.end, text: added });
+        }
+        patches
+    }
+
+    fn include_usage(&self, patches: &mut Vec<Patch>, added: &mut String) {
+        match self.usage_option() {
+            UsageOption::On => {}
+            UsageOption::Absent => added.push_str(r#","stream_options":{"include_usage":true}"#),
+            UsageOption::Null => self.set("stream_options", r#"{"include_usage":true}"#, patches, added),
+            UsageOption::Off(place) => patches.push(Patch { place: place.clone(), text: "true".into() }),
+            UsageOption::Silent { open, is_empty } => {
+                let comma = if *is_empty { "" } else { "," };
+                patches.push(Patch { place: open + 1..open + 1, text: format!("\"include_usage\":true{comma}") });
+            }
+        }
+    }
+
+    /// Forwards exactly one limit: in the field that the client used, the newer of two.
+    fn limit(&self, limit: Tokens, patches: &mut Vec<Patch>, added: &mut String) {
+        let by_default = if self.endpoint() == Endpoint::Chat { LIMITS[0] } else { LIMITS[1] };
+        let kept = LIMITS
+            .into_iter()
+            .find(|name| self.sets_limit(name))
+            .or_else(|| LIMITS.into_iter().find(|name| self.find(name).is_some()))
+            .unwrap_or(by_default);
+        self.set(kept, &limit.to_string(), patches, added);
+        let other = if kept == LIMITS[0] { LIMITS[1] } else { LIMITS[0] };
+        if let Some(index) = self.find(other) {
+            patches.push(Patch { place: self.with_comma(index), text: String::new() });
+        }
+    }
+
+    fn set(&self, name: &str, value: &str, patches: &mut Vec<Patch>, added: &mut String) {
+        match self.find(name) {
+            Some(index) => patches.push(Patch { place: self.fields[index].value.clone(), text: value.into() }),
+            // Writing to a string cannot fail.
+            None => drop(write!(added, ",{}:{value}", quoted(name))),
+        }
+    }
+
+    /// The place of a field and of one comma beside it.
+    fn with_comma(&self, index: usize) -> Range<usize> {
+        let field = &self.fields[index];
+        match (self.fields.get(index + 1), index.checked_sub(1)) {
+            (Some(next), _) => field.key.start..next.key.start,
+            (None, Some(previous)) => self.fields[previous].value.end..field.value.end,
+            (None, None) => field.key.start..field.value.end,
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,214 @@
+use std::ops::Range;
+
+use crate::tokens::estimate;
+use crate::units::{Need, Tokens};
+use crate::wire::json::{Fault, Kind, Scan, Str, Value};
+
+/// Prompts up to this size are counted whole; of larger ones as much is sampled.
+const SAMPLE: usize = 8 << 10;
+const WINDOW: usize = 256;
+const PER_REQUEST: u64 = 3;
+/// Tokens of a message's own frame: usually, and at most.
+const PER_MESSAGE: u64 = 4;
+const PER_MESSAGE_AT_MOST: u64 = 8;
+
+/// What the parts of a prompt cost that are no text, in tokens: usually, and at most.
+#[derive(Clone, Copy, Debug)]
+struct Attachment {
+    usual: u64,
+    most: u64,
+}
+
+/// The parts of a call that the model reads: where the texts stand, and what else there is.
+#[derive(Debug, Default)]
+pub(super) struct Prompt {
+    /// Places of text in the body: the inside of strings, or whole JSON values such as tools.
+    texts: Vec<Range<usize>>,
+    /// Their length together.
+    bytes: u64,
+    pub(super) messages: u64,
+    /// Tokens that the client gave as numbers.
+    given: u64,
+    attached_usually: u64,
+    attached_at_most: u64,
+    has_image: bool,
+    has_audio: bool,
+    has_file: bool,
+    has_tools: bool,
+}
+
+impl Prompt {
+    /// Reads the array under `messages`.
+    pub(super) fn messages(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
+        scan.array(|scan| {
+            self.messages += 1;
+            match scan.peek()? {
+                Kind::Object => scan.object(|scan, key| self.message(scan, key)),
+                _ => self.whole(scan),
+            }
+        })
+    }
+
+    /// Reads `prompt` or `input`: texts, or tokens as numbers, in lists or not.
+    pub(super) fn input(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
+        match scan.peek()? {
+            Kind::Array => scan.array(|scan| self.input(scan)),
+            Kind::Number => {
+                self.given += 1;
+                scan.value().map(|_| ())
+            }
+            _ => self.whole(scan),
+        }
+    }
+
+    /// Takes in tools, schemas and the like, which the model reads as JSON.
+    pub(super) fn add_value(&mut self, value: Value<'_>) {
+        if !value.is_null() {
+            self.add(value.range());
+        }
+    }
+
+    pub(super) fn add_tools(&mut self, value: Value<'_>) {
+        let is_list = value.kind == Kind::Array && value.text[1..].trim_ascii_start() != "]";
+        self.has_tools |= is_list;
+        self.add_value(value);
+    }
+
+    /// What the prompt asks of a model.
+    pub(super) fn needs(&self) -> impl Iterator<Item = Need> {
+        let needs =
+            [(self.has_tools, Need::Tools), (self.has_image, Need::Vision), (self.has_audio, Need::Audio), (self.has_file, Need::Files)];
+        needs.into_iter().filter_map(|(is_needed, need)| is_needed.then_some(need))
+    }
+
+    /// More than this no byte-level tokenizer makes of the prompt.
+    pub(super) fn tokens_at_most(&self) -> Tokens {
+        let frame = self.messages * PER_MESSAGE_AT_MOST + PER_REQUEST;
+        Tokens::new(self.bytes + self.given + self.attached_at_most + frame)
+    }
+
+    /// About how many tokens the prompt is.
+    pub(super) fn tokens(&self, body: &[u8]) -> Tokens {
+        let frame = self.messages * PER_MESSAGE + PER_REQUEST;
+        let counted = Tokens::new(self.given + self.attached_usually + frame).plus(self.text_tokens(body));
+        counted.min(self.tokens_at_most())
+    }
+
+    fn text_tokens(&self, body: &[u8]) -> Tokens {
+        let mut sample = Vec::with_capacity(SAMPLE.min(usize::try_from(self.bytes).unwrap_or(SAMPLE)));
+        if self.bytes <= SAMPLE as u64 {
+            for text in &self.texts {
+                unescape(&body[text.clone()], &mut sample);
+            }
+            return estimate(&sample);
+        }
+        let taken = self.sample(body, &mut sample);
+        let scaled = u128::from(estimate(&sample).count()) * u128::from(self.bytes) / u128::from(taken.max(1));
+        Tokens::new(u64::try_from(scaled).unwrap_or(u64::MAX))
+    }
+
+    /// Takes windows at even distances over all texts; answers how many bytes of the body they are.
+    fn sample(&self, body: &[u8], sample: &mut Vec<u8>) -> u64 {
+        let stride = self.bytes / (SAMPLE / WINDOW) as u64;
+        let (mut next, mut passed, mut taken) = (0, 0, 0);
+        for text in &self.texts {
+            let end = passed + text.len() as u64;
+            while next < end {
+                let from = text.start + usize::try_from(next - passed).unwrap_or(0);
+                let window = whole_characters(body, from, (from + WINDOW).min(text.end));
+                taken += window.len() as u64;
+                unescape(window, sample);
+                next += stride;
+            }
+            passed = end;
+        }
+        taken
+    }
+
+    fn message(&mut self, scan: &mut Scan<'_>, key: Str<'_>) -> Result<(), Fault> {
+        match key.raw() {
+            "role" => scan.value().map(|_| ()),
+            "content" if scan.peek()? == Kind::Array => scan.array(|scan| match scan.peek()? {
+                Kind::Object => self.part(scan),
+                _ => self.whole(scan),
+            }),
+            _ => self.whole(scan),
+        }
+    }
+
+    fn part(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
+        scan.object(|scan, key| match key.raw() {
+            "type" => scan.value().map(|_| ()),
+            "image_url" => {
+                self.has_image = true;
+                self.attach(scan, |_| Attachment { usual: 1_000, most: 3_000 })
+            }
+            // Ten tokens a second, of sound between 5 and 64 kB a second as base64.
+            "input_audio" => {
+                self.has_audio = true;
+                self.attach(scan, |bytes| Attachment { usual: bytes / 2_000 + 10, most: bytes / 200 + 100 })
+            }
+            "file" => {
+                self.has_file = true;
+                self.attach(scan, |bytes| Attachment { usual: bytes / 16 + 100, most: bytes + 3_000 })
+            }
+            _ => self.whole(scan),
+        })
+    }
+
+    fn attach(&mut self, scan: &mut Scan<'_>, weigh: impl Fn(u64) -> Attachment) -> Result<(), Fault> {
+        let weight = weigh(scan.value()?.text.len() as u64);
+        self.attached_usually += weight.usual;
+        self.attached_at_most += weight.most;
+        Ok(())
+    }
+
+    /// Takes a value as text: a string's inside, anything else as it is written.
+    fn whole(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
+        let value = scan.value()?;
+        match value.string() {
+            Some(string) => self.add(string.inner()),
+            None => self.add_value(value),
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, text: Range<usize>) {
+        if !text.is_empty() {
+            self.bytes += text.len() as u64;
+            self.texts.push(text);
+        }
+    }
+}
+
+/// The part of `body` between two offsets, both moved on to the next character where they stand within one.
+fn whole_characters(body: &[u8], from: usize, to: usize) -> &[u8] {
+    let next = |at: usize| at + body[at..].iter().take(3).take_while(|&&b| b & 0xC0 == 0x80).count();
+    &body[next(from)..next(to)]
+}
+
+/// Appends a text without its usual escapes. What a window cut in two stays as it is.
+fn unescape(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let plain = match rest.get(at + 1) {
+            Some(b'n') => b'\n',
+            Some(b't') => b'\t',
+            Some(b'r') => b'\r',
+            Some(&b @ (b'"' | b'\\' | b'/')) => b,
+            Some(b'u') => {
+                let unit = rest.get(at + 2..at + 6).and_then(|hex| std::str::from_utf8(hex).ok());
+                let character = unit.and_then(|hex| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32);
+                // Half of a pair counts as one character too; which one does not matter to an estimate.
+                out.extend_from_slice(character.unwrap_or('\u{1f600}').encode_utf8(&mut [0; 4]).as_bytes());
+                rest = rest.get(at + 6..).unwrap_or_default();
+                continue;
+            }
+            _ => b' ',
+        };
+        out.push(plain);
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+}

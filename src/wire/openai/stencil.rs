@@ -1,0 +1,61 @@
+use super::chunk::{Hole, HoleKind, Holes};
+use crate::wire::json::string_body;
+
+/// An event that was read in full and found ordinary, kept to know others like it by comparing bytes.
+///
+/// The events of a stream mostly differ in one or two strings. An event that has the same bytes around sound strings is
+/// sound JSON and says the same of all else, so it needs no reading.
+#[derive(Debug, Default)]
+pub(super) struct Stencil {
+    event: Vec<u8>,
+    holes: Vec<Hole>,
+}
+
+/// How an event fits: its length, and the bytes of its strings by kind.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Fit {
+    pub(super) length: usize,
+    pub(super) text: u64,
+    pub(super) reasoning: u64,
+}
+
+impl Stencil {
+    /// Keeps an event as it was framed; the places of `holes` count from `offset`.
+    pub(super) fn learn(&mut self, event: &[u8], offset: usize, holes: &Holes) {
+        self.event.clear();
+        self.holes.clear();
+        let Some(all) = holes.all() else { return };
+        self.event.extend_from_slice(event);
+        self.holes.extend(all.map(|hole| Hole { place: hole.place.start + offset..hole.place.end + offset, kind: hole.kind }));
+    }
+
+    /// Whether `input` begins with an event like the one kept.
+    pub(super) fn fit(&self, input: &[u8]) -> Option<Fit> {
+        let mut fit = Fit::default();
+        let mut from = 0;
+        for hole in &self.holes {
+            let literal = &self.event[from..hole.place.start];
+            if !input[fit.length..].starts_with(literal) {
+                return None;
+            }
+            fit.length += literal.len();
+            let body = &input[fit.length..];
+            let length = string_body(body, false).ok()?;
+            std::str::from_utf8(&body[..length]).ok()?;
+            match hole.kind {
+                HoleKind::Text => fit.text += length as u64,
+                HoleKind::Reasoning => fit.reasoning += length as u64,
+                HoleKind::Padding => {}
+            }
+            fit.length += length;
+            from = hole.place.end;
+        }
+        let tail = &self.event[from..];
+        // Without holes nothing was learnt, or an event that would be repeated word for word.
+        if self.holes.is_empty() || !input[fit.length..].starts_with(tail) {
+            return None;
+        }
+        fit.length += tail.len();
+        Some(fit)
+    }
+}
