@@ -7,8 +7,8 @@ use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
-use crate::app::{Checking, check_file, style_for_people};
-use crate::config::{Checked, Key, Provider, Severity, Style};
+use crate::app::{check_file, style_for_people};
+use crate::config::{Checked, Key, Provider, Style};
 use crate::outside::{Probe, probe};
 use crate::units::{Clock, Format as WireFormat};
 
@@ -56,7 +56,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match if options.json { Format::Json } else { options.format } {
         Format::Text => {
             anstream::eprint!("{}", checking.render(style_for_people()));
-            print(&summary(&checking))?;
+            if let Some(checked) = &checking.checked {
+                print(&summary(&checking.name, checked))?;
+            }
         }
         Format::Json => print(&checking.render(Style::Json))?,
         Format::Github => print(&checking.render(Style::Github))?,
@@ -67,14 +69,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// The last lines: what the file holds, and who would answer now.
-fn summary(checking: &Checking) -> String {
-    let (errors, warnings) = (checking.count(Severity::Error), checking.count(Severity::Warning));
-    let Some(checked) = &checking.checked else {
-        return format!("{}: {errors} errors, {warnings} warnings; it cannot be loaded\n", checking.name);
-    };
+fn summary(name: &str, checked: &Checked) -> String {
     let mut text = format!(
-        "{}: sound; {} providers, {} targets, {} rules, {warnings} warnings\n",
-        checking.name,
+        "{name}: sound; {} providers, {} targets, {} rules\n",
         checked.providers.len(),
         checked.targets.len(),
         checked.rules.len()

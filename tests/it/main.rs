@@ -7,6 +7,7 @@
 )]
 
 mod config;
+mod documents;
 mod floors;
 mod support;
 mod upstream_faults;
