@@ -145,6 +145,13 @@ impl Failure {
         }
     }
 
+    /// A content filter of the provider ended the answer before any content.
+    #[must_use]
+    pub fn blocked() -> Self {
+        let message = "ended the answer by its content filter before any content".to_owned();
+        Self::new(Class::ContentPolicy, "content_filter", Phase::P2, "content_policy_violation", message)
+    }
+
     /// The daemon is about to end, and its drain's time is over.
     #[must_use]
     pub fn draining() -> Self {
