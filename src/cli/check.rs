@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
 use crate::app::{Checking, check_file, style_for_people};
-use crate::config::{Checked, Key, Provider, Severity, Style};
+use crate::config::{self, Checked, Key, Provider, Severity, Style};
 use crate::outside::{Probe, probe};
 use crate::units::{Clock, Format as WireFormat};
 
@@ -46,14 +46,20 @@ enum Format {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let path = options.config.as_ref().unwrap_or(&options.file);
+    let format = if options.json { Format::Json } else { options.format };
     let checking = match check_file(path) {
         Ok(checking) => checking,
         Err(refused) => {
-            anstream::eprint!("{}", refused.text);
+            let told = |style| config::render(&path.display().to_string(), "", &refused.findings, style);
+            match format {
+                Format::Text => anstream::eprint!("{}", refused.text),
+                Format::Json => print(&told(Style::Json))?,
+                Format::Github => print(&told(Style::Github))?,
+            }
             return Ok(ExitCode::from(exit::FINDINGS));
         }
     };
-    match if options.json { Format::Json } else { options.format } {
+    match format {
         Format::Text => {
             anstream::eprint!("{}", checking.render(style_for_people()));
             print(&summary(&checking))?;
