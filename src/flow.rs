@@ -110,7 +110,7 @@ impl Parts {
                 break;
             }
             let is_last = plan.is_last(position);
-            let mut retries = if is_last && route.retry { 1 } else { 0 };
+            let mut retries = u32::from(is_last && route.retry);
             loop {
                 let (entry, held) = match self.admit(running, plan, step, is_last, deadline).await {
                     Ok(admitted) => admitted,
@@ -121,7 +121,7 @@ impl Parts {
                     }
                 };
                 match attempt::attempt(running, asked, step, held, deadline, &mut account).await {
-                    Ok(Begun::Whole(whole)) => return account.answered(running, step, whole, entry),
+                    Ok(Begun::Whole(whole)) => return account.answered(running, step, *whole, entry),
                     Ok(Begun::Stream(stream)) => return self.relay(running, step, stream, deadline, account, entry),
                     Err(failure) => {
                         running.rests().failed(step.target, failure.mark, failure.retry_after, failure.silent_for);

@@ -8,7 +8,7 @@ use crate::outside::probe;
 use crate::rules::Live;
 
 /// How often a provider whose key or account is down is asked whether it works again.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks the providers that are down for their models, which costs nothing, until stopped.

@@ -103,10 +103,9 @@ fn told(unstarted: &Unstarted) -> ExitCode {
     }
     ExitCode::from(match unstarted {
         Unstarted::Config(_) => exit::CONFIG,
-        Unstarted::State(..) => exit::IO,
         Unstarted::Busy { .. } => exit::BUSY,
         Unstarted::Listen(_) => exit::OS,
         Unstarted::Control(_, error) if error.kind() == std::io::ErrorKind::AddrInUse => exit::BUSY,
-        Unstarted::Control(..) => exit::IO,
+        Unstarted::State(..) | Unstarted::Control(..) => exit::IO,
     })
 }

@@ -86,7 +86,7 @@ fn summary(checking: &Checking) -> String {
         checked.rules.len()
     );
     for (provider, source) in missing_keys(checked) {
-        text += &format!("  {}: no key, its targets are left out until {source} is set\n", provider.name);
+        text.extend(["  ", provider.name.as_str(), ": no key, its targets are left out until ", source, " is set\n"]);
     }
     let network = checked.providers.iter().filter(|provider| provider.format != WireFormat::Sandbox).count();
     if network > 0 && missing_keys(checked).count() == network && checked.providers.len() > network {

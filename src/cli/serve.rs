@@ -11,7 +11,7 @@ use super::Config;
 pub(super) struct Options {
     #[command(flatten)]
     config: Config,
-    /// Everything that outlives the process; else $STATE_DIRECTORY, else `server.state` of the file, else ./state
+    /// Everything that outlives the process; else what systemd gives, else `server.state` of the file, else ./state
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// What to serve when the file is refused at the start; without it the start fails (exit code 78)

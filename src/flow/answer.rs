@@ -17,6 +17,9 @@ use super::relay::Relay;
 use super::running::header_value;
 use super::{Running, Tried};
 
+/// A client that is told to wait longer is told not to try by itself: the official SDKs would ignore the time and hammer.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
 /// What the caller gets: a relayed reply, a refusal or a failure.
 #[derive(Debug)]
 pub struct Answer {
@@ -104,7 +107,7 @@ impl Refusal {
     /// Another try after `wait` may be served.
     #[must_use]
     pub fn later(status: StatusCode, code: &'static str, kind: &'static str, message: String, wait: Duration) -> Self {
-        Self { status, code, kind, param: None, message, retry_after: Some(wait), should_retry: wait <= Duration::from_secs(60) }
+        Self { status, code, kind, param: None, message, retry_after: Some(wait), should_retry: wait <= LONGEST_WAIT }
     }
 
     /// A fault of ours.
@@ -185,26 +188,23 @@ pub fn error_answer(status: StatusCode, message: &str, kind: &str, param: Option
 /// What the client is told of a provider's failure: the provider's own error where the request caused it, else words of ours.
 pub(super) fn failed(running: &Running, target: usize, failure: &Failure, tried: &Tried) -> Answer {
     let status = failure.answer_status();
-    let mut answer = match &failure.body {
-        Some(body) => {
-            let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
-            Answer { status, headers, body: Body::Whole(body.clone()) }
-        }
-        None => {
-            let provider = &running.rules().providers()[running.rules().targets()[target].provider].name;
-            let told = failure.told.as_ref().filter(|_| failure.is_clients_own());
-            let message = match told.and_then(|told| told.message.as_deref()) {
-                Some(message) => format!("provider `{provider}`: {message}"),
-                None => format!("provider `{provider}` {}", failure.message),
-            };
-            error_answer(status, &message, failure.answer_kind(), told.and_then(|told| told.param.as_deref()), failure.code)
-        }
+    let mut answer = if let Some(body) = &failure.body {
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
+        Answer { status, headers, body: Body::Whole(body.clone()) }
+    } else {
+        let provider = &running.rules().providers()[running.rules().targets()[target].provider].name;
+        let told = failure.told.as_ref().filter(|_| failure.is_clients_own());
+        let message = match told.and_then(|told| told.message.as_deref()) {
+            Some(message) => format!("provider `{provider}`: {message}"),
+            None => format!("provider `{provider}` {}", failure.message),
+        };
+        error_answer(status, &message, failure.answer_kind(), told.and_then(|told| told.param.as_deref()), failure.code)
     };
     let wait = tried.shortest_wait();
     let helps = matches!(failure.class, Class::RateLimited | Class::Overloaded | Class::ServerError | Class::Conflict)
         || (failure.class == Class::Connect && failure.phase == Phase::P0);
     let wait = wait.or_else(|| (helps && tried.nothing_billed()).then_some(Duration::from_secs(1)));
-    let should_retry = helps && tried.nothing_billed() && wait.is_none_or(|wait| wait <= Duration::from_secs(60));
+    let should_retry = helps && tried.nothing_billed() && wait.is_none_or(|wait| wait <= LONGEST_WAIT);
     retry_hints(&mut answer.headers, should_retry, wait.filter(|_| helps));
     answer
 }

@@ -55,7 +55,7 @@ impl Deadline {
 /// An attempt whose answer is there, wholly or up to its first content.
 #[derive(Debug)]
 pub(super) enum Begun {
-    Whole(Whole),
+    Whole(Box<Whole>),
     Stream(Box<Stream>),
 }
 
@@ -96,8 +96,11 @@ pub(super) async fn attempt(
     let sent = account.sending(step);
     let this = Try { running, asked, step, deadline, sent, account };
     let open = held.sent();
-    let result =
-        if asked.call.is_streaming() { this.stream(open).await.map(Begun::Stream) } else { this.whole(open).await.map(Begun::Whole) };
+    let result = if asked.call.is_streaming() {
+        this.stream(open).await.map(Begun::Stream)
+    } else {
+        this.whole(open).await.map(|whole| Begun::Whole(Box::new(whole)))
+    };
     if let Err(failure) = &result {
         let took = account.now().since(sent);
         tracing::warn!(
@@ -146,12 +149,11 @@ impl Try<'_> {
         let mut has_ended = false;
         while !tap.has_content() && !has_ended {
             let piece = tokio::time::timeout_at(first_content_by, next_piece(&mut body)).await.map_err(|_| late(Phase::P2))?;
-            let fed = match piece {
-                Some(piece) => tap.push(piece?, &mut ready),
-                None => {
-                    has_ended = true;
-                    tap.end(&mut ready)
-                }
+            let fed = if let Some(piece) = piece {
+                tap.push(piece?, &mut ready)
+            } else {
+                has_ended = true;
+                tap.end(&mut ready)
             };
             fed.map_err(|fault| self.fault(fault))?;
         }

@@ -218,7 +218,7 @@ impl Stretch {
             self.last_event = Instant::now();
         }
         if let Some(failure) = fault {
-            self.fail_or_complete(failure);
+            self.fail_or_complete(&failure);
         } else if has_ended {
             self.complete();
         } else if size == 0 {
@@ -234,11 +234,11 @@ impl Stretch {
             let due = (self.last_event + idle).min(self.flow.deadline.at()).min(self.last_written + KEEP_ALIVE);
             let now = Instant::now();
             if now >= self.flow.deadline.at() {
-                self.fail_or_complete(Failure::timed_out(Phase::P3, "deadline", now - self.last_event));
+                self.fail_or_complete(&Failure::timed_out(Phase::P3, "deadline", now - self.last_event));
                 return Poll::Ready(());
             }
             if now >= self.last_event + idle {
-                self.fail_or_complete(Failure::timed_out(Phase::P3, "idle", idle));
+                self.fail_or_complete(&Failure::timed_out(Phase::P3, "idle", idle));
                 return Poll::Ready(());
             }
             if now >= self.last_written + KEEP_ALIVE {
@@ -246,7 +246,7 @@ impl Stretch {
                 return Poll::Ready(());
             }
             if self.cut.as_mut().poll(cx).is_ready() {
-                self.fail_or_complete(Failure::draining());
+                self.fail_or_complete(&Failure::draining());
                 return Poll::Ready(());
             }
             // The timer is only moved when it fires, so that an event costs no timer work.
@@ -258,8 +258,8 @@ impl Stretch {
     }
 
     /// A fault after every choice has finished changes nothing for the client.
-    fn fail_or_complete(&mut self, failure: Failure) {
-        if self.flow.tap.is_complete() { self.complete() } else { self.fail(&failure) }
+    fn fail_or_complete(&mut self, failure: &Failure) {
+        if self.flow.tap.is_complete() { self.complete() } else { self.fail(failure) }
     }
 
     /// The body is over: a proper end, or one that came too early.
@@ -368,7 +368,9 @@ fn joined(mut pieces: Vec<Bytes>) -> Option<Bytes> {
         1 => pieces.pop(),
         _ => {
             let mut all = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-            pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+            for piece in &pieces {
+                all.extend_from_slice(piece);
+            }
             Some(all.freeze())
         }
     }

@@ -1,5 +1,10 @@
 //! The one test program: a module per promise, linked once.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends here, helper functions included")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on ends here, helper functions included"
+)]
 
 mod config;
 mod floors;

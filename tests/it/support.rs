@@ -434,7 +434,7 @@ async fn serve(mut stream: TcpStream, connection: usize, scripts: &[Vec<Act>], s
 }
 
 async fn read_request(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<(String, String)> {
-    let mut chunk = [0; 16 << 10];
+    let mut chunk = vec![0; 16 << 10];
     loop {
         if let Some(end) = unread.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8(unread[..end].to_vec()).unwrap();
