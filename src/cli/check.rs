@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
 use crate::app::{check_file, style_for_people};
-use crate::config::{Checked, Key, Provider, Style};
+use crate::config::{self, Checked, Key, Provider, Style};
 use crate::outside::{Probe, probe};
 use crate::units::{Clock, Format as WireFormat};
 
@@ -47,14 +47,20 @@ enum Format {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let path = options.config.as_ref().unwrap_or(&options.file);
+    let format = if options.json { Format::Json } else { options.format };
     let checking = match check_file(path) {
         Ok(checking) => checking,
         Err(refused) => {
-            anstream::eprint!("{}", refused.text);
+            let told = |style| config::render(&path.display().to_string(), "", &refused.findings, style);
+            match format {
+                Format::Text => anstream::eprint!("{}", refused.text),
+                Format::Json => print(&told(Style::Json))?,
+                Format::Github => print(&told(Style::Github))?,
+            }
             return Ok(ExitCode::from(exit::FINDINGS));
         }
     };
-    match if options.json { Format::Json } else { options.format } {
+    match format {
         Format::Text => {
             anstream::eprint!("{}", checking.render(style_for_people()));
             if let Some(checked) = &checking.checked {

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::task::JoinError;
 
@@ -98,7 +98,7 @@ impl<T> Inner<T> {
             _ => {}
         }
         if cause != Cause::Command && (self.hooks.is_half_written)(&state.text, &source.text) {
-            return self.refuse(state, cause, Some(source.hash), &half_written(), self.known_secrets(state));
+            return self.refuse(state, cause, Some(source.hash), &half_written(&self.path), self.known_secrets(state));
         }
         let (loaded, secrets) = self.load(state, &source.text);
         match loaded {
@@ -281,10 +281,10 @@ fn verdict_of(refused: &Refused, revision: &str) -> Verdict {
     Verdict { ok: false, changed: false, revision: revision.to_owned(), text, findings: refused.findings.clone(), removed: Vec::new() }
 }
 
-fn half_written() -> Refused {
+fn half_written(path: &Path) -> Refused {
     let message = "the file looks half-written: it ends before the running one does".to_owned();
     let hint = "it is loaded when the rest comes; `tollgate reload` loads it as it is".to_owned();
-    let text = format!("error[half-written]: {message}\n   hint: {hint}\n");
+    let text = format!("error[half-written]: {message}\n  --> {}\n   hint: {hint}\n", path.display());
     let finding = Diagnostic { code: "half-written", severity: Severity::Error, message, place: Place::default(), hint: Some(hint) };
     Refused { text, findings: vec![finding], secrets: Vec::new() }
 }
