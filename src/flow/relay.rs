@@ -13,7 +13,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use crate::admit;
 use crate::config::OnClientDisconnect;
 use crate::record::Outcome;
-use crate::units::{Moment, Tokens};
+use crate::units::{Moment, Tokens, Usage};
 use crate::upstream::{Entry, Failure, Phase, ReplyBody};
 use crate::wire::{Tap, error_event};
 
@@ -263,6 +263,8 @@ impl Stretch {
     /// The body is over: a proper end, or one that came too early.
     fn complete(&mut self) {
         let mut left = self.take_pieces();
+        let estimated = self.flow.estimated();
+        self.flow.tap.stand_in(estimated);
         match self.flow.tap.end(&mut left) {
             Ok(()) => {
                 self.flow.settle(None);
@@ -336,9 +338,14 @@ impl Flow {
         }
     }
 
+    /// What a client that asked for usage reads where the provider told none: a bound of the input, and the output that was seen.
+    fn estimated(&self) -> Usage {
+        Usage { input_uncached: self.input, output: self.tap.output_seen(), ..Usage::default() }
+    }
+
     /// Input and output as told, or as seen.
     fn used(&self) -> Tokens {
-        self.tap.told().usage.as_ref().map_or_else(|| self.input.plus(self.tap.output_seen()), crate::units::Usage::total)
+        self.tap.told().usage.as_ref().map_or_else(|| self.input.plus(self.tap.output_seen()), Usage::total)
     }
 }
 

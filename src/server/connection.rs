@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// How long a client may take to send a request's head.
 const HEAD: Duration = Duration::from_secs(10);
 /// The largest head: 64 KiB.
-const LARGEST_HEAD: usize = 64 << 10;
+pub(super) const LARGEST_HEAD: usize = 64 << 10;
 const MOST_HEADERS: usize = 100;
 
 /// The two steps of stopping: no new work, then no work at all.

@@ -12,11 +12,13 @@ use crate::flow::{Answer, Asked, Body, Refusal, Running, answer_or_internal};
 use crate::units::Endpoint;
 use crate::wire::Call;
 
-use super::connection::Service;
+use super::connection::{LARGEST_HEAD, Service};
 use super::{Server, body, keyless, models};
 
 /// The longest path with its query, in bytes.
 const LONGEST_PATH: usize = 8 << 10;
+/// What a header line has beside its name and value: a colon, a space, the end of the line.
+const LINE_EXTRA: usize = 4;
 
 /// The applications' side of one connection.
 #[derive(Clone)]
@@ -38,7 +40,8 @@ impl Service for Applications {
         };
         let mut response = self.response(answer, &request_id, is_head);
         // What was offered is not taken, and what the client sends next may no longer be HTTP.
-        if asks_to_upgrade || self.server.drain.has_begun() {
+        let is_beyond_bounds = matches!(response.status(), StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        if asks_to_upgrade || is_beyond_bounds || self.server.drain.has_begun() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -53,6 +56,12 @@ impl Applications {
         if head.uri.path_and_query().is_some_and(|path| path.as_str().len() > LONGEST_PATH) {
             return Err(Refusal::bad_request("uri_too_long", None, format!("the path is longer than {LONGEST_PATH} bytes"))
                 .with_status(StatusCode::URI_TOO_LONG));
+        }
+        // The reader of heads is looser: one that comes in a single read may be larger than it was told.
+        let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_EXTRA).sum();
+        if size > LARGEST_HEAD {
+            return Err(Refusal::bad_request("headers_too_large", None, format!("the headers are larger than {LARGEST_HEAD} bytes"))
+                .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
         }
         match (&head.method, path) {
             (&Method::CONNECT | &Method::TRACE, _) => return Err(no_method(&head)),

@@ -6,8 +6,17 @@
     reason = "a test that cannot go on ends here, helper functions included"
 )]
 
+mod admin;
 mod config;
 mod documents;
+mod cooldown;
+mod explain;
 mod floors;
+mod limits;
+mod relay;
+mod routing;
+mod sandbox;
+mod serving;
+mod streaming;
 mod support;
 mod upstream_faults;

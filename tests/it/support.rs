@@ -12,7 +12,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use http::HeaderName;
+use http_body::Body as _;
 use tollgate::app::{App, Options};
+use tollgate::flow::{Asked, Explained, Parts, Running};
+use tollgate::record::{Sink, SinkThread};
+use tollgate::rules::{Revision, RuleSet};
+use tollgate::units::{Clock, Endpoint};
+use tollgate::wire::Call;
 
 /// Long enough for anything on loopback; a test that needs it all has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -248,6 +255,134 @@ pub(crate) async fn got(address: SocketAddr, request: &str) -> Got {
     parse(&bytes)
 }
 
+/// A connection whose answer is read as it comes.
+pub(crate) struct Line {
+    stream: TcpStream,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Line {
+    /// Opens a connection and sends `text`.
+    pub(crate) async fn send(address: SocketAddr, text: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        Self { stream, bytes: Vec::new() }
+    }
+
+    pub(crate) async fn send_more(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Says that nothing more is sent, and listens on.
+    pub(crate) async fn half_close(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Reads until `text` has come.
+    pub(crate) async fn until(&mut self, text: &str) {
+        while !self.text().contains(text) {
+            assert!(self.read().await > 0, "the connection ended before {text:?}: {:?}", self.text());
+        }
+    }
+
+    /// All that came so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// Reads some more; 0 at the end, which a reset is, too.
+    pub(crate) async fn read(&mut self) -> usize {
+        let mut chunk = [0; 16 << 10];
+        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut chunk)).await.expect("nothing came").unwrap_or(0);
+        self.bytes.extend_from_slice(&chunk[..read]);
+        read
+    }
+
+    /// Reads to the end.
+    pub(crate) async fn rest(mut self) -> Got {
+        while self.read().await > 0 {}
+        parse(&self.bytes)
+    }
+}
+
+/// Everything between the socket and the provider, without a socket: a rule set with its counters, asked directly.
+pub(crate) struct Inside {
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) running: Arc<Running>,
+    pub(crate) records: Records,
+    sink: Option<SinkThread>,
+}
+
+impl Inside {
+    /// Compiles a file in which no variable is set.
+    pub(crate) fn of(routes: &str) -> Self {
+        let nothing = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+        let env = tollgate::config::Env { variable: &|_| None, file: &nothing, credential: &nothing };
+        let (checked, findings) = tollgate::config::read(routes, &env);
+        let checked = checked.unwrap_or_else(|| panic!("{findings:#?}\n{routes}"));
+        let (clock, records) = (Clock::manual(), Records::default());
+        let (sink, thread) = Sink::to(records.clone());
+        let parts = Arc::new(Parts {
+            meters: tollgate::admit::Meters::new(clock.clone()),
+            cooldowns: tollgate::upstream::Cooldowns::new(clock.clone()),
+            upstreams: tollgate::upstream::Upstreams::new(clock.clone(), tollgate::upstream::Resolver::System),
+            metrics: tollgate::record::Metrics::new(),
+            sink,
+            tracker: tokio_util::task::TaskTracker::new(),
+            open_streams: Arc::default(),
+            cut: tokio_util::sync::CancellationToken::new(),
+            clock,
+        });
+        let revision = Revision { number: 1, hash: "0".repeat(64) };
+        let running = Arc::new(parts.adopt(RuleSet::from((checked, revision))));
+        Self { parts, running, records, sink: Some(thread) }
+    }
+
+    /// A request as the server hands it on.
+    pub(crate) fn asked(&self, endpoint: Endpoint, headers: &[(&str, &str)], body: &str) -> Asked {
+        let call = Call::parse(endpoint, body.to_owned().into(), 4).unwrap_or_else(|bad| panic!("{bad:?} in {body}"));
+        let headers = headers.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect();
+        let accepted = self.parts.clock.now();
+        Asked { request_id: "1".into(), call: Arc::new(call), headers: Arc::new(headers), accepted }
+    }
+
+    pub(crate) fn explain(&self, asked: &Asked) -> Explained {
+        let features = tollgate::flow::features(&asked.call, &asked.headers).unwrap();
+        tollgate::flow::explain(&self.running, &features)
+    }
+
+    pub(crate) async fn handle(&self, asked: Asked) -> Got {
+        let answer = Arc::clone(&self.parts).handle(Arc::clone(&self.running), asked).await;
+        let value = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
+        let headers = answer.headers.iter().map(|(name, text)| (name.to_string(), value(text))).collect();
+        let mut got = Got { status: answer.status.as_u16(), headers, body: String::new(), is_whole: true };
+        let mut body = answer.body;
+        while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
+            match frame {
+                Ok(frame) => got.body.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap()),
+                Err(_) => {
+                    got.is_whole = false;
+                    break;
+                }
+            }
+        }
+        got
+    }
+
+    /// The index of a target.
+    pub(crate) fn target(&self, name: &str) -> usize {
+        self.running.rules().targets().iter().position(|target| target.name.as_str() == name).unwrap()
+    }
+
+    /// Every record, once all have been written.
+    pub(crate) fn into_records(mut self) -> Vec<serde_json::Value> {
+        let thread = self.sink.take().unwrap();
+        assert!(thread.finish(PATIENCE));
+        self.records.all()
+    }
+}
+
 /// Reads an answer's bytes.
 pub(crate) fn parse(bytes: &[u8]) -> Got {
     let end = bytes
@@ -293,12 +428,32 @@ fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
 pub(crate) enum Act {
     Send(Vec<u8>),
     Wait(Duration),
+    /// Nothing, until the test opens the gate.
+    Gate(Gate),
     /// Nothing, until the other side closes.
     Hang,
     /// Ends the connection: FIN.
     Close,
     /// Ends the connection: RST.
     Reset,
+}
+
+/// Holds up a script until it is opened; each opening lets one through.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate(Arc<tokio::sync::Semaphore>);
+
+impl Gate {
+    pub(crate) fn shut() -> Self {
+        Self(Arc::new(tokio::sync::Semaphore::new(0)))
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.add_permits(1);
+    }
+
+    async fn passed(&self) {
+        self.0.acquire().await.unwrap().forget();
+    }
 }
 
 pub(crate) fn send(text: impl Into<Vec<u8>>) -> Act {
@@ -381,6 +536,11 @@ impl Provider {
         self.seen.lock().unwrap().len()
     }
 
+    /// Waits until it has seen that many requests.
+    pub(crate) async fn wait_for_requests(&self, count: usize) -> Vec<Seen> {
+        eventually(|| Some(self.seen()).filter(|seen| seen.len() >= count)).await
+    }
+
     /// Waits until that many of its connections have ended.
     pub(crate) async fn wait_for_closed(&self, count: usize) {
         let wait = async {
@@ -418,6 +578,7 @@ async fn serve(mut stream: TcpStream, connection: usize, scripts: &[Vec<Act>], s
                     }
                 }
                 Act::Wait(time) => tokio::time::sleep(*time).await,
+                Act::Gate(gate) => gate.passed().await,
                 Act::Hang => {
                     let mut sink = [0; 64];
                     while stream.read(&mut sink).await.is_ok_and(|read| read > 0) {}
