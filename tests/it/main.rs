@@ -6,7 +6,12 @@
     reason = "a test that cannot go on ends here, helper functions included"
 )]
 
+mod boot;
 mod config;
+mod config_faults;
+mod drain;
 mod floors;
+mod process;
+mod reload;
 mod support;
 mod upstream_faults;

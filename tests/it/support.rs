@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use tollgate::app::{App, Options};
+use tollgate::app::{App, Options, Unstarted};
 
 /// Long enough for anything on loopback; a test that needs it all has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -97,13 +97,25 @@ impl Daemon {
 
     pub(crate) async fn start_with(routes: &str, change: impl FnOnce(&mut Options)) -> Self {
         let folder = Folder::new();
-        let file = folder.file("routes.yaml");
-        std::fs::write(&file, with_server(routes)).unwrap();
+        std::fs::write(folder.file("routes.yaml"), with_server(routes)).unwrap();
+        Self::start_in(folder, change).await.unwrap_or_else(|(_, error)| panic!("the daemon did not start: {error:#}"))
+    }
+
+    /// Starts on the `routes.yaml` and the state that a folder holds.
+    pub(crate) async fn start_in(folder: Folder, change: impl FnOnce(&mut Options)) -> Result<Self, (Folder, Unstarted)> {
         let records = Records::default();
-        let mut options = Options::new(file, folder.path().join("state"), Box::new(records.clone()));
+        let mut options = Options::new(folder.file("routes.yaml"), folder.path().join("state"), Box::new(records.clone()));
         change(&mut options);
-        let app = App::start(options).await.unwrap_or_else(|error| panic!("the daemon did not start: {error:#}"));
-        Self { app, folder, records }
+        match App::start(options).await {
+            Ok(app) => Ok(Self { app, folder, records }),
+            Err(error) => Err((folder, error)),
+        }
+    }
+
+    /// Stops, and leaves the folder for another.
+    pub(crate) async fn stop(self) -> Folder {
+        self.app.stop(std::future::pending()).await;
+        self.folder
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -123,6 +135,21 @@ impl Daemon {
 
     pub(crate) fn revision(&self) -> String {
         self.status()["revision"].as_str().unwrap().to_owned()
+    }
+
+    /// The last reload, once there is one that `is_wanted`.
+    pub(crate) async fn wait_for_reload(&self, is_wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        eventually(|| Some(self.status()["last_reload"].clone()).filter(&is_wanted)).await
+    }
+
+    /// Waits until a file is refused, and answers what was said of it.
+    pub(crate) async fn wait_for_refusal(&self) -> String {
+        self.wait_for_reload(|last| last["ok"] == false).await["text"].as_str().unwrap().to_owned()
+    }
+
+    /// How many reloads were tried so far, and how many were refused.
+    pub(crate) async fn reloads(&self) -> (f64, f64) {
+        (self.metric("tollgate_config_reloads_total").await, self.metric("tollgate_config_reload_failures_total").await)
     }
 
     /// Waits until another revision than `old` is in force.
@@ -288,11 +315,16 @@ fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
     }
 }
 
+/// Shut until it is cancelled, open ever after.
+pub(crate) type Gate = tokio_util::sync::CancellationToken;
+
 /// One thing a scripted provider does.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Send(Vec<u8>),
     Wait(Duration),
+    /// Waits until the test opens the gate.
+    Until(Gate),
     /// Nothing, until the other side closes.
     Hang,
     /// Ends the connection: FIN.
@@ -418,6 +450,7 @@ async fn serve(mut stream: TcpStream, connection: usize, scripts: &[Vec<Act>], s
                     }
                 }
                 Act::Wait(time) => tokio::time::sleep(*time).await,
+                Act::Until(gate) => gate.cancelled().await,
                 Act::Hang => {
                     let mut sink = [0; 64];
                     while stream.read(&mut sink).await.is_ok_and(|read| read > 0) {}
@@ -529,4 +562,44 @@ pub(crate) fn routes_to(urls: &[&str], settings: &str) -> String {
     let chain: Vec<String> = (0..urls.len()).map(|index| format!("p{index}/m")).collect();
     writeln!(text, "default: {{ chain: [{}] }}", chain.join(", ")).unwrap();
     text
+}
+
+/// A request on a connection of its own, whose answer is read step by step.
+pub(crate) struct OpenCall {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl OpenCall {
+    pub(crate) async fn send(address: SocketAddr, request: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Self { stream, bytes: Vec::new() }
+    }
+
+    /// Reads on until `text` has come.
+    pub(crate) async fn until(&mut self, text: &str) {
+        let wait = async {
+            while !self.bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
+                let read = self.stream.read_buf(&mut self.bytes).await.unwrap();
+                assert!(read > 0, "it ended before {text:?}: {:?}", String::from_utf8_lossy(&self.bytes));
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("it did not come");
+    }
+
+    /// The answer, read to the connection's end.
+    pub(crate) async fn rest(mut self) -> Got {
+        // A reset is an end, too: what came before it counts.
+        tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut self.bytes)).await.expect("no end of the answer").ok();
+        parse(&self.bytes)
+    }
+}
+
+/// The acts of a stream that says `first`, waits for the gate, then says `second` and ends well.
+pub(crate) fn streams_in_two(first: &str, gate: &Gate, second: &str) -> Vec<Act> {
+    let begin = [delta(r#"{"role":"assistant","content":""}"#, None), content(first)];
+    let end = [content(second), delta("{}", Some("stop")), "data: [DONE]\n\n".into()];
+    let chunks = |events: &[String]| events.iter().map(|event| chunk(event)).collect::<String>();
+    vec![send(format!("{STREAM_HEAD}{}", chunks(&begin))), Act::Until(gate.clone()), send(format!("{}0\r\n\r\n", chunks(&end)))]
 }
