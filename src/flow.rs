@@ -8,6 +8,7 @@ mod attempt;
 mod classify;
 mod early;
 mod explain;
+mod panics;
 mod plan;
 mod relay;
 mod running;
@@ -32,6 +33,7 @@ use tried::Tried;
 pub use answer::{Answer, Body, Refusal, error_answer};
 pub use classify::features;
 pub use explain::{Explained, ExplainedFeatures, ExplainedRule, ExplainedStep, explain};
+pub use panics::answer_or_internal;
 pub use plan::{OutputLimit, Skip};
 pub use running::{Parts, Running};
 

@@ -38,11 +38,6 @@ impl Checking {
     pub fn render(&self, style: Style) -> String {
         config::render(&self.name, &self.text, &self.findings, style)
     }
-
-    #[must_use]
-    pub fn count(&self, severity: Severity) -> usize {
-        self.findings.iter().filter(|finding| finding.severity == severity).count()
-    }
 }
 
 /// Checks a text with the secrets of this process.

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
-use crate::app::{Checking, check_file, style_for_people};
-use crate::config::{self, Checked, Key, Provider, Severity, Style};
+use crate::app::{check_file, style_for_people};
+use crate::config::{self, Checked, Key, Provider, Style};
 use crate::outside::{Probe, probe};
 use crate::units::{Clock, Format as WireFormat};
 
@@ -62,7 +63,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match format {
         Format::Text => {
             anstream::eprint!("{}", checking.render(style_for_people()));
-            print(&summary(&checking))?;
+            if let Some(checked) = &checking.checked {
+                print(&summary(&checking.name, checked))?;
+            }
         }
         Format::Json => print(&checking.render(Style::Json))?,
         Format::Github => print(&checking.render(Style::Github))?,
@@ -73,18 +76,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// The last lines: what the file holds, and who would answer now.
-fn summary(checking: &Checking) -> String {
-    let (errors, warnings) = (checking.count(Severity::Error), checking.count(Severity::Warning));
-    let Some(checked) = &checking.checked else {
-        return format!("{}: {errors} errors, {warnings} warnings; it cannot be loaded\n", checking.name);
-    };
-    let mut text = format!(
-        "{}: sound; {} providers, {} targets, {} rules, {warnings} warnings\n",
-        checking.name,
-        checked.providers.len(),
-        checked.targets.len(),
-        checked.rules.len()
-    );
+fn summary(name: &str, checked: &Checked) -> String {
+    let mut text =
+        format!("{name}: sound; {} providers, {} targets, {} rules\n", checked.providers.len(), checked.targets.len(), checked.rules.len());
     for (provider, source) in missing_keys(checked) {
         text.extend(["  ", provider.name.as_str(), ": no key, its targets are left out until ", source, " is set\n"]);
     }
@@ -124,6 +118,7 @@ fn online(checked: &Checked) -> anyhow::Result<bool> {
     progress.finish_and_clear();
     probes.sort_by_key(|(index, _)| *index);
     let mut table = Table::new();
+    table.load_style(NOTHING);
     table.set_header(["provider", "answers", "key", "models", "took"]);
     let mut is_sound = true;
     let mut troubles = String::new();

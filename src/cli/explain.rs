@@ -146,7 +146,7 @@ fn told(explained: &Explained) -> String {
         let place = rule.line.map(|line| format!(" (line {line})")).unwrap_or_default();
         match (&rule.condition, &rule.wanted, &rule.actual) {
             (Some(condition), Some(wanted), Some(actual)) => {
-                line(format!("  rule `{}`{place} does not match: {condition} should be {wanted}, and is {actual}", rule.name));
+                line(format!("  rule `{}`{place} does not match on {condition}: wanted {wanted}, found {actual}", rule.name));
             }
             _ => line(format!("  rule `{}`{place} matches", rule.name)),
         }

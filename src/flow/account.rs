@@ -35,6 +35,8 @@ pub(super) struct Account {
     fallback_index: usize,
     /// Attempts sent so far.
     sent: usize,
+    /// The attempt that is under way: its target, how far it is, and when it was sent.
+    under_way: Option<(usize, Phase, Moment)>,
     record: Option<Record>,
 }
 
@@ -77,6 +79,7 @@ impl Account {
             away: Duration::ZERO,
             fallback_index: 0,
             sent: 0,
+            under_way: None,
             record: Some(record),
         }
     }
@@ -116,7 +119,22 @@ impl Account {
         self.push_attempt(step_target, failure, phase, took);
     }
 
+    /// The client left while an attempt was under way.
+    fn attempt_left(&mut self) {
+        let Some((target, phase, sent)) = self.under_way.take() else { return };
+        let took = self.now().since(sent);
+        self.away += took;
+        self.running.series().attempt(target, "client_gone", phase.as_str(), "hung_up");
+        let target = self.running.rules().targets()[target].name.clone();
+        let status = (phase >= Phase::P3).then_some(200);
+        self.note(|record| {
+            let fault = Some("client_gone");
+            record.attempts.push(AttemptRecord { target, fault, class: None, phase: phase.as_str(), status, duration: took });
+        });
+    }
+
     fn push_attempt(&mut self, target: usize, failure: Option<&Failure>, phase: Phase, took: Duration) {
+        self.under_way = None;
         let target = self.running.rules().targets()[target].name.clone();
         self.note(|record| {
             record.attempts.push(AttemptRecord {
@@ -181,13 +199,16 @@ impl Account {
 
     /// The headers of a stream whose first content is there.
     pub(super) fn stream_headers(
-        &self,
+        &mut self,
         running: &Running,
         step: &Step<'_>,
         upstream: &HeaderMap,
         served: Option<&str>,
         ttft: Duration,
     ) -> HeaderMap {
+        if let Some((_, phase, _)) = &mut self.under_way {
+            *phase = Phase::P3;
+        }
         let mut headers = HeaderMap::with_capacity(20);
         event_stream_headers(&mut headers);
         self.describe_step(&mut headers, running, step, upstream);
@@ -259,7 +280,9 @@ impl Account {
     pub(super) fn sending(&mut self, step: &Step<'_>) -> Moment {
         self.fallback_index = step.index;
         self.sent += 1;
-        self.clock.now()
+        let now = self.clock.now();
+        self.under_way = Some((step.target, Phase::P1, now));
+        now
     }
 
     fn note(&mut self, change: impl FnOnce(&mut Record)) {
@@ -324,6 +347,14 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        if self.record.is_none() {
+            return;
+        }
+        if std::thread::panicking() {
+            self.close(Some(Outcome::Failed), StatusCode::INTERNAL_SERVER_ERROR, Some("internal"));
+            return;
+        }
+        self.attempt_left();
         // 499 is the log's word for a client that left; nobody receives it.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         self.close(Some(Outcome::HungUp), status, None);

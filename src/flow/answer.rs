@@ -1,17 +1,19 @@
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
+use tokio::time::Sleep;
 
 use crate::rules::{Features, Unfit};
 use crate::upstream::{Failure, Phase};
 use crate::wire::{self, Class};
 
 use super::early::Early;
+use super::panics::caught;
 use super::plan::{Plan, Skip};
 use super::relay::Relay;
 use super::running::header_value;
@@ -28,12 +30,24 @@ pub struct Answer {
     pub body: Body,
 }
 
+/// How long a told error gets to leave before the connection ends.
+pub(super) const FLUSH: Duration = Duration::from_millis(20);
+
 /// The body of an answer.
 #[derive(Debug)]
 pub enum Body {
     Whole(Bytes),
     Relay(Relay),
     Early(Box<Early>),
+    /// What comes after a fault of ours in the middle of a body.
+    Faulted(LastWords),
+}
+
+/// An error event, the time it needs to leave, and the connection's end.
+#[derive(Debug)]
+pub struct LastWords {
+    event: Bytes,
+    leaving: Pin<Box<Sleep>>,
 }
 
 /// A stream that was given up after its status had gone out: the connection ends without the body's end.
@@ -46,11 +60,21 @@ impl http_body::Body for Body {
     type Error = CutShort;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Relay(relay) => relay.poll_next(cx).map(|piece| piece.map(|piece| piece.map(Frame::data))),
-            Self::Early(early) => early.poll_next(cx).map(|piece| piece.map(|piece| piece.map(Frame::data))),
-        }
+        let this = self.get_mut();
+        let polled = match this {
+            Self::Whole(bytes) => return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Relay(relay) => caught(|| relay.poll_next(cx)),
+            Self::Early(early) => caught(|| early.poll_next(cx)),
+            Self::Faulted(words) => Some(words.poll_next(cx)),
+        };
+        let polled = polled.unwrap_or_else(|| {
+            tracing::error!("a stream met a fault of tollgate's own");
+            let mut words = LastWords::of(&Refusal::internal());
+            let first = words.poll_next(cx);
+            *this = Self::Faulted(words);
+            first
+        });
+        polled.map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -60,8 +84,23 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Relay(_) | Self::Early(_) => SizeHint::default(),
+            Self::Relay(_) | Self::Early(_) | Self::Faulted(_) => SizeHint::default(),
         }
+    }
+}
+
+impl LastWords {
+    fn of(refusal: &Refusal) -> Self {
+        let event = wire::error_event(&refusal.message, refusal.kind, None, refusal.code);
+        Self { event, leaving: Box::pin(tokio::time::sleep(FLUSH)) }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
+        if !self.event.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.event))));
+        }
+        ready!(self.leaving.as_mut().poll(cx));
+        Poll::Ready(Some(Err(CutShort)))
     }
 }
 
@@ -69,7 +108,7 @@ impl http_body::Body for Body {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub status: StatusCode,
-    /// The closed list of FAULTS.md 4.0, as `docs/errors.md` tells it.
+    /// One of the closed list in `docs/errors.md`.
     pub code: &'static str,
     pub kind: &'static str,
     pub param: Option<String>,
@@ -138,22 +177,24 @@ impl Refusal {
         let has = |wanted: fn(&Skip) -> bool| skips.iter().any(|(_, skip)| wanted(skip));
         let targets = running.rules().targets();
         let steps: Vec<String> = skips.iter().map(|(target, skip)| format!("{}: {}", targets[*target].name, skip.reason())).collect();
-        let message = if steps.is_empty() {
-            format!("the chain of rule `{}` has no target for this request", plan.found.name)
-        } else {
-            format!("no step of rule `{}` could serve this request: {}", plan.found.name, steps.join("; "))
-        };
+        if steps.is_empty() {
+            let model = plan.requested_model();
+            let message = format!("the chain of rule `{}` has no target for model `{model}`", plan.found.name);
+            return Self::bad_request("model_not_found", Some("model".into()), message).with_status(StatusCode::NOT_FOUND);
+        }
+        let message = format!("no step of rule `{}` could serve this request: {}", plan.found.name, steps.join("; "));
         let bad = |code| Self::bad_request(code, None, message.clone());
         if has(|skip| matches!(skip, Skip::Limit(denial) if denial.retry_after.is_some())) {
             let wait = shortest_wait.unwrap_or(Duration::from_secs(1));
             return Self::later(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", "rate_limit_error", message, wait);
         }
-        if has(|skip| matches!(skip, Skip::Limit(_))) {
-            return Self { status: StatusCode::TOO_MANY_REQUESTS, kind: "rate_limit_error", ..bad("rate_limit_exceeded") };
-        }
         if has(|skip| matches!(skip, Skip::AtRest(_))) {
             let wait = shortest_wait.unwrap_or(Duration::from_secs(20));
             return Self::later(StatusCode::SERVICE_UNAVAILABLE, "server_is_overloaded", "service_unavailable_error", message, wait);
+        }
+        // No waiting makes room for a request that is larger than a limit's burst.
+        if has(|skip| matches!(skip, Skip::Limit(_))) {
+            return Self { status: StatusCode::TOO_MANY_REQUESTS, kind: "rate_limit_error", ..bad("rate_limit_exceeded") };
         }
         if has(|skip| matches!(skip, Skip::AboveCeiling { .. })) {
             return bad("cost_ceiling_exceeded");

@@ -132,6 +132,9 @@ impl Try<'_> {
         let Reply { headers, body, .. } = reply;
         let body = self.deadline.bound(body.read_whole(LARGEST_REPLY)).await.ok_or_else(|| self.out_of_time(Phase::P2))??;
         let told = read_reply(self.asked.call.endpoint(), &body).map_err(|fault| self.fault(fault))?;
+        if told.is_blocked && self.step.passes_on_blocked {
+            return Err(settled_as_blocked(open, &told));
+        }
         Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), open })
     }
 
@@ -156,6 +159,9 @@ impl Try<'_> {
                 tap.end(&mut ready)
             };
             fed.map_err(|fault| self.fault(fault))?;
+        }
+        if tap.told().is_blocked && self.step.passes_on_blocked {
+            return Err(settled_as_blocked(open, tap.told()));
         }
         let ttft = self.account.now().since(self.sent);
         Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, open }))
@@ -208,6 +214,14 @@ impl Try<'_> {
     fn silent(&self, what: &'static str, phase: Phase) -> Failure {
         Failure::timed_out(phase, what, self.account.now().since(self.sent))
     }
+}
+
+/// A content filter ended the answer: what it used is counted, and another target may try.
+fn settled_as_blocked(open: Open, told: &Told) -> Failure {
+    if let Some(usage) = &told.usage {
+        open.settle(usage.total());
+    }
+    Failure::blocked()
 }
 
 /// The next piece of a body's data; nothing at its end.

@@ -10,13 +10,11 @@ use tokio::time::Sleep;
 
 use super::Story;
 use super::account::event_stream_headers;
-use super::answer::{Answer, Body, CutShort};
+use super::answer::{Answer, Body, CutShort, FLUSH};
 use super::running::header_value;
 
 /// How often a client that has its status hears that its stream lives, until content comes.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long a told error gets to leave before the connection ends.
-const FLUSH: Duration = Duration::from_millis(20);
 
 /// A stream whose status went out before its story was over, so that load balancers between here and the client do not cut it.
 pub struct Early {
@@ -90,5 +88,64 @@ fn as_event(body: Body) -> Bytes {
 impl fmt::Debug for Early {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Early").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Refusal;
+
+    async fn pieces(mut body: Body) -> Vec<(Duration, Result<String, CutShort>)> {
+        let begun = tokio::time::Instant::now();
+        let mut pieces = Vec::new();
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let text = frame.map(|frame| String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap());
+            let is_last = text.is_err();
+            pieces.push((begun.elapsed(), text));
+            if is_last {
+                break;
+            }
+        }
+        pieces
+    }
+
+    const KEPT_ALIVE: &str = ": keep-alive\n\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_hears_every_fifteen_seconds_until_the_story_ends() {
+        let story: Story = Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            Refusal::internal().answer()
+        });
+        let answer = answer_by(Duration::from_secs(10), "id", story).await;
+        assert_eq!((answer.status, answer.headers.get("x-request-id").unwrap().to_str().unwrap()), (StatusCode::OK, "id"));
+        let pieces = pieces(answer.body).await;
+        let seconds: Vec<u64> = pieces.iter().map(|(at, _)| at.as_secs()).collect();
+        assert_eq!(seconds, [0, 15, 30, 40, 40]);
+        assert!(pieces[..3].iter().all(|(_, piece)| piece.as_deref() == Ok(KEPT_ALIVE)), "{pieces:?}");
+        let error = pieces[3].1.as_deref().unwrap();
+        assert!(error.starts_with("data: {\"error\":") && error.contains("\"code\":\"internal\"") && error.ends_with("}\n\n"), "{error}");
+        assert_eq!(pieces[4].1, Err(CutShort));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_in_time_goes_out_as_it_is() {
+        let story: Story = Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            Refusal::internal().answer()
+        });
+        assert_eq!(answer_by(Duration::from_secs(10), "id", story).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l19_a_panic_after_the_status_is_told_in_the_stream() {
+        let story: Story = Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            panic!("of this test");
+        });
+        let pieces = pieces(answer_by(Duration::from_secs(10), "id", story).await.body).await;
+        let texts: Vec<_> = pieces.iter().map(|(_, piece)| piece.as_deref()).collect();
+        assert!(matches!(texts[..], [Ok(KEPT_ALIVE), Ok(error), Err(_)] if error.contains("\"internal\"")), "{texts:?}");
     }
 }

@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::admit::Denial;
 use crate::rules::{Features, Found};
 use crate::units::{Tokens, Usd};
-use crate::upstream::{Resting, Standing};
+use crate::upstream::Standing;
 
 use super::Running;
 use super::plan::{self, Step};
@@ -158,17 +159,16 @@ fn explained_rules(running: &Running, found: Option<&Found<'_>>, features: &Feat
 
 fn explained_step(running: &Running, step: &Step<'_>, is_last: bool, tokens: Tokens) -> ExplainedStep {
     let target = &running.rules().targets()[step.target];
-    let standing = running.rests().standing(step.target);
-    let state = match &standing {
+    let state = match running.rests().standing(step.target) {
         Standing::Ready => "ready".to_owned(),
         Standing::Resting { why, .. } => format!("at rest: {why}"),
-        Standing::Down { why } => (*why).to_owned(),
+        Standing::Down { why } => why.to_owned(),
     };
     let skip = step
         .skip
         .clone()
-        .or_else(|| at_rest(running, standing, is_last).map(plan::Skip::AtRest))
-        .or_else(|| running.gate().standing(step.target, tokens).err().map(plan::Skip::Limit));
+        .or_else(|| running.rests().allows(step.target, is_last).err().map(plan::Skip::AtRest))
+        .or_else(|| denied(running, step, is_last, tokens).map(plan::Skip::Limit));
     ExplainedStep {
         target: target.name.to_string(),
         skip: skip.as_ref().map(|skip| skip.as_str().into()),
@@ -182,12 +182,9 @@ fn explained_step(running: &Running, step: &Step<'_>, is_last: bool, tokens: Tok
     }
 }
 
-/// Why the target's state keeps it out. A last step that is only at rest is tried all the same.
-fn at_rest(running: &Running, standing: Standing, is_last: bool) -> Option<Resting> {
-    match standing {
-        Standing::Ready => None,
-        Standing::Resting { .. } if is_last => None,
-        Standing::Resting { until, why } => Some(Resting { why, retry_after: Some(until.since(running.now())) }),
-        Standing::Down { why } => Some(Resting { why, retry_after: None }),
-    }
+/// The limit that keeps the step out. A last step waits its turn where its limits allow it to wait so long.
+fn denied(running: &Running, step: &Step<'_>, is_last: bool, tokens: Tokens) -> Option<Denial> {
+    let denial = running.gate().standing(step.target, tokens).err()?;
+    let waits = is_last && denial.retry_after.is_some_and(|wait| wait <= running.wait_of(step.target));
+    (!waits).then_some(denial)
 }

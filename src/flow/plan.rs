@@ -5,8 +5,9 @@ use crate::config::{Key, OnCeiling, Route, Target};
 use crate::rules::{Candidate, Estimate, Features, Found, Unfit, candidates, estimate, unfit};
 use crate::units::{Format, Tokens, Usd};
 use crate::upstream::Resting;
+use crate::wire::Class;
 
-use super::Running;
+use super::{Running, opted_in};
 
 /// The smallest output limit that a clamp may leave: below it an answer is of no use.
 const LEAST_OUTPUT: Tokens = Tokens::new(256);
@@ -30,6 +31,8 @@ pub(super) struct Step<'r> {
     pub(super) limit: OutputLimit,
     pub(super) first_content: Duration,
     pub(super) idle: Duration,
+    /// Whether an answer that a content filter ended before any content lets the next target try.
+    pub(super) passes_on_blocked: bool,
     /// Why the step is left out, whatever its state.
     pub(super) skip: Option<Skip>,
 }
@@ -132,6 +135,10 @@ pub(super) fn plan<'r>(running: &'r Running, found: Found<'r>, features: &'r Fea
             step.skip = Some(Skip::SandboxStandsBack);
         }
     }
+    // A blocked answer is an answer: the last target's goes to the client as it came.
+    if let Some(last) = steps.iter_mut().rfind(|step| step.skip.is_none()) {
+        last.passes_on_blocked = false;
+    }
     Plan { found, steps, features }
 }
 
@@ -139,6 +146,10 @@ impl Plan<'_> {
     /// True when no later step could be tried.
     pub(super) fn is_last(&self, position: usize) -> bool {
         self.steps[position + 1..].iter().all(|step| step.skip.is_some())
+    }
+
+    pub(super) fn requested_model(&self) -> &str {
+        &self.features.requested_model
     }
 
     pub(super) fn prompt_tokens(&self) -> Tokens {
@@ -179,6 +190,7 @@ fn step<'r>(
         estimate,
         first_content: own.first_content.or(route.timeouts.first_content).unwrap_or(target.timeouts.first_content),
         idle: own.idle.or(route.timeouts.idle).unwrap_or(target.timeouts.idle),
+        passes_on_blocked: opted_in(route, Class::ContentPolicy),
         skip,
     }
 }

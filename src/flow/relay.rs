@@ -18,7 +18,7 @@ use crate::upstream::{Entry, Failure, Phase, ReplyBody};
 use crate::wire::{Tap, error_event};
 
 use super::account::Account;
-use super::answer::{Answer, Body, CutShort};
+use super::answer::{Answer, Body, CutShort, FLUSH};
 use super::attempt::{Deadline, Stream, next_piece};
 use super::plan::Step;
 use super::{Parts, Running};
@@ -27,8 +27,6 @@ use super::{Parts, Running};
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long the end of a body may take after its last event.
 const TAIL: Duration = Duration::from_secs(1);
-/// How long a told error gets to leave before the connection ends.
-const FLUSH: Duration = Duration::from_millis(20);
 /// Pieces that are ready are put together up to this size before they are written.
 const MOST_AT_ONCE: usize = 64 << 10;
 

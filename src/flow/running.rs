@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::admit::{Gate, Meters};
 use crate::record::{Metrics, Series, Sink};
 use crate::rules::{Found, RuleSet};
-use crate::units::{Clock, Moment, RuleName, TargetName};
+use crate::units::{Clock, RuleName, TargetName};
 use crate::upstream::{Cooldowns, Rests, Upstream, Upstreams};
 
 /// Everything that outlives a rule set: counters, connections, metrics and the owner of tasks.
@@ -39,7 +39,6 @@ pub struct Running {
     rule_values: Vec<HeaderValue>,
     target_values: Vec<HeaderValue>,
     revision_value: HeaderValue,
-    clock: Clock,
 }
 
 impl Parts {
@@ -57,7 +56,6 @@ impl Parts {
             rule_values: rule_names.iter().chain(&default).map(|name| header_value(name.as_str())).collect(),
             target_values: target_names.iter().map(|name| header_value(name.as_str())).collect(),
             revision_value: header_value(&rules.revision().to_string()),
-            clock: self.clock.clone(),
             rules,
         }
     }
@@ -82,10 +80,6 @@ impl Running {
     #[must_use]
     pub fn series(&self) -> &Series {
         &self.series
-    }
-
-    pub(super) fn now(&self) -> Moment {
-        self.clock.now()
     }
 
     pub(super) fn upstream(&self, target: usize) -> &Upstream {

@@ -2,18 +2,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, UPGRADE};
 use http::request::Parts as Head;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use uuid::Uuid;
 
-use crate::flow::{Answer, Asked, Body, Refusal, Running};
+use crate::flow::{Answer, Asked, Body, Refusal, Running, answer_or_internal};
 use crate::units::Endpoint;
 use crate::wire::Call;
 
 use super::connection::Service;
 use super::{Server, body, keyless, models};
+
+/// The longest path with its query, in bytes.
+const LONGEST_PATH: usize = 8 << 10;
 
 /// The applications' side of one connection.
 #[derive(Clone)]
@@ -28,11 +31,17 @@ impl Service for Applications {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let request_id: Arc<str> = Uuid::now_v7().to_string().into();
         let is_head = request.method() == Method::HEAD;
-        let answer = match self.route(request, &request_id).await {
+        let asks_to_upgrade = request.headers().contains_key(UPGRADE);
+        let answer = match answer_or_internal(&request_id, self.route(request, &request_id)).await {
             Ok(answer) => answer,
             Err(refusal) => refusal.answer(),
         };
-        self.response(answer, &request_id, is_head)
+        let mut response = self.response(answer, &request_id, is_head);
+        // What was offered is not taken, and what the client sends next may no longer be HTTP.
+        if asks_to_upgrade || self.server.drain.has_begun() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 
@@ -41,7 +50,12 @@ impl Applications {
         let running = self.server.live.current();
         let (head, incoming) = request.into_parts();
         let path = head.uri.path();
+        if head.uri.path_and_query().is_some_and(|path| path.as_str().len() > LONGEST_PATH) {
+            return Err(Refusal::bad_request("uri_too_long", None, format!("the path is longer than {LONGEST_PATH} bytes"))
+                .with_status(StatusCode::URI_TOO_LONG));
+        }
         match (&head.method, path) {
+            (&Method::CONNECT | &Method::TRACE, _) => return Err(no_method(&head)),
             (&Method::GET | &Method::HEAD, "/healthz" | "/") => return Ok(text(StatusCode::OK, "ok\n")),
             (&Method::GET | &Method::HEAD, "/readyz") => return Ok(self.ready()),
             (&Method::OPTIONS, _) => {
@@ -102,9 +116,6 @@ impl Applications {
             headers.insert(HeaderName::from_static("request-id"), id);
             headers.insert(HeaderName::from_static("x-tollgate-attempts"), HeaderValue::from_static("0"));
         }
-        if self.server.drain.has_begun() {
-            headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
-        }
         response
     }
 }
@@ -138,15 +149,14 @@ fn check_head(head: &Head) -> Result<(), Refusal> {
 }
 
 fn only(head: &Head, method: &Method) -> Result<(), Refusal> {
-    if head.method == *method {
-        return Ok(());
-    }
-    Err(Refusal::bad_request(
-        "method_not_allowed",
-        None,
-        format!("`{}` takes {method}, not {}", head.uri.path().escape_default(), head.method),
-    )
-    .with_status(StatusCode::METHOD_NOT_ALLOWED))
+    // What may be got may be asked for its head alone.
+    if head.method == *method || (head.method == Method::HEAD && method == Method::GET) { Ok(()) } else { Err(no_method(head)) }
+}
+
+fn no_method(head: &Head) -> Refusal {
+    let path = head.uri.path().escape_default();
+    Refusal::bad_request("method_not_allowed", None, format!("`{path}` does not take {}", head.method))
+        .with_status(StatusCode::METHOD_NOT_ALLOWED)
 }
 
 fn no_model(id: &str) -> Refusal {

@@ -12,6 +12,9 @@ pub(super) fn check(peer: Option<SocketAddr>, uri: &Uri, headers: &HeaderMap) ->
         return Err(refused("it came from another machine"));
     }
     let host = uri.host().or_else(|| headers.get(HOST).and_then(|host| host.to_str().ok()).map(without_port));
+    if headers.get_all(HOST).iter().count() > 1 {
+        return Err(Refusal::bad_request("bad_framing", None, "the request names two hosts".into()));
+    }
     if !host.is_some_and(is_loopback) {
         return Err(refused("its Host names no loopback address"));
     }

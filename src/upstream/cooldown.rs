@@ -154,6 +154,21 @@ impl Rests {
         [account, down, rest].into_iter().find(|standing| *standing != Standing::Ready).unwrap_or(Standing::Ready)
     }
 
+    /// What [`enter`](Self::enter) would answer now. Takes nothing.
+    pub fn allows(&self, target: usize, is_last: bool) -> Result<(), Resting> {
+        match self.standing(target) {
+            Standing::Ready => Ok(()),
+            Standing::Down { why } => Err(Resting { why, retry_after: None }),
+            Standing::Resting { until, why } => {
+                let now = self.clock.now();
+                if is_last && self.slots[target].health.look(|unfit| unfit.rest.may_be_probed(now)) {
+                    return Ok(());
+                }
+                Err(Resting { why, retry_after: Some(until.since(now)) })
+            }
+        }
+    }
+
     /// Lets a request use the target, or says why not. `is_last`: no other step of the chain is left, so a target that is only at
     /// rest is tried all the same, once a second.
     pub fn enter(&self, target: usize, is_last: bool) -> Result<Entry, Resting> {

@@ -12,7 +12,7 @@ use super::dial::DialError;
 /// How long a target rests at once when its TLS cannot be trusted.
 const TLS_REST: Duration = Duration::from_mins(1);
 
-/// How far an attempt came before it failed (FAULTS.md 4.0).
+/// How far an attempt came before it failed (docs/faults.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// No byte of the request was given to the provider's socket.
@@ -59,7 +59,7 @@ pub struct FailureFacts {
     pub phase: Phase,
     /// The provider's status, where there was one.
     pub status: Option<u16>,
-    /// What a client reads as `code` (WIRE.md 8).
+    /// What a client reads as `code` (docs/errors.md).
     pub code: &'static str,
     /// How long the provider asked to be left alone, or how long it has to rest.
     pub retry_after: Option<Duration>,
@@ -143,6 +143,13 @@ impl Failure {
             Class::QuotaExhausted | Class::Auth | Class::Connect => "upstream_error",
             Class::ServerError | Class::Timeout | Class::StreamTruncated | Class::BadModelOutput => "server_error",
         }
+    }
+
+    /// A content filter of the provider ended the answer before any content.
+    #[must_use]
+    pub fn blocked() -> Self {
+        let message = "ended the answer by its content filter before any content".to_owned();
+        Self::new(Class::ContentPolicy, "content_filter", Phase::P2, "content_policy_violation", message)
     }
 
     /// The daemon is about to end, and its drain's time is over.
@@ -295,7 +302,7 @@ fn is_clients_own(class: Class) -> bool {
     matches!(class, Class::InvalidRequest | Class::CapabilityMismatch | Class::ContextLength | Class::TooLarge | Class::ContentPolicy)
 }
 
-/// WIRE.md 8, the column of the client's code.
+/// docs/errors.md, the column of the code that a client reads.
 fn client_code(class: Class) -> &'static str {
     match class {
         Class::InvalidRequest => "invalid_request",

@@ -10,6 +10,7 @@ mod boot;
 mod config;
 mod config_faults;
 mod drain;
+mod documents;
 mod floors;
 mod process;
 mod reload;

@@ -30,6 +30,12 @@ pub(super) enum Leave {
     },
 }
 
+impl Resting {
+    fn may_be_probed(&self, now: Moment) -> bool {
+        self.last_probe.is_none_or(|last| now.since(last) >= PROBE_EVERY)
+    }
+}
+
 /// Rest after failures, or because the provider asked for it.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
@@ -71,11 +77,16 @@ impl Rest {
             resting.trial = Some(self.trials);
             return Leave::Trial(self.trials);
         };
-        if is_last && resting.last_probe.is_none_or(|last| now.since(last) >= PROBE_EVERY) {
+        if is_last && resting.may_be_probed(now) {
             resting.last_probe = Some(now);
             return Leave::Probe;
         }
         Leave::No { why, until: Some(until) }
+    }
+
+    /// Whether the last step of a chain may try now, although the target is at rest.
+    pub(super) fn may_be_probed(&self, now: Moment) -> bool {
+        self.resting.as_ref().is_none_or(|resting| resting.may_be_probed(now))
     }
 
     pub(super) fn trial_ended(&mut self, number: u64) {
