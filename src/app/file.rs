@@ -190,7 +190,7 @@ fn small_file(path: &Path) -> io::Result<String> {
     // A pipe would hold up the start or a reload until somebody writes to it, and has nothing left when it is read again.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+        return Err(io::ErrorKind::Unsupported.into());
     }
     let mut text = String::new();
     file.take(LARGEST_SECRET).read_to_string(&mut text)?;

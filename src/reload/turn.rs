@@ -1,3 +1,4 @@
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinError;
@@ -35,7 +36,7 @@ impl<T> State<T> {
     pub(super) fn begin(first: First<T>, history: &History, clock: &Clock) -> (Self, Told) {
         let First { text, hash, number, loaded, refused } = first;
         if refused.is_none() {
-            keep(history, &text, &hash, clock);
+            keep(history, &text, &hash, clock).ok();
         }
         let revision = revision(number, &hash);
         let (ok, findings, said) = match &refused {
@@ -123,7 +124,7 @@ impl<T> Inner<T> {
         let number = self.history.number_of(&hash);
         let removed = (self.hooks.losses)(&state.value, &loaded.value);
         (self.hooks.adopt)(&loaded.value, number, &hash);
-        keep(&self.history, &text, &hash, &self.clock);
+        let kept = keep(&self.history, &text, &hash, &self.clock);
         *state = State { text, hash, number, value: loaded.value, secrets: loaded.secrets, refused: None, is_present: state.is_present };
         let revision = state.revision();
         tracing::info!(revision, cause = cause.as_str(), warnings = loaded.findings.len(), "a changed file is in force");
@@ -132,6 +133,7 @@ impl<T> Inner<T> {
         }
         let mut said = format!("revision {revision} is in force\n");
         said.extend(removed.iter().map(|name| format!("removed: {name}\n")));
+        said.extend(kept.err().map(|error| format!("warning: it could not be kept in the state folder: {error}\n")));
         said.push_str(&loaded.text);
         let verdict = Verdict { ok: true, changed: true, revision, text: said, findings: loaded.findings, removed };
         self.tell(state, cause, &verdict, secrets);
@@ -304,8 +306,10 @@ fn log_refusal(cause: Cause, refused: &Refused, revision: &str) {
     );
 }
 
-fn keep(history: &History, text: &str, hash: &str, clock: &Clock) {
-    if let Err(error) = history.accept(text, hash, clock.wall()) {
-        tracing::warn!(%error, "an accepted file could not be kept in the state folder");
-    }
+/// A failure is told and keeps nothing from coming into force.
+fn keep(history: &History, text: &str, hash: &str, clock: &Clock) -> io::Result<()> {
+    history
+        .accept(text, hash, clock.wall())
+        .map(drop)
+        .inspect_err(|error| tracing::warn!(%error, "an accepted file could not be kept in the state folder"))
 }

@@ -29,7 +29,7 @@ impl Lock {
                 return Err(Unlocked::Held(owner.trim().parse().ok()));
             }
             Err(TryLockError::Error(error)) => {
-                tracing::warn!(%error, "the state folder cannot be locked: see that no other daemon uses it")
+                tracing::warn!(%error, "the state folder cannot be locked: see that no other daemon uses it");
             }
         }
         let owner = format!("{}\n", std::process::id());

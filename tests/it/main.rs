@@ -7,13 +7,18 @@
 )]
 
 mod admin;
+mod boot;
 mod config;
-mod documents;
+mod config_faults;
 mod cooldown;
+mod documents;
+mod drain;
 mod explain;
 mod floors;
 mod limits;
+mod process;
 mod relay;
+mod reload;
 mod routing;
 mod sandbox;
 mod serving;
