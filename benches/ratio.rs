@@ -92,7 +92,7 @@ fn measure(flags: &Flags) -> anyhow::Result<Report> {
 
 fn compare(flags: &Flags, servers: [(&Process, SocketAddr); 2]) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    report.rss.push(("idle", in_turns(0, servers, |process, _| process.rss_kib())?));
+    report.rss.push(("idle", in_turns(0, servers, |process, _| daemon::rss_kib(process.id()))?));
     for round in 0..flags.rounds {
         for shape in Shape::MEASURED {
             let pair = in_turns(round, servers, |process, address| put_under(shape, process, address, flags.seconds))?;
@@ -128,6 +128,5 @@ fn put_under(shape: Shape, process: &Process, to: SocketAddr, seconds: f64) -> a
 }
 
 fn with_connections(process: &Process, to: SocketAddr) -> anyhow::Result<u64> {
-    process::run_load(&Load { to, shape: Shape::Connections, seconds: 0.5, server: process.id() })?;
-    process.rss_kib()
+    Ok(process::run_load(&Load { to, shape: Shape::Connections, seconds: 0.5, server: process.id() })?.rss_kib)
 }

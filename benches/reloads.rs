@@ -53,11 +53,11 @@ fn main() -> anyhow::Result<ExitCode> {
     // Traffic runs at full width before the first save.
     std::thread::sleep(Duration::from_secs(1));
     let began = Instant::now();
-    let (before, rss_before) = (traffic.seen(), daemon.process.rss_kib()?);
+    let (before, rss_before) = (traffic.seen(), daemon::rss_kib(daemon.process.id())?);
     let saved = saves::save_all(&daemon, upstream, reloads)?;
     let took = began.elapsed();
     let seen = traffic.seen();
-    let rss_after = daemon.process.rss_kib()?;
+    let rss_after = daemon::rss_kib(daemon.process.id())?;
     traffic.stop();
     runtime.block_on(async { while tasks.join_next().await.is_some_and(|_| traffic.is_busy()) {} });
     tasks.abort_all();

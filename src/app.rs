@@ -29,7 +29,7 @@ use crate::record::{Metrics, Sink, SinkThread};
 use crate::reload::{self, Cause, Hooks, Notice, Reloader, Verdict};
 use crate::rules::{Live, Revision, RuleSet};
 use crate::server::{Admin, Drain, Load, Server, serve_socket};
-use crate::store::History;
+use crate::store::{History, Lock, Unlocked};
 use crate::units::{Clock, Heartbeat};
 use crate::upstream::{Cooldowns, Resolver, Upstreams};
 
@@ -78,6 +78,8 @@ pub enum Unstarted {
     Config(String),
     #[error("the state folder {0} cannot be used: {1}")]
     State(PathBuf, std::io::Error),
+    #[error("the state folder {} belongs to another daemon{}", .state.display(), .owner.map(|pid| format!(", process {pid}")).unwrap_or_default())]
+    Busy { state: PathBuf, owner: Option<u32> },
     #[error("{0:#}")]
     Listen(anyhow::Error),
     #[error("the control socket {0} cannot be opened: {1}")]
@@ -100,6 +102,7 @@ pub struct App {
     /// Ends the watcher and the probes, which nobody waits for.
     stop: CancellationToken,
     sink: Mutex<Option<SinkThread>>,
+    lock: Mutex<Option<Lock>>,
 }
 
 impl fmt::Debug for App {
@@ -113,6 +116,10 @@ impl App {
     pub async fn start(options: Options) -> Result<Arc<Self>, Unstarted> {
         let Options { config, state, may_fall_back, control, records, resolver, clock } = options;
         file::writable(&state).map_err(|error| Unstarted::State(state.clone(), error))?;
+        let lock = Lock::take(&state).map_err(|unlocked| match unlocked {
+            Unlocked::Held(owner) => Unstarted::Busy { state: state.clone(), owner },
+            Unlocked::Failed(error) => Unstarted::State(state.clone(), error),
+        })?;
         let history = History::open(&state).map_err(|error| Unstarted::State(state.clone(), error))?;
         let path = std::path::absolute(&config).map_err(|error| Unstarted::State(config.clone(), error))?;
         let first = reload::first(&path, &history, may_fall_back, |text| file::load(&config, text, None))
@@ -137,6 +144,7 @@ impl App {
             clock: clock.clone(),
         });
         let live = Arc::new(Live::new(parts.adopt(rule_set(&first.loaded.value, first.number, &first.hash))));
+        parts.metrics.started(first.refused.is_none(), clock.wall());
         let notifier = Notifier::from_env();
         let reloader = Reloader::new(path, clock.clone(), history, hooks(&config, server, &parts, &live, &notifier), first);
         let app = Arc::new(Self {
@@ -153,6 +161,7 @@ impl App {
             notifier,
             stop: CancellationToken::new(),
             sink: Mutex::new(Some(sink_thread)),
+            lock: Mutex::new(Some(lock)),
         });
         app.run(listeners, control)?;
         Ok(app)
@@ -234,19 +243,15 @@ impl App {
         self.reloader.drain();
         self.stop.cancel();
         self.drain.begin();
-        let idle = async {
-            while self.load.connections() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
         tokio::select! {
-            () = idle => {}
+            () = self.idle() => {}
             () = tokio::time::sleep(drain) => tracing::warn!(open_streams = self.open_streams(), "the drain's time is over, what is open is cut"),
             () = cut_now => tracing::warn!("told again to stop, what is open is cut"),
         }
         if self.load.connections() > 0 {
             self.parts.cut.cancel();
-            tokio::time::sleep(LAST_WORDS).await;
+            // Whoever does not read the last words does not hold the end up.
+            tokio::time::timeout(LAST_WORDS, self.idle()).await.ok();
         }
         self.drain.cut();
         self.parts.tracker.close();
@@ -256,6 +261,14 @@ impl App {
         let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
         if sink.is_some_and(|sink| !sink.finish(LAST_WORDS * 4)) {
             tracing::warn!("the last records were not taken");
+        }
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Until no client is connected.
+    async fn idle(&self) {
+        while self.load.connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

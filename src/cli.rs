@@ -87,8 +87,7 @@ struct Daemon {
 impl Daemon {
     /// Where the daemon listens for commands.
     fn socket(&self) -> PathBuf {
-        let checked = app::check_file(&self.config.config).ok().and_then(|checking| checking.checked);
-        app::control_socket(&app::state_folder(self.state.as_deref(), checked.as_ref()), Side::Command)
+        app::control_socket(&app::state_folder(self.state.as_deref(), &self.config.config), Side::Command)
     }
 }
 

@@ -1,4 +1,33 @@
 //! tollgate: one binary and one YAML file between applications and every LLM provider.
+//!
+//! # The two journeys
+//!
+//! ```text
+//! request  accept → parse → classify → find rule → plan ──────────────┐
+//!          record ← settle ← relay body ← send ← reserve ← next step ┘  (denied, or failed early: next step)
+//! file     change → quiet → read text → tree → draft → check ──ok──→ compile → adopt meters → swap
+//!                                                └─ findings: all told, the old rule set stays
+//! ```
+//!
+//! A request takes one snapshot of what is in force ([`flow::Running`]) and keeps it to its record; a file that changes meanwhile
+//! concerns only those who come later. [`flow::Parts::handle`] tells a request's story, [`reload::Reloader`] a file's.
+//!
+//! # The floors
+//!
+//! A module uses its own folder and the floors below it, and no other module of its own floor (but `config` may use `catalog`, and
+//! `wire` may use [`tokens`]). `tests/it/floors.rs` reads every path in the sources and holds them to it.
+//!
+//! | floor | modules | what holds there |
+//! |---|---|---|
+//! | 6 | [`cli`] [`app`] | the only place that wires parts together |
+//! | 5 | [`server`] [`reload`] [`control`] | the ways the world reaches us |
+//! | 4 | [`flow`] | the request's story; holds handles, owns no state |
+//! | 3 | [`admit`] [`upstream`] [`record`] [`store`] [`outside`] | counters, outgoing calls, output, what outlives the process |
+//! | 2 | [`rules`] | the compiled rule set: immutable, shared, no counters |
+//! | 1 | [`config`] [`wire`] [`tokens`] | text in, types out; no I/O, no async, no locks |
+//! | 0 | [`units`] | money, tokens, names, rates, time |
+//!
+//! What users may rely on stands in `docs/promises.md`, with the tests that prove it.
 
 pub mod units;
 

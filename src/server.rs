@@ -56,18 +56,18 @@ impl Load {
 
 /// Counts up while it lives.
 #[derive(Debug)]
-struct Counted<'l>(&'l AtomicI64);
+struct Counted(Arc<Load>);
 
-impl<'l> Counted<'l> {
-    fn one(counter: &'l AtomicI64) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(counter)
+impl Counted {
+    fn one(load: &Arc<Load>) -> Self {
+        load.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(load))
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -105,9 +105,10 @@ impl Server {
         }
         let peer = stream.peer_addr().ok();
         let server = Arc::clone(self);
+        // Counted before the task first runs: a drain that begins just now waits for this connection, too.
+        let counted = Counted::one(&self.load);
         tasks.spawn(async move {
-            let load = Arc::clone(&server.load);
-            let _counted = Counted::one(&load.connections);
+            let _counted = counted;
             let drain = server.drain.clone();
             let service = http::Applications { server, peer };
             serve_connection(stream, service, &drain).await;

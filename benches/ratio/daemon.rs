@@ -20,13 +20,6 @@ impl Process {
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
-
-    /// Memory in use, in KiB.
-    pub(crate) fn rss_kib(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS line")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
-    }
 }
 
 impl Drop for Process {
@@ -97,6 +90,13 @@ impl Daemon {
         let values = series.filter_map(|rest| rest.rsplit(' ').next()).map(str::parse::<f64>);
         values.sum::<Result<f64, _>>().with_context(|| format!("{name} is no number"))
     }
+}
+
+/// Memory that a process has in use, in KiB.
+pub(crate) fn rss_kib(process: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS line")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
 }
 
 /// A port that nobody listens on now.

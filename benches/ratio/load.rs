@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::client::Client;
+use crate::daemon::rss_kib;
 use crate::gateway::{LABELS, MODEL};
 use crate::process::CpuTime;
 
@@ -83,6 +84,8 @@ pub(crate) struct Told {
     pub(crate) first_failure: String,
     pub(crate) events: u64,
     pub(crate) cpu_ns: u64,
+    /// The server's memory when the clock stopped, every connection still open.
+    pub(crate) rss_kib: u64,
     pub(crate) seconds: f64,
     pub(crate) p50_us: u64,
     pub(crate) p99_us: u64,
@@ -116,7 +119,7 @@ async fn under_load(load: Load) -> anyhow::Result<Told> {
     let (before, started) = (CpuTime::of(load.server)?, Instant::now());
     tokio::time::sleep_until(end).await;
     let (cpu_ns, seconds) = (CpuTime::of(load.server)?.since(&before), started.elapsed().as_secs_f64());
-    let mut told = Told { cpu_ns, seconds, ..Told::default() };
+    let mut told = Told { cpu_ns, seconds, rss_kib: rss_kib(load.server)?, ..Told::default() };
     let (mut times, mut first_events) = (Vec::new(), Vec::new());
     while let Some(seen) = connections.join_next().await {
         let seen = seen?;

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -87,7 +88,8 @@ fn needs_restart(text: &str, running: &config::Server, new: &config::Server) -> 
     } else {
         return None;
     };
-    let start = text.find(key).unwrap_or_default();
+    let block = if text.starts_with("server:") { 0 } else { text.find("\nserver:").unwrap_or_default() };
+    let start = block + text[block..].find(key).unwrap_or_default();
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let place = Place {
         line: text[..start].matches('\n').count() + 1,
@@ -142,10 +144,38 @@ pub fn offline(path: &Path) -> anyhow::Result<Option<Running>> {
 
 /// The state folder: `--state`, else `$STATE_DIRECTORY`, else `server.state`, else `./state`.
 #[must_use]
-pub fn state_folder(option: Option<&Path>, checked: Option<&Checked>) -> PathBuf {
+pub fn state_folder(option: Option<&Path>, config: &Path) -> PathBuf {
     let from_systemd = || std::env::var("STATE_DIRECTORY").ok().and_then(|folders| folders.split(':').next().map(PathBuf::from));
-    let from_file = || checked.and_then(|checked| checked.server.state.clone());
+    let from_file = || {
+        let text = read_file(config).ok()?.text;
+        match check_text(config, text.clone()).checked {
+            Some(checked) => checked.server.state,
+            None => stated(&text),
+        }
+    };
     option.map(Path::to_owned).or_else(from_systemd).or_else(from_file).unwrap_or_else(|| PathBuf::from("state"))
+}
+
+/// `server.state` of a file that is refused for something else, so that the daemon that runs on its last good form is found, and the
+/// form itself. The text is scanned, since it may be no YAML.
+fn stated(text: &str) -> Option<PathBuf> {
+    let mut is_server = false;
+    for line in text.lines() {
+        if !line.starts_with([' ', '\t', '#', '}']) {
+            is_server = line.starts_with("server:");
+        }
+        let Some(at) = line.find("state:").filter(|_| is_server) else { continue };
+        let (before, after) = (&line[..at], line[at + "state:".len()..].trim_start());
+        if before.contains('#') || before.ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+            continue;
+        }
+        let value = match after.chars().next()? {
+            quote @ ('"' | '\'') => after[1..].split(quote).next(),
+            _ => after.split([',', '}', '#']).next(),
+        };
+        return value.map(str::trim).filter(|value| !value.is_empty()).map(PathBuf::from);
+    }
+    None
 }
 
 /// Makes the state folder and tries a write, so that a daemon that could keep nothing does not start.
@@ -157,7 +187,12 @@ pub(super) fn writable(folder: &Path) -> io::Result<()> {
 }
 
 fn small_file(path: &Path) -> io::Result<String> {
+    // A pipe would hold up the start or a reload until somebody writes to it, and has nothing left when it is read again.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let mut text = String::new();
-    std::fs::File::open(path)?.take(LARGEST_SECRET).read_to_string(&mut text)?;
+    file.take(LARGEST_SECRET).read_to_string(&mut text)?;
     Ok(text)
 }

@@ -3,56 +3,76 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::exit;
 use crate::control::Side;
 use crate::units::{Clock, Format};
 
-use super::{App, Options, Unstarted, check_file, control_socket, log, notify, state_folder};
+use super::{App, Options, Unstarted, control_socket, log, notify, state_folder};
 
 /// Runs the daemon until it is told to stop: the exit code.
 pub fn serve(config: &Path, state: Option<&Path>, may_fall_back: bool) -> anyhow::Result<ExitCode> {
-    log::start();
-    // Only the place of the state folder is wanted here; findings are told when the file is loaded.
-    let checked = check_file(config).ok().and_then(|checking| checking.checked);
-    let state = state_folder(state, checked.as_ref());
+    let log = log::start();
+    let state = state_folder(state, config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
+        // Before anybody can know that the daemon runs: a signal that nobody waits for ends the process.
+        let mut signals = Signals::listen()?;
         let mut options = Options::new(config.to_owned(), state.clone(), Box::new(std::io::stdout()));
         options.may_fall_back = may_fall_back;
         options.control = Some(control_socket(&state, Side::Daemon));
         options.clock = Clock::System;
         match App::start(options).await {
-            Ok(app) => until_stopped(&app).await,
+            Ok(app) => {
+                until_stopped(&app, &mut signals).await;
+                Ok(ExitCode::SUCCESS)
+            }
             Err(unstarted) => Ok(told(&unstarted)),
         }
-    })
+    });
+    log.finish();
+    code
 }
 
-async fn until_stopped(app: &Arc<App>) -> anyhow::Result<ExitCode> {
-    let mut terminated = signal(SignalKind::terminate())?;
-    let mut interrupted = signal(SignalKind::interrupt())?;
+/// What the daemon is told from outside.
+struct Signals {
+    terminated: Signal,
+    interrupted: Signal,
+    /// The reload task listens for itself; a signal that comes before it does is answered by its first look at the file.
+    _hung_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminated: signal(SignalKind::terminate())?,
+            interrupted: signal(SignalKind::interrupt())?,
+            _hung_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Until the daemon is told to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminated.recv() => {}
+            _ = self.interrupted.recv() => {}
+        }
+    }
+}
+
+async fn until_stopped(app: &Arc<App>, signals: &mut Signals) {
     tell_what_is_served(app);
-    app.notifier.ready(&format!("serving, revision {}", app.running().rules().revision()));
+    let state = if app.reloader.degraded().is_some() { "DEGRADED: the file is refused, the last good one serves" } else { "serving" };
+    app.notifier.ready(&format!("{state}, revision {}", app.running().rules().revision()));
     if let Some(interval) = notify::watchdog_interval() {
         let beats = vec![app.accepting.clone(), app.reloader.heartbeat()];
         let (notifier, stop) = (app.notifier.clone(), app.stop.clone());
         app.parts.tracker.spawn(async move { notifier.watchdog(interval, beats, stop).await });
     }
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
-    }
-    app.stop(async {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
-        }
-    })
-    .await;
+    signals.stop().await;
+    app.stop(signals.stop()).await;
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
 }
 
 fn tell_what_is_served(app: &App) {
@@ -83,6 +103,7 @@ fn told(unstarted: &Unstarted) -> ExitCode {
     }
     ExitCode::from(match unstarted {
         Unstarted::Config(_) => exit::CONFIG,
+        Unstarted::Busy { .. } => exit::BUSY,
         Unstarted::Listen(_) => exit::OS,
         Unstarted::Control(_, error) if error.kind() == std::io::ErrorKind::AddrInUse => exit::BUSY,
         Unstarted::State(..) | Unstarted::Control(..) => exit::IO,

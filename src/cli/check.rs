@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
 use crate::app::{check_file, style_for_people};
-use crate::config::{Checked, Key, Provider, Style};
+use crate::config::{self, Checked, Key, Provider, Style};
 use crate::outside::{Probe, probe};
 use crate::units::{Clock, Format as WireFormat};
 
@@ -46,14 +47,20 @@ enum Format {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let path = options.config.as_ref().unwrap_or(&options.file);
+    let format = if options.json { Format::Json } else { options.format };
     let checking = match check_file(path) {
         Ok(checking) => checking,
         Err(refused) => {
-            anstream::eprint!("{}", refused.text);
+            let told = |style| config::render(&path.display().to_string(), "", &refused.findings, style);
+            match format {
+                Format::Text => anstream::eprint!("{}", refused.text),
+                Format::Json => print(&told(Style::Json))?,
+                Format::Github => print(&told(Style::Github))?,
+            }
             return Ok(ExitCode::from(exit::FINDINGS));
         }
     };
-    match if options.json { Format::Json } else { options.format } {
+    match format {
         Format::Text => {
             anstream::eprint!("{}", checking.render(style_for_people()));
             if let Some(checked) = &checking.checked {
@@ -70,12 +77,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// The last lines: what the file holds, and who would answer now.
 fn summary(name: &str, checked: &Checked) -> String {
-    let mut text = format!(
-        "{name}: sound; {} providers, {} targets, {} rules\n",
-        checked.providers.len(),
-        checked.targets.len(),
-        checked.rules.len()
-    );
+    let mut text =
+        format!("{name}: sound; {} providers, {} targets, {} rules\n", checked.providers.len(), checked.targets.len(), checked.rules.len());
     for (provider, source) in missing_keys(checked) {
         text.extend(["  ", provider.name.as_str(), ": no key, its targets are left out until ", source, " is set\n"]);
     }
@@ -115,6 +118,7 @@ fn online(checked: &Checked) -> anyhow::Result<bool> {
     progress.finish_and_clear();
     probes.sort_by_key(|(index, _)| *index);
     let mut table = Table::new();
+    table.load_style(NOTHING);
     table.set_header(["provider", "answers", "key", "models", "took"]);
     let mut is_sound = true;
     let mut troubles = String::new();

@@ -195,7 +195,7 @@ pub struct Route {
     /// Classes that may fall back beside those that always do.
     pub fallback_on: Vec<FallbackOn>,
     pub timeouts: TimeoutChanges,
-    /// Whether the same target may be tried again where WIRE.md 8 says *once*. Default true.
+    /// Whether the same target may be tried again where docs/errors.md says *once*. Default true.
     pub retry: bool,
 }
 

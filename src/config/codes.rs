@@ -36,6 +36,7 @@ codes! {
     EMPTY_MATCH = "empty-match": "a rule that matches every request";
     EMPTY_RANGE = "empty-range": "bounds that no number fulfils, or no bounds at all";
     EMPTY_VALUE = "empty-value": "a key with nothing after it";
+    EXPOSED_ADMIN = "exposed-admin": "an admin listener that other machines reach";
     FILE_TOO_LARGE = "file-too-large": "a file of more than 1 MiB";
     FORBIDDEN_HOST = "forbidden-host": "a host that no provider has: link-local, metadata, multicast";
     KEY_DOES_NOT_APPLY = "key-does-not-apply": "a key that has no meaning where it stands";
@@ -45,6 +46,7 @@ codes! {
     MISSING_SECRET = "missing-secret": "a secret that is not where the file says";
     NEVER_UNDER_CEILING = "never-under-ceiling": "a step without a price in a rule about money";
     NOT_YET_SUPPORTED = "not-yet-supported": "a setting that this version does not have";
+    OPEN_LISTENER = "open-listener": "a listener that other machines reach, without callers";
     OUT_OF_RANGE = "out-of-range": "a value above or below what makes sense";
     OUTPUT_ABOVE_CONTEXT = "output-above-context": "an output limit above the context window";
     PLAIN_HTTP = "plain-http": "a public host without TLS";

@@ -108,7 +108,7 @@ impl LastWords {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub status: StatusCode,
-    /// The closed list of FAULTS.md 4.0, as `docs/errors.md` tells it.
+    /// One of the closed list in `docs/errors.md`.
     pub code: &'static str,
     pub kind: &'static str,
     pub param: Option<String>,

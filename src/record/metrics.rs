@@ -148,6 +148,17 @@ impl Metrics {
         Series { requests, targets: targets.collect(), added_latency: self.added_latency.clone() }
     }
 
+    /// The first file is in force: the one on disk, or an older one in its place, which counts as a refused reload.
+    pub fn started(&self, is_on_disk: bool, at: Timestamp) {
+        self.config_present(true);
+        if is_on_disk {
+            self.last_reload_success.set(1);
+            self.last_reload.set(at.as_second());
+        } else {
+            self.reloaded(false, at);
+        }
+    }
+
     /// A reload was tried.
     pub fn reloaded(&self, ok: bool, at: Timestamp) {
         self.reloads.inc();

@@ -51,7 +51,8 @@ pub fn first<T>(
     }
     let Some(accepted) = history.last() else { return Err(refused) };
     let Ok(loaded) = load(&accepted.text) else { return Err(refused) };
-    tracing::error!(revision = accepted.number, accepted_at = %accepted.at, "the file is refused, the last good one serves");
+    let (revision, accepted_at, findings) = (accepted.number, accepted.at, &refused.text);
+    tracing::error!(revision, %accepted_at, findings, "degraded: the file is refused, the last good one serves");
     let hash_of_good = content_hash(accepted.text.as_bytes());
     Ok(First { text: accepted.text, hash: hash_of_good, number: accepted.number, loaded, refused: Some((hash, refused)) })
 }

@@ -76,7 +76,7 @@ pub(super) fn read(path: &Path) -> Result<Source, Fault> {
     file.by_ref().take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > LARGEST {
         let message = "the file is larger than 1 MiB".into();
-        return Err(Fault::Unsound(finding("too-large", message, Some("a rule file of that size is most likely another file"))));
+        return Err(Fault::Unsound(finding("file-too-large", message, Some("a rule file of that size is most likely another file"))));
     }
     let after = file.metadata().map_err(|error| unreadable(&error))?;
     if Stat::of(&before) != Stat::of(&after) {
@@ -123,7 +123,7 @@ fn not_utf8(bytes: &[u8], sound: usize) -> Fault {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let place = Place { line, column, start: sound, end: sound + 1 };
-    Fault::Unsound(Diagnostic { place, ..finding("not-utf8", message, Some(hint)) })
+    Fault::Unsound(Diagnostic { place, ..finding("bad-encoding", message, Some(hint)) })
 }
 
 fn finding(code: &'static str, message: String, hint: Option<&str>) -> Diagnostic {
@@ -163,7 +163,7 @@ mod tests {
     fn c11_the_limit_is_one_mebibyte() {
         let folder = folder();
         let path = folder.join("routes.yaml");
-        for (size, expected) in [(1 << 20, "sound"), ((1 << 20) + 1, "too-large"), (9 << 20, "too-large")] {
+        for (size, expected) in [(1 << 20, "sound"), ((1 << 20) + 1, "file-too-large"), (9 << 20, "file-too-large")] {
             fs::write(&path, "#".repeat(size)).unwrap();
             assert_eq!(code(&path), expected, "{size}");
         }

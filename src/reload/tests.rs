@@ -346,7 +346,7 @@ async fn c07_c11_c26_what_cannot_be_read_leaves_the_running_one() {
     fs::remove_file(path).unwrap();
     fs::write(path, "#".repeat(2 << 20)).unwrap();
     let verdict = fixture.reloader.reload(Cause::Watch).await;
-    assert!(verdict.text.starts_with("error[too-large]: the file is larger than 1 MiB\n  --> /"), "{}", verdict.text);
+    assert!(verdict.text.starts_with("error[file-too-large]: the file is larger than 1 MiB\n  --> /"), "{}", verdict.text);
     assert_eq!((fixture.loads(), verdict.revision.starts_with("1-")), (0, true));
     fixture.clean();
 }

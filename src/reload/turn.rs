@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use tokio::task::JoinError;
 
@@ -35,7 +36,7 @@ impl<T> State<T> {
     pub(super) fn begin(first: First<T>, history: &History, clock: &Clock) -> (Self, Told) {
         let First { text, hash, number, loaded, refused } = first;
         if refused.is_none() {
-            keep(history, &text, &hash, clock);
+            keep(history, &text, &hash, clock).ok();
         }
         let revision = revision(number, &hash);
         let (ok, findings, said) = match &refused {
@@ -98,7 +99,7 @@ impl<T> Inner<T> {
             _ => {}
         }
         if cause != Cause::Command && (self.hooks.is_half_written)(&state.text, &source.text) {
-            return self.refuse(state, cause, Some(source.hash), &half_written(), self.known_secrets(state));
+            return self.refuse(state, cause, Some(source.hash), &half_written(&self.path), self.known_secrets(state));
         }
         let (loaded, secrets) = self.load(state, &source.text);
         match loaded {
@@ -123,7 +124,7 @@ impl<T> Inner<T> {
         let number = self.history.number_of(&hash);
         let removed = (self.hooks.losses)(&state.value, &loaded.value);
         (self.hooks.adopt)(&loaded.value, number, &hash);
-        keep(&self.history, &text, &hash, &self.clock);
+        let kept = keep(&self.history, &text, &hash, &self.clock);
         *state = State { text, hash, number, value: loaded.value, secrets: loaded.secrets, refused: None, is_present: state.is_present };
         let revision = state.revision();
         tracing::info!(revision, cause = cause.as_str(), warnings = loaded.findings.len(), "a changed file is in force");
@@ -132,6 +133,7 @@ impl<T> Inner<T> {
         }
         let mut said = format!("revision {revision} is in force\n");
         said.extend(removed.iter().map(|name| format!("removed: {name}\n")));
+        said.extend(kept.err().map(|error| format!("warning: it could not be kept in the state folder: {error}\n")));
         said.push_str(&loaded.text);
         let verdict = Verdict { ok: true, changed: true, revision, text: said, findings: loaded.findings, removed };
         self.tell(state, cause, &verdict, secrets);
@@ -281,10 +283,10 @@ fn verdict_of(refused: &Refused, revision: &str) -> Verdict {
     Verdict { ok: false, changed: false, revision: revision.to_owned(), text, findings: refused.findings.clone(), removed: Vec::new() }
 }
 
-fn half_written() -> Refused {
+fn half_written(path: &Path) -> Refused {
     let message = "the file looks half-written: it ends before the running one does".to_owned();
     let hint = "it is loaded when the rest comes; `tollgate reload` loads it as it is".to_owned();
-    let text = format!("error[half-written]: {message}\n   hint: {hint}\n");
+    let text = format!("error[half-written]: {message}\n  --> {}\n   hint: {hint}\n", path.display());
     let finding = Diagnostic { code: "half-written", severity: Severity::Error, message, place: Place::default(), hint: Some(hint) };
     Refused { text, findings: vec![finding], secrets: Vec::new() }
 }
@@ -304,8 +306,10 @@ fn log_refusal(cause: Cause, refused: &Refused, revision: &str) {
     );
 }
 
-fn keep(history: &History, text: &str, hash: &str, clock: &Clock) {
-    if let Err(error) = history.accept(text, hash, clock.wall()) {
-        tracing::warn!(%error, "an accepted file could not be kept in the state folder");
-    }
+/// A failure is told and keeps nothing from coming into force.
+fn keep(history: &History, text: &str, hash: &str, clock: &Clock) -> io::Result<()> {
+    history
+        .accept(text, hash, clock.wall())
+        .map(drop)
+        .inspect_err(|error| tracing::warn!(%error, "an accepted file could not be kept in the state folder"))
 }

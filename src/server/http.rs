@@ -38,7 +38,7 @@ impl Service for Applications {
             Ok(answer) => answer,
             Err(refusal) => refusal.answer(),
         };
-        let mut response = self.response(answer, &request_id, is_head);
+        let mut response = response(answer, &request_id, is_head);
         // What was offered is not taken, and what the client sends next may no longer be HTTP.
         let is_beyond_bounds = matches!(response.status(), StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         if asks_to_upgrade || is_beyond_bounds || self.server.drain.has_begun() {
@@ -112,21 +112,22 @@ impl Applications {
     fn ready(&self) -> Answer {
         if self.server.drain.has_begun() { text(StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { text(StatusCode::OK, "ready\n") }
     }
+}
 
-    fn response(&self, answer: Answer, request_id: &str, is_head: bool) -> Response<Body> {
-        let Answer { status, headers, body } = answer;
-        let mut response = Response::new(if is_head { Body::Whole(Bytes::new()) } else { body });
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        let headers = response.headers_mut();
-        if !headers.contains_key("x-request-id") {
-            let id = HeaderValue::from_str(request_id).unwrap_or_else(|_| HeaderValue::from_static("?"));
-            headers.insert(HeaderName::from_static("x-request-id"), id.clone());
-            headers.insert(HeaderName::from_static("request-id"), id);
-            headers.insert(HeaderName::from_static("x-tollgate-attempts"), HeaderValue::from_static("0"));
-        }
-        response
+/// The answer as it goes out, with an id even where no story was told.
+fn response(answer: Answer, request_id: &str, is_head: bool) -> Response<Body> {
+    let Answer { status, headers, body } = answer;
+    let mut response = Response::new(if is_head { Body::Whole(Bytes::new()) } else { body });
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    let headers = response.headers_mut();
+    if !headers.contains_key("x-request-id") {
+        let id = HeaderValue::from_str(request_id).unwrap_or_else(|_| HeaderValue::from_static("?"));
+        headers.insert(HeaderName::from_static("x-request-id"), id.clone());
+        headers.insert(HeaderName::from_static("request-id"), id);
+        headers.insert(HeaderName::from_static("x-tollgate-attempts"), HeaderValue::from_static("0"));
     }
+    response
 }
 
 /// What can be refused before the body is read.

@@ -12,7 +12,7 @@ use super::dial::DialError;
 /// How long a target rests at once when its TLS cannot be trusted.
 const TLS_REST: Duration = Duration::from_mins(1);
 
-/// How far an attempt came before it failed (FAULTS.md 4.0).
+/// How far an attempt came before it failed (docs/faults.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// No byte of the request was given to the provider's socket.
@@ -59,7 +59,7 @@ pub struct FailureFacts {
     pub phase: Phase,
     /// The provider's status, where there was one.
     pub status: Option<u16>,
-    /// What a client reads as `code` (WIRE.md 8).
+    /// What a client reads as `code` (docs/errors.md).
     pub code: &'static str,
     /// How long the provider asked to be left alone, or how long it has to rest.
     pub retry_after: Option<Duration>,
@@ -302,7 +302,7 @@ fn is_clients_own(class: Class) -> bool {
     matches!(class, Class::InvalidRequest | Class::CapabilityMismatch | Class::ContextLength | Class::TooLarge | Class::ContentPolicy)
 }
 
-/// WIRE.md 8, the column of the client's code.
+/// docs/errors.md, the column of the code that a client reads.
 fn client_code(class: Class) -> &'static str {
     match class {
         Class::InvalidRequest => "invalid_request",

@@ -237,7 +237,7 @@ async fn stalled(taken: Option<&AtomicBool>) {
     std::future::pending::<()>().await;
 }
 
-/// Why there is no head (FAULTS.md 4.0: what may go again).
+/// Why there is no head (docs/faults.md: what may go again).
 fn broken(error: &legacy::Error) -> Broken {
     if error.is_connect() {
         return Failure::dialled(DialError::find(error).unwrap_or(DialError::Refused)).into();

@@ -1,4 +1,4 @@
-//! Rows of FAULTS.md 4.1 that a client alone decides, against small scripted servers on loopback.
+//! Rows of docs/faults.md that a client alone decides, against small scripted servers on loopback.
 
 mod answers;
 mod connections;

@@ -541,6 +541,7 @@ fn the_schema_accepts_good_files_and_refuses_what_it_can_see() {
         "reserved-name",
         "reserved-field",
         "same-address",
+        "open-listener",
         "conflicting-keys",
         "empty-match",
         "empty-range",

@@ -7,12 +7,18 @@
 )]
 
 mod admin;
+mod boot;
 mod config;
+mod config_faults;
 mod cooldown;
+mod documents;
+mod drain;
 mod explain;
 mod floors;
 mod limits;
+mod process;
 mod relay;
+mod reload;
 mod routing;
 mod sandbox;
 mod serving;

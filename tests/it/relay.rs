@@ -90,9 +90,9 @@ async fn what_the_file_sets_is_set_and_nothing_else() {
 async fn a_whole_answer_comes_back_byte_for_byte() {
     let odd = "\n\n { \"choices\" : [{\"message\":{\"content\":\"caf\\u00e9 \\/ \u{1f600}\",\"x\":1.0},\"finish_reason\":\"stop\"}],\r\n\
         \"big\":12345678901234567890, \"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3,\"total_tokens\":12,\"new\":{\"a\":1e2}} }\n";
-    let embeddings =
-        r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":"AACAPw=="}],"model":"m","usage":{"prompt_tokens":2,"total_tokens":2},"x":1.0}"#;
-    let completion = r#"{"id":"c","object":"text_completion","choices":[{"text":"hi","index":0,"finish_reason":"length","x":[]}],"y":1.50}"#;
+    let embeddings = r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":"AACAPw=="}],"model":"m","usage":{"prompt_tokens":2,"total_tokens":2},"x":1.0}"#;
+    let completion =
+        r#"{"id":"c","object":"text_completion","choices":[{"text":"hi","index":0,"finish_reason":"length","x":[]}],"y":1.50}"#;
     for (path, request, answer) in [
         (CHAT, chat(false), odd),
         ("/v1/embeddings", r#"{"model":"auto","input":"hello"}"#.into(), embeddings),
@@ -211,8 +211,7 @@ async fn a_provider_gets_no_header_but_those_of_wire_10() {
     let got = daemon.post(CHAT, &head, &chat(false)).await;
     assert_eq!(got.status, 200, "{got:?}");
     let seen = provider.seen().remove(0);
-    let mut names: Vec<String> =
-        seen.head.lines().skip(1).map(|line| line.split(':').next().unwrap().to_ascii_lowercase()).collect();
+    let mut names: Vec<String> = seen.head.lines().skip(1).map(|line| line.split(':').next().unwrap().to_ascii_lowercase()).collect();
     names.sort();
     assert_eq!(
         names,
@@ -262,9 +261,23 @@ async fn an_answer_carries_the_headers_of_wire_10() {
     let timing = got.header("server-timing").unwrap();
     assert!(timing.contains("tollgate;dur=") && timing.contains("upstream;dur="), "{timing}");
     let known = [
-        "content-type", "content-length", "date", "connection", "x-request-id", "request-id", "server-timing", "x-tollgate-rule", "x-tollgate-revision",
-        "x-tollgate-target", "x-tollgate-served-model", "x-tollgate-task", "x-tollgate-attempts", "x-tollgate-fallback-index",
-        "x-tollgate-upstream-request-id", "x-tollgate-cost-usd", "x-tollgate-usage-source",
+        "content-type",
+        "content-length",
+        "date",
+        "connection",
+        "x-request-id",
+        "request-id",
+        "server-timing",
+        "x-tollgate-rule",
+        "x-tollgate-revision",
+        "x-tollgate-target",
+        "x-tollgate-served-model",
+        "x-tollgate-task",
+        "x-tollgate-attempts",
+        "x-tollgate-fallback-index",
+        "x-tollgate-upstream-request-id",
+        "x-tollgate-cost-usd",
+        "x-tollgate-usage-source",
     ];
     let strange: Vec<_> = got.headers.iter().map(|(name, _)| name.as_str()).filter(|name| !known.contains(name)).collect();
     assert!(strange.is_empty(), "{strange:?}");

@@ -84,13 +84,17 @@ async fn a_body_must_say_that_it_is_json() {
 #[tokio::test]
 async fn k08_a_body_above_the_limit_is_refused() {
     let provider = sound_provider("hello", false).await;
-    let file = routes(&[&provider], "")
-        .replacen("version: 1\n", "version: 1\nserver: { listen: 127.0.0.1:0, admin: 127.0.0.1:0, body_limit: 2KiB }\n", 1);
+    let file = routes(&[&provider], "").replacen(
+        "version: 1\n",
+        "version: 1\nserver: { listen: 127.0.0.1:0, admin: 127.0.0.1:0, body_limit: 2KiB }\n",
+        1,
+    );
     let daemon = Daemon::start(&file).await;
     let large = chat(false).replace("hello", &"x".repeat(3_000));
     let address = daemon.app.listen();
     // Declared: refused before any of the body is there.
-    let head = format!("POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", large.len());
+    let head =
+        format!("POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", large.len());
     let mut line = Line::send(address, &head).await;
     line.until("request_too_large").await;
     assert!(line.text().starts_with("HTTP/1.1 413 "), "{}", line.text());
@@ -104,7 +108,9 @@ async fn k08_a_body_above_the_limit_is_refused() {
     assert_eq!(provider.count(), 1);
     // K16: who asks before sending is told no at once, or yes.
     let asking = |length: usize| {
-        format!("POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n")
+        format!(
+            "POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+        )
     };
     let mut line = Line::send(address, &asking(large.len())).await;
     line.until("request_too_large").await;
@@ -118,7 +124,9 @@ async fn k08_a_body_above_the_limit_is_refused() {
 #[tokio::test]
 async fn a_body_that_is_no_call_is_refused_with_its_reason() {
     let (daemon, provider) = daemon().await;
-    for body in ["", "{", "[]", "\"x\"", "null", r#"{"model":"auto","messages":[]} x"#, "{\"model\":\"auto\",\"messages\":[],\"a\":\"\u{1}\"}"] {
+    for body in
+        ["", "{", "[]", "\"x\"", "null", r#"{"model":"auto","messages":[]} x"#, "{\"model\":\"auto\",\"messages\":[],\"a\":\"\u{1}\"}"]
+    {
         let got = daemon.ask(body).await;
         assert_eq!((got.status, got.code().as_str()), (400, "invalid_json"), "{body:?}: {got:?}");
     }
@@ -153,7 +161,8 @@ async fn a_body_that_is_no_call_is_refused_with_its_reason() {
         assert_eq!(got.json()["error"]["param"], param, "{field}");
         assert_eq!(got.header("x-should-retry"), Some("false"));
     }
-    for body in [r#"{"messages":[]}"#, r#"{"model":"","messages":[]}"#, r#"{"model":7,"messages":[]}"#, r#"{"model":"a\nb","messages":[]}"#] {
+    for body in [r#"{"messages":[]}"#, r#"{"model":"","messages":[]}"#, r#"{"model":7,"messages":[]}"#, r#"{"model":"a\nb","messages":[]}"#]
+    {
         let got = daemon.ask(body).await;
         refused(&got, 400, "invalid_parameter");
         assert_eq!(got.json()["error"]["param"], "model", "{body}");
@@ -170,7 +179,8 @@ async fn a_body_that_is_no_call_is_refused_with_its_reason() {
 #[tokio::test]
 async fn max_n_bounds_how_many_answers_a_call_may_ask_for() {
     let provider = sound_provider("hello", false).await;
-    let file = routes(&[&provider], "").replacen("version: 1\n", "version: 1\nserver: { listen: 127.0.0.1:0, admin: 127.0.0.1:0, max_n: 8 }\n", 1);
+    let file =
+        routes(&[&provider], "").replacen("version: 1\n", "version: 1\nserver: { listen: 127.0.0.1:0, admin: 127.0.0.1:0, max_n: 8 }\n", 1);
     let daemon = Daemon::start(&file).await;
     for (n, status) in [(8, 200), (9, 400)] {
         assert_eq!(daemon.ask(&format!(r#"{{"model":"auto","messages":[],"n":{n}}}"#)).await.status, status, "{n}");
@@ -188,9 +198,14 @@ async fn paths_and_methods_that_are_none_are_refused_in_the_envelope() {
         let got = asked(&daemon, "GET", path).await;
         refused(&got, 404, "not_found");
     }
-    for (method, path) in
-        [("GET", PATH), ("PUT", PATH), ("DELETE", "/v1/embeddings"), ("POST", "/v1/models"), ("DELETE", "/v1/models/p0%2Fm"), ("TRACE", PATH)]
-    {
+    for (method, path) in [
+        ("GET", PATH),
+        ("PUT", PATH),
+        ("DELETE", "/v1/embeddings"),
+        ("POST", "/v1/models"),
+        ("DELETE", "/v1/models/p0%2Fm"),
+        ("TRACE", PATH),
+    ] {
         refused(&asked(&daemon, method, path).await, 405, "method_not_allowed");
     }
     refused(&asked(&daemon, "CONNECT", "localhost:80").await, 405, "method_not_allowed");
@@ -217,7 +232,12 @@ async fn k07_a_head_beyond_bounds_is_refused() {
         while line.read().await > 0 {}
         assert!(line.text().starts_with("HTTP/1.1 431 "), "{:?}", line.text());
     }
-    for garbage in ["\x16\x03\x01\x02\x00\x01\x00", "SSH-2.0-OpenSSH_9.9\r\n", "GET / HTTP/1.1\nhost : x\n\n", "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: +5\r\n\r\n"] {
+    for garbage in [
+        "\x16\x03\x01\x02\x00\x01\x00",
+        "SSH-2.0-OpenSSH_9.9\r\n",
+        "GET / HTTP/1.1\nhost : x\n\n",
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: +5\r\n\r\n",
+    ] {
         let mut line = Line::send(address, garbage).await;
         line.half_close().await;
         while line.read().await > 0 {}
@@ -231,7 +251,10 @@ async fn k12_http_1_0_is_served_without_chunks() {
     let provider = Provider::always(streams("a", "b")).await;
     let daemon = Daemon::start(&routes(&[&provider], "")).await;
     let body = chat(true);
-    let text = format!("POST {PATH} HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let text = format!(
+        "POST {PATH} HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let mut line = Line::send(daemon.app.listen(), &text).await;
     while line.read().await > 0 {}
     let text = line.text();
@@ -267,7 +290,11 @@ async fn k15_an_upgrade_is_ignored_and_ends_the_connection() {
 #[tokio::test]
 async fn k19_a_connection_above_the_cap_is_turned_away() {
     let provider = sound_provider("hello", false).await;
-    let file = routes(&[&provider], "").replacen("version: 1\n", "version: 1\nserver: { listen: 127.0.0.1:0, admin: 127.0.0.1:0, connections: 2 }\n", 1);
+    let file = routes(&[&provider], "").replacen(
+        "version: 1\n",
+        "version: 1\nserver: { listen: 127.0.0.1:0, admin: 127.0.0.1:0, connections: 2 }\n",
+        1,
+    );
     let daemon = Daemon::start(&file).await;
     let open = [Line::send(daemon.app.listen(), "").await, Line::send(daemon.app.listen(), "").await];
     eventually(|| (daemon.status()["connections"] == 2).then_some(())).await;
@@ -298,7 +325,11 @@ async fn models_are_listed_for_both_kinds_of_clients() {
     assert_eq!(daemon.get("/v1/models?client_version=1").await.status, 200);
     for id in ["auto", "gpt-4o", "p0/m", "p0%2Fm", "p0%2fm", "m"] {
         let got = daemon.get(&format!("/v1/models/{id}")).await;
-        assert_eq!((got.status, got.json()["id"].as_str().map(str::to_owned)), (200, Some(id.replace("%2F", "/").replace("%2f", "/"))), "{id}");
+        assert_eq!(
+            (got.status, got.json()["id"].as_str().map(str::to_owned)),
+            (200, Some(id.replace("%2F", "/").replace("%2f", "/"))),
+            "{id}"
+        );
     }
     assert_eq!(daemon.get("/v1/models/p0%2Fm").await.json()["owned_by"], "p0");
     for id in ["other", "p0/x", "gpt-5", "%FF"] {

@@ -60,11 +60,10 @@ async fn a_request_in_many_pieces_leaves_at_once() {
 #[tokio::test]
 async fn the_status_goes_out_early_and_the_answer_follows() {
     let gate = Gate::shut();
-    let acts = [vec![send(format!("{STREAM_HEAD}{}", chunk(&role()))), Act::Gate(gate.clone())], vec![
-        send(chunk(&content("late"))),
-        send(chunk(&delta("{}", Some("stop")))),
-        send("0\r\n\r\n"),
-    ]]
+    let acts = [
+        vec![send(format!("{STREAM_HEAD}{}", chunk(&role()))), Act::Gate(gate.clone())],
+        vec![send(chunk(&content("late"))), send(chunk(&delta("{}", Some("stop")))), send("0\r\n\r\n")],
+    ]
     .concat();
     let provider = Provider::always(acts).await;
     let daemon = Daemon::start(&with_server_of("early_head: 50ms", &routes(&[&provider], ""))).await;

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use http::HeaderName;
 use http_body::Body as _;
-use tollgate::app::{App, Options};
+use tollgate::app::{App, Options, Unstarted};
 use tollgate::flow::{Asked, Explained, Parts, Running};
 use tollgate::record::{Sink, SinkThread};
 use tollgate::rules::{Revision, RuleSet};
@@ -104,13 +104,25 @@ impl Daemon {
 
     pub(crate) async fn start_with(routes: &str, change: impl FnOnce(&mut Options)) -> Self {
         let folder = Folder::new();
-        let file = folder.file("routes.yaml");
-        std::fs::write(&file, with_server(routes)).unwrap();
+        std::fs::write(folder.file("routes.yaml"), with_server(routes)).unwrap();
+        Self::start_in(folder, change).await.unwrap_or_else(|(_, error)| panic!("the daemon did not start: {error:#}"))
+    }
+
+    /// Starts on the `routes.yaml` and the state that a folder holds.
+    pub(crate) async fn start_in(folder: Folder, change: impl FnOnce(&mut Options)) -> Result<Self, (Folder, Unstarted)> {
         let records = Records::default();
-        let mut options = Options::new(file, folder.path().join("state"), Box::new(records.clone()));
+        let mut options = Options::new(folder.file("routes.yaml"), folder.path().join("state"), Box::new(records.clone()));
         change(&mut options);
-        let app = App::start(options).await.unwrap_or_else(|error| panic!("the daemon did not start: {error:#}"));
-        Self { app, folder, records }
+        match App::start(options).await {
+            Ok(app) => Ok(Self { app, folder, records }),
+            Err(error) => Err((folder, error)),
+        }
+    }
+
+    /// Stops, and leaves the folder for another.
+    pub(crate) async fn stop(self) -> Folder {
+        self.app.stop(std::future::pending()).await;
+        self.folder
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -130,6 +142,21 @@ impl Daemon {
 
     pub(crate) fn revision(&self) -> String {
         self.status()["revision"].as_str().unwrap().to_owned()
+    }
+
+    /// The last reload, once there is one that `is_wanted`.
+    pub(crate) async fn wait_for_reload(&self, is_wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        eventually(|| Some(self.status()["last_reload"].clone()).filter(&is_wanted)).await
+    }
+
+    /// Waits until a file is refused, and answers what was said of it.
+    pub(crate) async fn wait_for_refusal(&self) -> String {
+        self.wait_for_reload(|last| last["ok"] == false).await["text"].as_str().unwrap().to_owned()
+    }
+
+    /// How many reloads were tried so far, and how many were refused.
+    pub(crate) async fn reloads(&self) -> (i64, i64) {
+        (self.metric("tollgate_config_reloads_total").await, self.metric("tollgate_config_reload_failures_total").await)
     }
 
     /// Waits until another revision than `old` is in force.
@@ -165,9 +192,9 @@ impl Daemon {
     }
 
     /// The value of one metric line, or zero.
-    pub(crate) async fn metric(&self, line: &str) -> f64 {
+    pub(crate) async fn metric(&self, line: &str) -> i64 {
         let text = self.admin("/metrics").await.body;
-        text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok()).unwrap_or(0.0)
+        text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok()).unwrap_or(0)
     }
 }
 
@@ -422,7 +449,6 @@ fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
         rest = &rest[size + 2..];
     }
 }
-
 /// One thing a scripted provider does.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
@@ -690,4 +716,44 @@ pub(crate) fn routes_to(urls: &[&str], settings: &str) -> String {
     let chain: Vec<String> = (0..urls.len()).map(|index| format!("p{index}/m")).collect();
     writeln!(text, "default: {{ chain: [{}] }}", chain.join(", ")).unwrap();
     text
+}
+
+/// A request on a connection of its own, whose answer is read step by step.
+pub(crate) struct OpenCall {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl OpenCall {
+    pub(crate) async fn send(address: SocketAddr, request: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Self { stream, bytes: Vec::new() }
+    }
+
+    /// Reads on until `text` has come.
+    pub(crate) async fn until(&mut self, text: &str) {
+        let wait = async {
+            while !self.bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
+                let read = self.stream.read_buf(&mut self.bytes).await.unwrap();
+                assert!(read > 0, "it ended before {text:?}: {:?}", String::from_utf8_lossy(&self.bytes));
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("it did not come");
+    }
+
+    /// The answer, read to the connection's end.
+    pub(crate) async fn rest(mut self) -> Got {
+        // A reset is an end, too: what came before it counts.
+        tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut self.bytes)).await.expect("no end of the answer").ok();
+        parse(&self.bytes)
+    }
+}
+
+/// The acts of a stream that says `first`, waits for the gate, then says `second` and ends well.
+pub(crate) fn streams_in_two(first: &str, gate: &Gate, second: &str) -> Vec<Act> {
+    let begin = [delta(r#"{"role":"assistant","content":""}"#, None), content(first)];
+    let end = [content(second), delta("{}", Some("stop")), "data: [DONE]\n\n".into()];
+    let chunks = |events: &[String]| events.iter().map(|event| chunk(event)).collect::<String>();
+    vec![send(format!("{STREAM_HEAD}{}", chunks(&begin))), Act::Gate(gate.clone()), send(format!("{}0\r\n\r\n", chunks(&end)))]
 }

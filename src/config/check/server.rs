@@ -23,12 +23,27 @@ pub(super) fn check(draft: &FileDraft, findings: &mut Findings) -> Server {
         let finding = Diagnostic::error(codes::SAME_ADDRESS, place, format!("`listen` and `admin` are both `{listen}`"));
         findings.push(finding.hint("metrics and control have an address of their own, such as `127.0.0.1:8081`"));
     }
+    let is_open = draft.callers.get().is_some();
+    if !listen.ip().is_loopback() && !is_open {
+        let place = server.and_then(|s| s.listen.at()).map(|at| at.place).unwrap_or_default();
+        let finding = Diagnostic::error(
+            codes::OPEN_LISTENER,
+            place,
+            format!("`{listen}` can be reached from other machines, and there are no callers"),
+        );
+        findings.push(finding.hint("listen on `127.0.0.1`, or say `callers: open` at the top level where the network is private"));
+    }
+    if !admin.ip().is_loopback() {
+        let place = server.and_then(|s| s.admin.at()).map(|at| at.place).unwrap_or_default();
+        let finding = Diagnostic::warning(codes::EXPOSED_ADMIN, place, format!("`{admin}` shows metrics and status to other machines"));
+        findings.push(finding.hint("keep `admin` on `127.0.0.1` unless the network is private"));
+    }
     let whole = either(server.map(|s| &s.deadline), defaults.map(|d| &d.deadline), "deadline", findings);
     let streamed = either(server.map(|s| &s.stream_deadline), defaults.map(|d| &d.stream_deadline), "stream_deadline", findings);
     Server {
         listen,
         admin,
-        open: draft.callers.get().is_some(),
+        open: is_open,
         deadline: whole.unwrap_or(Duration::from_mins(10)),
         stream_deadline: streamed.or(whole).unwrap_or(Duration::from_mins(30)),
         connections: server.and_then(|s| nonzero(s.connections.get().copied())).unwrap_or(count(10_000)),

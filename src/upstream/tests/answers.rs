@@ -21,9 +21,9 @@ async fn failure_of(answer: impl Into<Vec<u8>>) -> Failure {
 async fn u10_u11_u12_u13_u14_error_answers_are_classified() {
     let table = [
         ("500 Oops", Class::ServerError, "upstream_error", 500, Mark::Count),
-        ("503 Busy", Class::Overloaded, "server_is_overloaded", 503, Mark::Count),
+        ("503 Busy", Class::Overloaded, "server_is_overloaded", 503, Mark::Rest),
         ("504 Late", Class::Timeout, "upstream_timeout", 504, Mark::Count),
-        ("529 Busy", Class::Overloaded, "server_is_overloaded", 503, Mark::Count),
+        ("529 Busy", Class::Overloaded, "server_is_overloaded", 503, Mark::Rest),
         ("429 Slow", Class::RateLimited, "rate_limit_exceeded", 429, Mark::Rest),
         ("401 No", Class::Auth, "upstream_auth", 502, Mark::KeyDown),
         ("403 No", Class::Permission, "upstream_permission", 403, Mark::TargetDown),
@@ -39,6 +39,14 @@ async fn u10_u11_u12_u13_u14_error_answers_are_classified() {
         assert_eq!(failure.retry_after, Some(Duration::from_secs(7)), "{status}");
         assert!(failure.nothing_billed, "{status}");
         assert_eq!(failure.body.is_some(), matches!(class, Class::InvalidRequest | Class::TooLarge), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn u10_a_busy_provider_that_names_no_time_counts() {
+    for status in ["503 Busy", "529 Busy"] {
+        let failure = failure_of(answer(status, "content-type: application/json\r\n", OWN_ERROR)).await;
+        assert_eq!((failure.class, failure.mark, failure.retry_after), (Class::Overloaded, Mark::Count, None), "{status}");
     }
 }
 

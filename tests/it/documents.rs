@@ -1,0 +1,71 @@
+//! What the documents show works as shown.
+
+use std::path::Path;
+
+use tollgate::config::{self, Env};
+
+/// The blocks of a language in a Markdown text.
+fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+    let fence = format!("```{language}\n");
+    text.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The findings in a text, as people read them, with no secret set.
+fn findings(text: &str) -> String {
+    let missing = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    let env = Env { variable: &|_| None, file: &missing, credential: &missing };
+    let (_, findings) = config::read(text, &env);
+    config::render("routes.yaml", text, &findings, config::Style::Plain)
+}
+
+#[test]
+fn every_whole_file_in_the_readme_is_sound() {
+    let readme = read("README.md");
+    let files: Vec<&str> = blocks(&readme, "yaml").into_iter().filter(|block| block.starts_with("version:")).collect();
+    assert!(!files.is_empty());
+    for file in files {
+        assert_eq!(findings(file), "", "{file}");
+    }
+}
+
+#[test]
+fn the_readmes_rule_and_its_mistake_are_told_as_shown() {
+    let readme = read("README.md");
+    let yaml = blocks(&readme, "yaml");
+    let rule = yaml.iter().find(|block| block.contains("short-questions")).unwrap();
+    let edited = read("routes.yaml").replacen("rules:\n", &format!("rules:\n{rule}\n"), 1);
+    assert_eq!(findings(&edited), "");
+    let mistaken = edited.replacen("chain: thrifty", "chain: [opnai/gpt-4o]", 1);
+    let shown = blocks(&readme, "text").into_iter().find(|block| block.contains("unknown-provider")).unwrap();
+    let told = findings(&mistaken);
+    assert!(told.starts_with(shown), "the README shows:\n{shown}\nand this is told:\n{told}");
+}
+
+#[test]
+fn every_row_of_faults_has_its_test() {
+    let mut names = String::new();
+    read_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+    read_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it"), &mut names);
+    let faults = read("docs/faults.md");
+    let rows: Vec<String> = faults.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()).map(str::to_lowercase).collect();
+    let rows: Vec<&String> = rows.iter().filter(|row| row.len() > 2 && row[1..3].bytes().all(|byte| byte.is_ascii_digit())).collect();
+    assert!(rows.len() > 60, "{rows:?}");
+    let missing: Vec<_> =
+        rows.iter().filter(|row| !names.contains(&format!("fn {row}_")) && !names.contains(&format!("_{row}_"))).collect();
+    assert!(missing.is_empty(), "rows of docs/faults.md without a test of their name: {missing:?}");
+}
+
+fn read_sources(folder: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
