@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tollgate::units::Endpoint;
+use tollgate::units::{Clock, Endpoint};
 use tollgate::upstream::Entry;
 use tollgate::wire::Mark;
 
@@ -33,7 +33,7 @@ impl Choices<'_> {
 const TARGETS: [&str; 5] = ["s0/m", "s1/m", "s2/m", "k0/m", "k1/m"];
 
 fn file(choices: &mut Choices<'_>) -> String {
-    let mut text = "version: 1\nproviders:\n".to_owned();
+    let mut text = "version: 1\nserver: { early_head: off }\nproviders:\n".to_owned();
     for name in ["s0", "s1", "s2", "k0", "k1"] {
         let own = if name.starts_with('s') {
             choices.of(&["format: sandbox", "format: sandbox, failure: 100%"]).to_owned()
@@ -48,7 +48,7 @@ fn file(choices: &mut Choices<'_>) -> String {
             "limits: { requests: 1/hour }",
             "limits: { concurrent: 1 }",
             "limits: { tokens: { rate: 10k/hour, burst: 2k } }",
-            "limits: { requests: 1/hour, wait: 2h }",
+            "limits: { requests: { rate: 30/hour, burst: 1 }, wait: 5m }",
         ]);
         let model: Vec<&str> = [price, bounds, can, limits].into_iter().filter(|part| !part.is_empty()).collect();
         writeln!(text, "  {name}: {{ {own}, models: {{ m: {{ {} }} }} }}", model.join(", ")).unwrap();
@@ -103,7 +103,7 @@ fn request(choices: &mut Choices<'_>) -> (Vec<(&'static str, &'static str)>, Str
 }
 
 /// Brings targets into their states; what is returned keeps some of them there.
-fn disturb(inside: &Inside, choices: &mut Choices<'_>) -> (Vec<Entry>, Vec<tollgate::admit::Open>) {
+async fn disturb(inside: &Inside, choices: &mut Choices<'_>) -> (Vec<Entry>, Vec<tollgate::admit::Open>) {
     let (mut trials, mut open) = (Vec::new(), Vec::new());
     let rests = inside.running.rests();
     let states: Vec<usize> = TARGETS.iter().map(|_| choices.below(8)).collect();
@@ -112,7 +112,7 @@ fn disturb(inside: &Inside, choices: &mut Choices<'_>) -> (Vec<Entry>, Vec<tollg
         rests.failed(index_of(name), Mark::Rest, Some(Duration::from_secs(5)), None);
     }
     // What rested until now waits for its trial; one has it already.
-    inside.parts.clock.advance(Duration::from_secs(6));
+    tokio::time::advance(Duration::from_secs(6)).await;
     for (name, state) in TARGETS.iter().zip(&states) {
         let index = index_of(name);
         match state {
@@ -139,8 +139,8 @@ async fn check(decisions: &[u8], seed: u64) -> Result<(), TestCaseError> {
     let choices = &mut Choices(decisions.iter());
     let file = file(choices);
     let (headers, body) = request(choices);
-    let inside = Inside::of(&file);
-    let kept = disturb(&inside, choices);
+    let inside = Inside::at(Clock::System, &file);
+    let kept = disturb(&inside, choices).await;
     let asked = || inside.asked(Endpoint::Chat, &headers, &body);
 
     fastrand::seed(seed);

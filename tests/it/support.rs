@@ -344,11 +344,16 @@ pub(crate) struct Inside {
 impl Inside {
     /// Compiles a file in which no variable is set.
     pub(crate) fn of(routes: &str) -> Self {
+        Self::at(Clock::manual(), routes)
+    }
+
+    /// The same with another clock.
+    pub(crate) fn at(clock: Clock, routes: &str) -> Self {
         let nothing = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
         let env = tollgate::config::Env { variable: &|_| None, file: &nothing, credential: &nothing };
         let (checked, findings) = tollgate::config::read(routes, &env);
         let checked = checked.unwrap_or_else(|| panic!("{findings:#?}\n{routes}"));
-        let (clock, records) = (Clock::manual(), Records::default());
+        let records = Records::default();
         let (sink, thread) = Sink::to(records.clone());
         let parts = Arc::new(Parts {
             meters: tollgate::admit::Meters::new(clock.clone()),
