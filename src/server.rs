@@ -9,6 +9,8 @@ mod http;
 mod keyless;
 mod models;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

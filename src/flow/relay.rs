@@ -381,3 +381,6 @@ fn joined(mut pieces: Vec<Bytes>) -> Option<Bytes> {
     }
     .filter(|bytes| !bytes.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

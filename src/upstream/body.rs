@@ -86,6 +86,12 @@ impl ReplyBody {
         Self(Source::Sandbox(speech))
     }
 
+    /// A body that says each piece after its wait.
+    #[cfg(test)]
+    pub(crate) fn scripted(pieces: Vec<(Duration, Bytes)>) -> Self {
+        Self(Source::Sandbox(Speech::scripted(pieces)))
+    }
+
     /// All of the body, at most `limit` bytes. Fails when it breaks off, is larger, or is empty.
     pub async fn read_whole(mut self, limit: u64) -> Result<Bytes, Failure> {
         let mut first = Bytes::new();

@@ -175,6 +175,11 @@ pub(super) struct Speech {
 }
 
 impl Speech {
+    #[cfg(test)]
+    pub(super) fn scripted(pieces: Vec<(Duration, Bytes)>) -> Self {
+        Self { pieces: pieces.into(), ..Self::default() }
+    }
+
     fn add(&mut self, wait: Duration, piece: Bytes) {
         self.pieces.push_back((wait, piece));
     }

@@ -77,7 +77,11 @@ fn route(choices: &mut Choices<'_>) -> String {
     let chain = match choices.below(4) {
         0 => format!("[{{ pick: split, of: [{}] }}]", members.join(", ")),
         1 => format!("[requested, {}]", members.join(", ")),
-        2 => format!("[{{ target: {}, max_output_tokens: 300 }}{}]", members[0], members[1..].iter().fold(String::new(), |a, b| a + ", " + b)),
+        2 => format!(
+            "[{{ target: {}, max_output_tokens: 300 }}{}]",
+            members[0],
+            members[1..].iter().fold(String::new(), |a, b| a + ", " + b)
+        ),
         _ => format!("[{}]", members.join(", ")),
     };
     let on_ceiling = choices.of(&["clamp", "refuse"]);
@@ -173,8 +177,7 @@ async fn check(decisions: &[u8], seed: u64) -> Result<(), TestCaseError> {
         Some(last) => explained.steps.iter().take_while(|step| step.target != *last).collect(),
         None => explained.steps.iter().collect(),
     };
-    let skips: Vec<_> =
-        before_the_answer.iter().filter_map(|step| Some((step.target.clone(), step.skip.clone()?))).collect();
+    let skips: Vec<_> = before_the_answer.iter().filter_map(|step| Some((step.target.clone(), step.skip.clone()?))).collect();
     let skipped: Vec<_> = texts(&record["skipped"], "target").into_iter().zip(texts(&record["skipped"], "reason")).collect();
     prop_assert_eq!(skipped, skips, "{}", &context);
     prop_assert_eq!(explained.refusal.is_some(), attempts.is_empty(), "{}", &context);
@@ -202,7 +205,8 @@ async fn explain_says_why_each_rule_did_not_match() {
     let file = "version: 1\nproviders:\n  box: { format: sandbox, models: { m: {} } }\nrules:\n  - { name: a, match: { task: coding }, chain: [box/m] }\n  - { name: b, match: { endpoint: chat }, unless: { stream: false }, chain: [box/m] }\n  - { name: c, match: { prompt_tokens: { max: 100 } }, chain: [box/m] }\n  - { name: d, match: { stream: true }, chain: [box/m] }\ndefault: refuse\n";
     let inside = Inside::of(file);
     let explained = inside.explain(&inside.asked(Endpoint::Chat, &[], r#"{"model":"auto","messages":[{"role":"user","content":"hi"}]}"#));
-    let told: Vec<_> = explained.rules.iter().map(|rule| (rule.name.as_str(), rule.line, rule.matched, rule.condition.as_deref())).collect();
+    let told: Vec<_> =
+        explained.rules.iter().map(|rule| (rule.name.as_str(), rule.line, rule.matched, rule.condition.as_deref())).collect();
     assert_eq!(
         told,
         [("a", Some(5), false, Some("task")), ("b", Some(6), false, Some("unless")), ("c", Some(7), true, None)],

@@ -29,7 +29,8 @@ fn meets(condition: &str, endpoint: Endpoint, headers: &[(&str, &str)], body: &s
 #[tokio::test]
 async fn every_condition_holds_for_what_it_names_and_for_nothing_else() {
     let long = CHAT.replace("hello", &"hello ".repeat(2_000));
-    let turns = r#"{"model":"auto","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]}"#;
+    let turns =
+        r#"{"model":"auto","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]}"#;
     let tools = chat_with(r#""tools":[{"type":"function","function":{"name":"f","parameters":{}}}]"#);
     let image = CHAT.replace(r#""hello""#, r#"[{"type":"image_url","image_url":{"url":"https://x/y.png"}}]"#);
     let audio = CHAT.replace(r#""hello""#, r#"[{"type":"input_audio","input_audio":{"data":"","format":"wav"}}]"#);
@@ -138,7 +139,9 @@ async fn every_condition_holds_for_what_it_names_and_for_nothing_else() {
 #[tokio::test]
 async fn the_first_rule_in_file_order_wins_and_default_comes_last() {
     let inside = Inside::of(&by_rule(&["match: { task: coding }", "match: { stream: false }", "match: { endpoint: chat }"]));
-    for (task, stream, rule) in [("coding", true, Some("r0")), ("coding", false, Some("r0")), ("x", false, Some("r1")), ("x", true, Some("r2"))] {
+    for (task, stream, rule) in
+        [("coding", true, Some("r0")), ("coding", false, Some("r0")), ("x", false, Some("r1")), ("x", true, Some("r2"))]
+    {
         let body = chat_with(&format!("\"stream\":{stream}"));
         let explained = inside.explain(&inside.asked(Endpoint::Chat, &[("x-tollgate-task", task)], &body));
         assert_eq!(explained.rule.as_deref(), rule);
@@ -267,9 +270,12 @@ fn priced(provider: &Provider, rest: &str) -> String {
 async fn what_a_ceiling_cannot_hold_is_left_out_clamped_or_refused() {
     let provider = sound_provider("sound", false).await;
     let rule = |settings: &str| {
-        priced(&provider, &format!(
-            "rules:\n  - {{ name: ceiling, match: {{ cost_ceiling: $0.1 }}, chain: [box/dear, box/unpriced, box/cheap]{settings} }}\ndefault: {{ chain: [box/unpriced] }}\n"
-        ))
+        priced(
+            &provider,
+            &format!(
+                "rules:\n  - {{ name: ceiling, match: {{ cost_ceiling: $0.1 }}, chain: [box/dear, box/unpriced, box/cheap]{settings} }}\ndefault: {{ chain: [box/unpriced] }}\n"
+            ),
+        )
     };
     let ask = |max_tokens: u64| chat_with(&format!("\"max_tokens\":{max_tokens}"));
     // 8,000 tokens: 0.8 dollars at the dear one, 0.008 at the cheap one.
@@ -282,9 +288,12 @@ async fn what_a_ceiling_cannot_hold_is_left_out_clamped_or_refused() {
     assert_eq!(explained.order, ["box/dear", "box/cheap"], "a target without a price cannot be held to a ceiling");
 
     let only_dear = |on_ceiling: &str| {
-        priced(&provider, &format!(
-            "rules:\n  - {{ name: ceiling, match: {{ cost_ceiling: $0.1 }}, chain: [box/dear], on_ceiling: {on_ceiling} }}\ndefault: {{ chain: [box/unpriced] }}\n"
-        ))
+        priced(
+            &provider,
+            &format!(
+                "rules:\n  - {{ name: ceiling, match: {{ cost_ceiling: $0.1 }}, chain: [box/dear], on_ceiling: {on_ceiling} }}\ndefault: {{ chain: [box/unpriced] }}\n"
+            ),
+        )
     };
     let next = Inside::of(&only_dear("next_rule"));
     assert_eq!(next.explain(&next.asked(Endpoint::Chat, &[], &ask(8_000))).rule.as_deref(), Some("default"));
@@ -341,8 +350,12 @@ async fn a_target_that_cannot_serve_the_call_is_left_out() {
     assert_eq!(order(CHAT), ["box/small", "box/large"]);
     assert_eq!(order(&long), ["box/large"]);
     assert_eq!(order(&tools), ["box/small"]);
-    let both = CHAT.replace(r#""hello""#, &format!(r#"[{{"type":"input_audio","input_audio":{{}}}},{{"type":"text","text":"{}"}}]"#, "x ".repeat(9)));
-    for (body, code) in [(both.as_str(), "unsupported_parameter"), (&long.replace("hello ", "hello hello hello hello hello hello hello hello "), "context_length_exceeded")] {
+    let both = CHAT
+        .replace(r#""hello""#, &format!(r#"[{{"type":"input_audio","input_audio":{{}}}},{{"type":"text","text":"{}"}}]"#, "x ".repeat(9)));
+    for (body, code) in [
+        (both.as_str(), "unsupported_parameter"),
+        (&long.replace("hello ", "hello hello hello hello hello hello hello hello "), "context_length_exceeded"),
+    ] {
         let got = inside.handle(inside.asked(Endpoint::Chat, &[], body)).await;
         assert_eq!((got.status, got.code().as_str()), (400, code), "{got:?}");
         assert!(got.body.contains("box/small") && got.body.contains("box/large"), "{}", got.body);
@@ -356,7 +369,10 @@ async fn a_dry_run_tells_the_decision_and_sends_nothing() {
     let got = daemon.post("/v1/chat/completions", &[("x-tollgate-dry-run", "true")], &chat(true)).await;
     let told = got.json();
     assert_eq!((got.status, got.header("content-type")), (200, Some("application/json")));
-    assert_eq!((told["rule"].as_str(), told["order"][0].as_str(), told["features"]["stream"].as_bool()), (Some("default"), Some("p0/m"), Some(true)));
+    assert_eq!(
+        (told["rule"].as_str(), told["order"][0].as_str(), told["features"]["stream"].as_bool()),
+        (Some("default"), Some("p0/m"), Some(true))
+    );
     assert_eq!(told["revision"].as_str(), got.header("x-tollgate-revision"));
     assert_eq!((provider.count(), daemon.records.all().len()), (0, 0));
 }

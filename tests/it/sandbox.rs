@@ -100,7 +100,9 @@ async fn it_streams_and_tells_its_usage() {
 async fn the_shipped_file_answers_without_a_key_and_says_so() {
     let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/routes.yaml")).unwrap();
     let inside = Inside::of(&shipped);
-    for (headers, body) in [(vec![], CHAT.to_owned()), (vec![("x-tollgate-task", "coding")], CHAT.to_owned()), (vec![], CHAT.replace("auto", "gpt-4o"))] {
+    for (headers, body) in
+        [(vec![], CHAT.to_owned()), (vec![("x-tollgate-task", "coding")], CHAT.to_owned()), (vec![], CHAT.replace("auto", "gpt-4o"))]
+    {
         let got = inside.handle(inside.asked(Endpoint::Chat, &headers, &body)).await;
         assert_eq!((got.status, got.target()), (200, "sandbox/echo"), "{got:?}");
         assert!(got.text().starts_with("[tollgate sandbox]"), "{}", got.text());

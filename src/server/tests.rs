@@ -1,0 +1,115 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::admit::Meters;
+use crate::config::{Env, read};
+use crate::record::{Metrics, Sink};
+use crate::rules::{Revision, RuleSet};
+use crate::units::Clock;
+use crate::upstream::{Cooldowns, Resolver, Upstreams};
+
+/// A client's end of a connection to a listener that has the sandbox behind it.
+fn connected(server_settings: &str) -> DuplexStream {
+    let file = format!(
+        "version: 1\nserver: {{ {server_settings} }}\nproviders:\n  box: {{ format: sandbox, models: {{ m: {{}} }} }}\ndefault: {{ chain: [box/m] }}\n"
+    );
+    let nothing = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let env = Env { variable: &|_| None, file: &nothing, credential: &nothing };
+    let checked = read(&file, &env).0.unwrap();
+    let clock = Clock::System;
+    let parts = Arc::new(Parts {
+        meters: Meters::new(clock.clone()),
+        cooldowns: Cooldowns::new(clock.clone()),
+        upstreams: Upstreams::new(clock.clone(), Resolver::System),
+        metrics: Metrics::new(),
+        sink: Sink::to(std::io::sink()).0,
+        tracker: TaskTracker::new(),
+        open_streams: Arc::default(),
+        cut: CancellationToken::new(),
+        clock,
+    });
+    let running = parts.adopt(RuleSet::from((checked, Revision { number: 1, hash: String::new() })));
+    let (client, stream) = tokio::io::duplex(64 << 10);
+    let drain = Drain::default();
+    let server = Arc::new(Server { parts, live: Arc::new(Live::new(running)), load: Arc::default(), drain: drain.clone() });
+    let service = http::Applications { server: Arc::clone(&server), peer: Some(([127, 0, 0, 1], 1).into()) };
+    server.parts.tracker.spawn(async move { serve_connection(stream, service, &drain).await });
+    client
+}
+
+fn post(body: &str, length: usize) -> String {
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+}
+
+/// Everything that comes, each read with its second.
+async fn heard(client: &mut DuplexStream) -> Vec<(u64, String)> {
+    let begun = Instant::now();
+    let mut heard = Vec::new();
+    let mut chunk = [0; 4 << 10];
+    while let Ok(read @ 1..) = client.read(&mut chunk).await {
+        heard.push((begun.elapsed().as_secs(), String::from_utf8_lossy(&chunk[..read]).into_owned()));
+    }
+    heard
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_content_is_kept_alive_every_fifteen_seconds() {
+    let mut client = connected("");
+    let body = r#"{"model":"auto","stream":true,"messages":[{"role":"user","content":"hang:50s"}]}"#;
+    client.write_all(post(body, body.len()).as_bytes()).await.unwrap();
+    let heard = heard(&mut client).await;
+    let kept: Vec<u64> = heard.iter().filter(|(_, text)| text.contains(": keep-alive\n\n")).map(|(at, _)| *at).collect();
+    assert_eq!(kept, [10, 25, 40], "{heard:?}");
+    assert!(heard[0].1.starts_with("HTTP/1.1 200 OK\r\n"), "{heard:?}");
+    let text: String = heard.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(text.contains("sandbox] ") && text.contains("data: [DONE]"), "{text}");
+    assert!(heard.iter().find(|(_, text)| text.contains("data: ")).unwrap().0 >= 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn k01_a_head_that_never_ends_closes_the_connection() {
+    let mut client = connected("");
+    let begun = Instant::now();
+    let head = post("", 2);
+    let mut bytes = head.bytes();
+    // The other side has gone when a write fails.
+    while let Some(byte) = bytes.next()
+        && client.write_all(&[byte]).await.is_ok()
+    {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let took = begun.elapsed().as_secs();
+    assert!((10..=12).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn k02_a_body_slower_than_a_kibibyte_a_second_is_refused() {
+    let mut client = connected("");
+    let long = "x".repeat(4 << 10);
+    client.write_all(post("{", 100_000).as_bytes()).await.unwrap();
+    // Fast enough for a while: 10 s of grace, and a second for each KiB.
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        client.write_all(long.as_bytes()).await.unwrap();
+    }
+    let begun = Instant::now();
+    let mut heard = heard(&mut client).await;
+    let (_, answer) = heard.remove(0);
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("request_timeout"), "{answer}");
+    assert!((9..=11).contains(&begun.elapsed().as_secs()), "12 s went by, and 22 s are what 12 KiB may take: {:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_answer_waits_as_long_as_its_deadline() {
+    let mut client = connected("deadline: 30s");
+    let body = r#"{"model":"auto","messages":[{"role":"user","content":"hang:9m"}]}"#;
+    client.write_all(post(body, body.len()).as_bytes()).await.unwrap();
+    let heard = heard(&mut client).await;
+    assert!(heard[0].0 == 30 && heard[0].1.starts_with("HTTP/1.1 504 ") && heard[0].1.contains("upstream_timeout"), "{heard:?}");
+}
