@@ -121,9 +121,9 @@ async fn disturb(inside: &Inside, choices: &mut Choices<'_>) -> (Vec<Entry>, Vec
         let index = index_of(name);
         match state {
             2 => trials.extend(rests.enter(index, false)),
-            3 => rests.failed(index, Mark::Rest, Some(Duration::from_secs(60)), None),
+            3 => rests.failed(index, Mark::Rest, Some(Duration::from_mins(1)), None),
             4 => {
-                rests.failed(index, Mark::Rest, Some(Duration::from_secs(60)), None);
+                rests.failed(index, Mark::Rest, Some(Duration::from_mins(1)), None);
                 drop(rests.enter(index, true));
             }
             5 => rests.failed(index, Mark::KeyDown, None, None),
@@ -161,7 +161,7 @@ async fn check(decisions: &[u8], seed: u64) -> Result<(), TestCaseError> {
     let records = inside.into_records();
     prop_assert_eq!(records.len(), 1, "a dry run leaves no record");
     let record = &records[0];
-    let context = format!("{file}\n{headers:?} {:.80}\n{explained:#?}\n{record:#}\n{got:?}", body);
+    let context = format!("{file}\n{headers:?} {body:.80}\n{explained:#?}\n{record:#}\n{got:?}");
     prop_assert_eq!(record["rule"].as_str(), explained.rule.as_deref(), "{}", &context);
     let attempts = texts(&record["attempts"], "target");
     prop_assert!(explained.order.starts_with(&attempts), "{}", &context);

@@ -124,7 +124,7 @@ async fn relayed(text: &str, size: usize, asks_for_usage: bool) -> Got {
 }
 
 fn lines(events: &[&str]) -> String {
-    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+    events.iter().fold(String::new(), |text, event| text + "data: " + event + "\n\n")
 }
 
 #[tokio::test]

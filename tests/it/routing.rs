@@ -17,10 +17,19 @@ fn by_rule(conditions: &[&str]) -> String {
 const CHAT: &str = r#"{"model":"auto","messages":[{"role":"user","content":"hello"}]}"#;
 
 fn chat_with(fields: &str) -> String {
-    CHAT.replacen('}', "}", 1).trim_end_matches('}').to_owned() + "," + fields + "}"
+    format!("{},{fields}}}", CHAT.trim_end_matches('}'))
 }
 
-/// The rule that a request meets under one condition alone.
+/// A condition, a request's headers and body, and whether the one holds for the other.
+type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], &'c str, bool);
+
+fn check(cases: &[Case<'_>]) {
+    for (condition, headers, body, expected) in cases {
+        assert_eq!(meets(condition, Endpoint::Chat, headers, body), *expected, "{condition} {headers:?} {body:.200}");
+    }
+}
+
+/// Whether a request meets a rule with this condition alone.
 fn meets(condition: &str, endpoint: Endpoint, headers: &[(&str, &str)], body: &str) -> bool {
     let inside = Inside::of(&by_rule(&[condition]));
     inside.explain(&inside.asked(endpoint, headers, body)).rule.is_some()
@@ -47,7 +56,7 @@ async fn every_condition_holds_for_what_it_names_and_for_nothing_else() {
     let cost = |value: &'static str| [("x-tollgate-max-cost", value)];
     let labels = |value: &'static str| [("x-tollgate-labels", value)];
     let team = |value: &'static str| [("x-team", value)];
-    let cases: &[(&str, &[(&str, &str)], &str, bool)] = &[
+    check(&[
         ("match: { task: coding }", &header("coding"), CHAT, true),
         ("match: { task: coding }", &header("chat"), CHAT, false),
         ("match: { task: [chat, coding] }", &header("coding"), CHAT, true),
@@ -115,6 +124,17 @@ async fn every_condition_holds_for_what_it_names_and_for_nothing_else() {
         ("match: { stream: true }", &[], &streamed, true),
         ("match: { stream: true }", &[], CHAT, false),
         ("match: { stream: false }", &[], CHAT, true),
+    ]);
+    let input = r#"{"model":"auto","input":"hello"}"#;
+    assert!(meets("match: { endpoint: embeddings }", Endpoint::Embeddings, &[], input));
+    assert!(!meets("match: { endpoint: chat }", Endpoint::Embeddings, &[], input));
+    assert!(meets("match: { endpoint: [completions] }", Endpoint::Completions, &[], r#"{"model":"auto","prompt":"x"}"#));
+}
+
+#[tokio::test]
+async fn what_a_request_lacks_fulfils_nothing_in_match_or_unless() {
+    let header = |value: &'static str| [("x-tollgate-task", value)];
+    check(&[
         // All of match must hold; unless must not hold as a whole.
         ("match: { stream: true, task: coding }", &header("coding"), CHAT, false),
         ("match: { endpoint: chat }, unless: { task: coding }", &header("coding"), CHAT, false),
@@ -125,15 +145,8 @@ async fn every_condition_holds_for_what_it_names_and_for_nothing_else() {
         ("match: { endpoint: chat }, unless: { max_cost: { min: 0 } }", &[], CHAT, true),
         ("match: { endpoint: chat }, unless: { labels: { team: \"*\" } }", &[], CHAT, true),
         ("match: { endpoint: chat }, unless: { headers: { x-team: \"*\" } }", &[], CHAT, true),
-        ("match: { endpoint: chat }, unless: { max_cost: { min: 0 } }", &cost("1"), CHAT, false),
-    ];
-    for (condition, headers, body, expected) in cases {
-        assert_eq!(meets(condition, Endpoint::Chat, headers, body), *expected, "{condition} {headers:?} {body:.200}");
-    }
-    let input = r#"{"model":"auto","input":"hello"}"#;
-    assert!(meets("match: { endpoint: embeddings }", Endpoint::Embeddings, &[], input));
-    assert!(!meets("match: { endpoint: chat }", Endpoint::Embeddings, &[], input));
-    assert!(meets("match: { endpoint: [completions] }", Endpoint::Completions, &[], r#"{"model":"auto","prompt":"x"}"#));
+        ("match: { endpoint: chat }, unless: { max_cost: { min: 0 } }", &[("x-tollgate-max-cost", "1")], CHAT, false),
+    ]);
 }
 
 #[tokio::test]

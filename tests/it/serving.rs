@@ -225,7 +225,7 @@ async fn paths_and_methods_that_are_none_are_refused_in_the_envelope() {
 async fn k07_a_head_beyond_bounds_is_refused() {
     let (daemon, _provider) = daemon().await;
     let address = daemon.app.listen();
-    let many: String = (0..120).map(|index| format!("x-{index}: 1\r\n")).collect();
+    let many = (0..120).fold(String::new(), |text, index| text + &format!("x-{index}: 1\r\n"));
     let large = format!("x-large: {}\r\n", "x".repeat(70_000));
     for headers in [many, large] {
         let mut line = Line::send(address, &format!("GET /v1/models HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")).await;

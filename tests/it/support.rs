@@ -320,10 +320,7 @@ impl Line {
 
     /// Reads some more; 0 at the end, which a reset is, too.
     pub(crate) async fn read(&mut self) -> usize {
-        let mut chunk = [0; 16 << 10];
-        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut chunk)).await.expect("nothing came").unwrap_or(0);
-        self.bytes.extend_from_slice(&chunk[..read]);
-        read
+        tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.bytes)).await.expect("nothing came").unwrap_or(0)
     }
 
     /// Reads to the end.
@@ -391,13 +388,11 @@ impl Inside {
         let mut got = Got { status: answer.status.as_u16(), headers, body: String::new(), is_whole: true };
         let mut body = answer.body;
         while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
-            match frame {
-                Ok(frame) => got.body.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap()),
-                Err(_) => {
-                    got.is_whole = false;
-                    break;
-                }
-            }
+            let Ok(frame) = frame else {
+                got.is_whole = false;
+                break;
+            };
+            got.body.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
         }
         got
     }
