@@ -27,7 +27,8 @@ async fn u10_u11_u12_u13_u14_error_answers_are_classified() {
         ("429 Slow", Class::RateLimited, "rate_limit_exceeded", 429, Mark::Rest),
         ("401 No", Class::Auth, "upstream_auth", 502, Mark::KeyDown),
         ("403 No", Class::Permission, "upstream_permission", 403, Mark::TargetDown),
-        ("402 Pay", Class::QuotaExhausted, "provider_quota", 503, Mark::AccountDown),
+        // One that names a time is a limit, not an empty account.
+        ("402 Wait", Class::RateLimited, "rate_limit_exceeded", 429, Mark::Rest),
         ("404 Where", Class::ModelNotFound, "upstream_model_not_found", 404, Mark::TargetDown),
         ("413 Big", Class::TooLarge, "request_too_large", 413, Mark::None),
         ("422 Odd", Class::InvalidRequest, "invalid_request", 422, Mark::None),
