@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use tokio::task::JoinError;
 
 use super::source::{self, Fault, Source};
-use super::watch::{Secrets, shape};
+use super::watch::{Secrets, Shape, shape};
 use super::{Cause, First, Inner, LastReload, Loaded, Notice, Refused, Told, Verdict};
 use crate::config::{Diagnostic, Place, Severity};
 use crate::store::History;
@@ -29,6 +29,8 @@ pub(super) enum Turn {
     Done(Verdict),
     /// The file changed meanwhile: read it again.
     Torn,
+    /// The file is not the one that had come to rest.
+    MovedOn,
 }
 
 impl<T> State<T> {
@@ -68,8 +70,10 @@ impl<T> State<T> {
 
 impl<T> Inner<T> {
     /// One reading of the file, from disk to verdict. Blocks.
-    pub(super) fn turn(&self, state: &mut State<T>, cause: Cause, again: bool) -> Turn {
+    pub(super) fn turn(&self, state: &mut State<T>, cause: Cause, again: bool, settled: Option<Shape>) -> Turn {
         let source = match source::read(&self.path) {
+            // Looked at after it was read: what was read is then what had come to rest.
+            _ if settled.is_some_and(|settled| settled != shape(&self.path)) => return Turn::MovedOn,
             Err(Fault::Torn) => return Turn::Torn,
             source => source,
         };

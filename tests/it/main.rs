@@ -9,8 +9,8 @@
 mod boot;
 mod config;
 mod config_faults;
-mod drain;
 mod documents;
+mod drain;
 mod floors;
 mod process;
 mod reload;
