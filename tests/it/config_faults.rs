@@ -110,7 +110,7 @@ async fn c03_the_watcher_waits_for_the_rest_and_the_command_does_not() {
     // From now on the running text has no mark; a strict prefix is still known.
     let prefix = &without_mark[..without_mark.find("rules:").unwrap()];
     fs::write(&file, format!("{prefix}default:")).unwrap();
-    assert_eq!(fixture.reload(Cause::Watch).await.findings[0].code, "missing-key");
+    assert_eq!(fixture.reload(Cause::Watch).await.findings[0].code, "empty-value");
     fs::write(&file, prefix).unwrap();
     assert_eq!(fixture.reload(Cause::Watch).await.findings[0].code, "half-written");
 }
@@ -306,14 +306,14 @@ async fn c23_another_listener_address_needs_a_restart() {
 }
 
 #[tokio::test]
-async fn c24_a_thousand_hang_ups_in_a_second_are_few_loads() {
+async fn c24_a_thousand_hang_ups_are_few_loads() {
     let fixture = Fixture::new().await;
     for round in 0..1_000 {
         if round % 100 == 0 {
             fs::write(fixture.daemon.file(), fixture.other(&format!("rule-{round}"))).unwrap();
         }
         fixture.daemon.app.hang_up();
-        tokio::time::sleep(Duration::from_micros(500)).await;
+        tokio::task::yield_now().await;
     }
     fs::write(fixture.daemon.file(), fixture.other("last")).unwrap();
     fixture.daemon.app.hang_up();
@@ -321,7 +321,7 @@ async fn c24_a_thousand_hang_ups_in_a_second_are_few_loads() {
     eventually(|| fixture.daemon.revision().ends_with(&last).then_some(())).await;
     assert_eq!(fixture.rule().await, "last");
     let (tries, _) = fixture.daemon.reloads().await;
-    assert!(tries <= 6.0, "{tries} loads in about a second and a half");
+    assert!(tries <= 5.0, "{tries} loads");
 }
 
 #[tokio::test]

@@ -513,7 +513,7 @@ fn check_tells_people_programs_and_workflows() {
     fs::write(folder.file("bad.yaml"), "version: 1\nproviders:\n  a: { format: sandbox, models: { m: {} } }\ndefault: { chain: [b/m] }\n")
         .unwrap();
     let text = run(&folder, &["check", "bad.yaml"]);
-    assert!(text.status.code() == Some(1) && err(&text).contains("bad.yaml:4:") && out(&text).contains("it cannot be loaded"), "{text:?}");
+    assert!(text.status.code() == Some(1) && err(&text).contains("bad.yaml:4:") && out(&text).is_empty(), "{text:?}");
     for arguments in [&["check", "bad.yaml", "--format", "json"][..], &["check", "--config", "bad.yaml", "--json"]] {
         let json = run(&folder, arguments);
         let findings: Value = serde_json::from_slice(&json.stdout).unwrap_or_else(|error| panic!("{error}: {json:?}"));
@@ -576,7 +576,7 @@ fn schema_completions_and_man_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         let completions = run(&folder, &["completions", shell]);
         assert!(
-            completions.status.success() && out(&completions).contains("tollgate") && out(&completions).contains("--fallback"),
+            completions.status.success() && out(&completions).contains("tollgate") && out(&completions).contains("fallback"),
             "{shell}"
         );
     }
