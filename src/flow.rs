@@ -88,7 +88,13 @@ impl Parts {
         account.matched(&found);
         let plan = plan::plan(&running, found, &features);
         let deadline = Deadline::of(found.route, running.rules().server(), features.stream);
-        self.walk(&running, &asked, &plan, deadline, account).await
+        // A token of its own, so that asking it takes no shared lock.
+        let cut = self.cut.child_token();
+        tokio::select! {
+            biased;
+            answer = self.walk(&running, &asked, &plan, deadline, account) => answer,
+            () = cut.cancelled() => Refusal::draining().answer(),
+        }
     }
 
     /// Tries the steps in order until one answers.

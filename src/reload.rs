@@ -29,7 +29,7 @@ use crate::store::History;
 use crate::units::{Clock, Heartbeat};
 use settle::Settle;
 use turn::{State, Turn};
-use watch::{Look, Secrets, Watch};
+use watch::{Look, Secrets, Shape, Watch};
 
 /// How often the file is looked at when nothing hints at a change.
 const POLL: Duration = Duration::from_secs(2);
@@ -221,7 +221,7 @@ impl<T: Send + 'static> Reloader<T> {
 
     /// Reads the file now and answers what came of it. Waits for a reload that is under way; a caller that stops waiting stops nothing.
     pub async fn reload(&self, cause: Cause) -> Verdict {
-        self.reload_with(cause, cause.is_asked_for()).await
+        self.reload_with(cause, cause.is_asked_for(), None).await.unwrap_or_else(|| self.0.unsettled(cause))
     }
 
     /// Asks for a reload soon: SIGHUP. Many become few.
@@ -261,8 +261,6 @@ impl<T: Send + 'static> Reloader<T> {
     async fn run_with(&self, watch: Watch, poll: Duration, stop: CancellationToken) {
         let watch = Arc::new(Mutex::new(watch));
         let mut settle = Settle::new(self.look(&watch, true).await, self.0.told().secrets.clone());
-        // Whatever changed between the start and the first look is caught here.
-        self.reload(Cause::Poll).await;
         let mut hangups = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened to")).ok();
         let mut poll = tokio::time::interval(poll);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -298,7 +296,10 @@ impl<T: Send + 'static> Reloader<T> {
             looked = Instant::now();
             settle.seen(cause, look, looked);
             if let Some(ripe) = settle.ripe(looked) {
-                self.reload_with(ripe.cause, ripe.secrets_changed || ripe.cause.is_asked_for()).await;
+                let again = ripe.secrets_changed || ripe.cause.is_asked_for();
+                if self.reload_with(ripe.cause, again, Some(ripe.file)).await.is_none() {
+                    settle.again(ripe, Instant::now());
+                }
             }
         }
     }
@@ -319,27 +320,29 @@ impl<T: Send + 'static> Reloader<T> {
         }
     }
 
-    /// `again`: the same text is read with fresh secrets.
-    async fn reload_with(&self, cause: Cause, again: bool) -> Verdict {
+    /// `again`: the same text is read with fresh secrets. `settled`: how the file looked when it had come to rest; where it looks
+    /// otherwise by now, it is not read, and there is no verdict.
+    async fn reload_with(&self, cause: Cause, again: bool, settled: Option<Shape>) -> Option<Verdict> {
         let mut state = Arc::clone(&self.0.state).lock_owned().await;
         for _ in 0..TORN_READS {
             if self.0.is_draining.load(Ordering::Acquire) {
-                return self.0.ignored(cause);
+                return Some(self.0.ignored(cause));
             }
             let inner = Arc::clone(&self.0);
             // The lock goes along, so that a caller who stops waiting does not let the next one in early.
             let turn = tokio::task::spawn_blocking(move || {
-                let turn = inner.turn(&mut state, cause, again);
+                let turn = inner.turn(&mut state, cause, again, settled);
                 (state, turn)
             });
             state = match turn.await {
-                Ok((_, Turn::Done(verdict))) => return verdict,
+                Ok((_, Turn::Done(verdict))) => return Some(verdict),
+                Ok((_, Turn::MovedOn)) => return None,
                 Ok((state, Turn::Torn)) => state,
-                Err(error) => return self.0.broken(cause, &error),
+                Err(error) => return Some(self.0.broken(cause, &error)),
             };
             tokio::time::sleep(TORN_WAIT).await;
         }
-        self.0.unsettled(cause)
+        Some(self.0.unsettled(cause))
     }
 }
 

@@ -2,8 +2,14 @@
 
 use std::ops::Range;
 
+use super::diagnostic::nearest;
+
 /// Words that a key for a secret ends with.
 const SECRET_KEYS: [&str; 5] = ["key", "apikey", "token", "secret", "password"];
+/// How the keys of well-known providers begin.
+const KEY_MARKS: [&str; 6] = ["sk-", "gsk_", "xai-", "AIza", "hf_", "pplx-"];
+/// A word so marked is a key from this length on.
+const SHORTEST_KEY: usize = 16;
 
 /// The line with a `*` for every byte of what may be a secret, so that places stay where they were.
 /// `marked` is a part that is a secret whatever stands around it.
@@ -12,6 +18,7 @@ pub(super) fn line(line: &str, marked: Option<Range<usize>>) -> String {
         marked.into_iter().filter(|range| !is_reference(line.get(range.clone()).unwrap_or_default())).collect();
     hidden.extend(values_of_secret_keys(line));
     hidden.extend(url_parts(line));
+    hidden.extend(known_keys(line));
     let covers = |at: usize| hidden.iter().any(|range| range.contains(&at));
     line.char_indices().fold(String::with_capacity(line.len()), |mut out, (at, character)| {
         if covers(at) {
@@ -40,12 +47,15 @@ fn values_of_secret_keys(line: &str) -> Vec<Range<usize>> {
         let key = line[..colon].trim_end().trim_end_matches(['"', '\'']).to_ascii_lowercase();
         let rest = &line[colon + 1..];
         let start = colon + 1 + (rest.len() - rest.trim_start().len());
-        let is_secret = SECRET_KEYS.iter().any(|word| key.ends_with(word)) && start > colon + 1;
+        // A misspelt key holds the same as the right one.
+        let word = key.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').next().unwrap_or_default();
+        let names_secret = SECRET_KEYS.iter().any(|end| word.ends_with(end)) || nearest(word, &["api_key"]).is_some();
         let value = &line[start..];
-        if !is_secret || value.starts_with(['{', '[', '#']) {
+        if !names_secret || start == colon + 1 || value.starts_with(['{', '#']) {
             continue;
         }
         let end = match value.chars().next() {
+            Some('[') => value.find(']').unwrap_or(value.len()),
             Some(quote @ ('"' | '\'')) => value[1..].find(quote).map_or(value.len(), |at| at + 2),
             _ if value.starts_with("${") => {
                 value.find('}').map_or(value.len(), |at| at + 1 + usize::from(value[at + 1..].starts_with('?')))
@@ -54,6 +64,20 @@ fn values_of_secret_keys(line: &str) -> Vec<Range<usize>> {
         };
         if !is_reference(&value[..end]) {
             found.push(start..start + end);
+        }
+    }
+    found
+}
+
+/// Words that are keys by their looks, whatever stands around them.
+fn known_keys(line: &str) -> Vec<Range<usize>> {
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut found = Vec::new();
+    for (start, _) in KEY_MARKS.into_iter().flat_map(|mark| line.match_indices(mark)) {
+        let is_inside = line[..start].ends_with(is_of_word);
+        let length = line[start..].find(|c: char| !is_of_word(c)).unwrap_or(line.len() - start);
+        if !is_inside && length >= SHORTEST_KEY {
+            found.push(start..start + length);
         }
     }
     found
@@ -88,6 +112,10 @@ mod tests {
             ("api_key: ${OPENAI_API_KEY}?", "api_key: ${OPENAI_API_KEY}?"),
             ("api_key: \"${file:/etc/a-b.key}?\"", "api_key: \"${file:/etc/a-b.key}?\""),
             ("api_key: ${A:-sk-12}", "api_key: ***********"),
+            ("{ api_kye: \"sk 12\", models: [m] }", "{ api_kye: *******, models: [m] }"),
+            ("api_key: [sk-12, sk-34] # x", "api_key: *************] # x"),
+            ("labels: [sk-0123456789abcdef]", "labels: [*******************]"),
+            ("models: [task-0123456789abcdef]", "models: [task-0123456789abcdef]"),
             ("base_url: https://me:pw@host/v1?key=1", "base_url: https://*****@host/v1?*****"),
             ("{ base_url: \"me:pw@host/v1\", proxy: me:pw@host }", "{ base_url: \"*****@host/v1\", proxy: *****@host }"),
             ("tokens: 200k/min", "tokens: 200k/min"),

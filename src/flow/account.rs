@@ -7,9 +7,9 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::admit::LimitKind;
-use crate::record::{AttemptRecord, Outcome, Record, Sink, SkipRecord, UsageRecord, UsageSource};
+use crate::record::{AttemptRecord, Outcome, Record, SkipRecord, UsageRecord, UsageSource};
 use crate::rules::{Features, Found, TaskSource};
-use crate::units::{Clock, Moment, TaskName, Usd};
+use crate::units::{Moment, TaskName, Usd};
 use crate::upstream::{Entry, Failure, Phase};
 use crate::wire::Told;
 
@@ -24,8 +24,7 @@ use super::{Asked, Parts, Refusal, Running, Tried};
 #[derive(Debug)]
 pub(super) struct Account {
     running: Arc<Running>,
-    sink: Sink,
-    clock: Clock,
+    parts: Arc<Parts>,
     accepted: Moment,
     request_id: Arc<str>,
     rule: Option<usize>,
@@ -41,7 +40,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn open(parts: &Parts, running: &Arc<Running>, asked: &Asked) -> Self {
+    pub(super) fn open(parts: &Arc<Parts>, running: &Arc<Running>, asked: &Asked) -> Self {
         let record = Record {
             request_id: asked.request_id.to_string(),
             at: parts.clock.wall(),
@@ -70,8 +69,7 @@ impl Account {
         };
         Self {
             running: Arc::clone(running),
-            sink: parts.sink.clone(),
-            clock: parts.clock.clone(),
+            parts: Arc::clone(parts),
             accepted: asked.accepted,
             request_id: Arc::clone(&asked.request_id),
             rule: None,
@@ -120,16 +118,15 @@ impl Account {
     }
 
     /// The client left while an attempt was under way.
-    fn attempt_left(&mut self) {
+    fn attempt_left(&mut self, fault: &'static str, outcome: &'static str) {
         let Some((target, phase, sent)) = self.under_way.take() else { return };
         let took = self.now().since(sent);
         self.away += took;
-        self.running.series().attempt(target, "client_gone", phase.as_str(), "hung_up");
+        self.running.series().attempt(target, fault, phase.as_str(), outcome);
         let target = self.running.rules().targets()[target].name.clone();
         let status = (phase >= Phase::P3).then_some(200);
         self.note(|record| {
-            let fault = Some("client_gone");
-            record.attempts.push(AttemptRecord { target, fault, class: None, phase: phase.as_str(), status, duration: took });
+            record.attempts.push(AttemptRecord { target, fault: Some(fault), class: None, phase: phase.as_str(), status, duration: took });
         });
     }
 
@@ -259,7 +256,7 @@ impl Account {
         let Some(mut record) = self.record.take() else { return };
         let fell_back = record.attempts.iter().any(|attempt| Some(&attempt.target) != record.target.as_ref());
         let outcome = outcome.unwrap_or(if fell_back { Outcome::FellBack } else { Outcome::Ok });
-        let duration = self.clock.now().since(self.accepted);
+        let duration = self.parts.clock.now().since(self.accepted);
         let own = duration.saturating_sub(self.away);
         record.outcome = outcome;
         record.status = status.as_u16();
@@ -269,18 +266,18 @@ impl Account {
         let series = self.running.series();
         series.request(self.rule.unwrap_or(self.running.rules().rules().len() + 1), outcome);
         series.added_latency(own);
-        self.sink.write(record);
+        self.parts.sink.write(record);
     }
 
     pub(super) fn now(&self) -> Moment {
-        self.clock.now()
+        self.parts.clock.now()
     }
 
     /// A step is about to be sent: the moment to count from.
     pub(super) fn sending(&mut self, step: &Step<'_>) -> Moment {
         self.fallback_index = step.index;
         self.sent += 1;
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         self.under_way = Some((step.target, Phase::P1, now));
         now
     }
@@ -339,7 +336,7 @@ impl Account {
     }
 
     fn server_timing(&self, upstream: Duration, ttft: Option<Duration>) -> HeaderValue {
-        let own = self.clock.now().since(self.accepted).saturating_sub(self.away.max(upstream));
+        let own = self.parts.clock.now().since(self.accepted).saturating_sub(self.away.max(upstream));
         let ttft = ttft.map(|ttft| format!(", ttft;dur={:.2}", millis(ttft))).unwrap_or_default();
         header_value(&format!("tollgate;dur={:.2}, upstream;dur={:.2}{ttft}", millis(own), millis(upstream)))
     }
@@ -354,7 +351,12 @@ impl Drop for Account {
             self.close(Some(Outcome::Failed), StatusCode::INTERNAL_SERVER_ERROR, Some("internal"));
             return;
         }
-        self.attempt_left();
+        if self.parts.cut.is_cancelled() {
+            self.attempt_left("draining", "cut_off");
+            self.close(Some(Outcome::Refused), StatusCode::SERVICE_UNAVAILABLE, Some("draining"));
+            return;
+        }
+        self.attempt_left("client_gone", "hung_up");
         // 499 is the log's word for a client that left; nobody receives it.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         self.close(Some(Outcome::HungUp), status, None);

@@ -149,6 +149,12 @@ impl Refusal {
         Self { status, code, kind, param: None, message, retry_after: Some(wait), should_retry: wait <= LONGEST_WAIT }
     }
 
+    /// The daemon's end came before the answer began.
+    pub(super) fn draining() -> Self {
+        let message = "tollgate is stopping, and its time for open requests is over".into();
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, "draining", "service_unavailable_error", message, Duration::from_secs(1))
+    }
+
     /// A fault of ours.
     #[must_use]
     pub fn internal() -> Self {

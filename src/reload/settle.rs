@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Cause;
-use super::watch::{Look, Secrets};
+use super::watch::{Look, Secrets, Shape};
 
 /// How long a file must look the same after its last change before it is read.
 const QUIET: Duration = Duration::from_millis(150);
@@ -18,6 +18,8 @@ pub(super) struct Settle {
     /// How everything looked when it was last read.
     read: Look,
     pending: Option<Pending>,
+    /// A changed secret led to a load that did not come about.
+    owes_secrets: bool,
 }
 
 #[derive(Debug)]
@@ -34,15 +36,21 @@ struct Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ripe {
     pub(super) cause: Cause,
+    /// How the file looked when it had come to rest.
+    pub(super) file: Shape,
     /// A secret outside the file changed, so that the same text may mean something else.
     pub(super) secrets_changed: bool,
 }
 
 impl Settle {
-    /// `secrets`: as they looked when they were read.
-    pub(super) fn new(mut look: Look, secrets: Secrets) -> Self {
-        look.secrets = secrets;
-        Self { read: look, pending: None }
+    /// `secrets`: as they looked when they were read. The file may have changed since it was, so it is read once more when it has
+    /// come to rest.
+    pub(super) fn new(look: Look, secrets: Secrets) -> Self {
+        let now = Instant::now();
+        let pending = Pending { cause: Cause::Poll, look: look.clone(), same_since: now, last_event: now, first_signal: None };
+        let mut read = look;
+        read.secrets = secrets;
+        Self { read, pending: Some(pending), owes_secrets: false }
     }
 
     /// When the next look is due; nothing is pending otherwise.
@@ -86,9 +94,17 @@ impl Settle {
     /// The load that is due, once.
     pub(super) fn ripe(&mut self, now: Instant) -> Option<Ripe> {
         let pending = self.pending.take_if(|pending| now >= pending.due())?;
-        let secrets_changed = !pending.look.same_secrets(&self.read);
+        let secrets_changed = std::mem::take(&mut self.owes_secrets) || !pending.look.same_secrets(&self.read);
+        let file = pending.look.file;
         self.read = pending.look;
-        Some(Ripe { cause: pending.cause, secrets_changed })
+        Some(Ripe { cause: pending.cause, file, secrets_changed })
+    }
+
+    /// The file moved on before it was read: what was due is due once it has come to rest again.
+    pub(super) fn again(&mut self, ripe: Ripe, now: Instant) {
+        let first_signal = (ripe.cause == Cause::Signal).then_some(now);
+        self.owes_secrets = ripe.secrets_changed;
+        self.pending = Some(Pending { cause: ripe.cause, look: self.read.clone(), same_since: now, last_event: now, first_signal });
     }
 }
 
@@ -104,11 +120,19 @@ impl Pending {
 mod tests {
     use super::*;
 
+    /// The first look is behind it.
+    fn rested() -> Settle {
+        let mut settle = Settle::new(Look::fake(0, 0), Look::fake(0, 0).secrets);
+        let first = settle.ripe(Instant::now() + QUIET);
+        assert!(first.is_some_and(|first| first.cause == Cause::Poll && !first.secrets_changed));
+        settle
+    }
+
     /// Feeds (milliseconds, cause, look) and answers when loads came, looking once more at each due moment.
     fn loads(events: &[(u64, Cause, u64)]) -> Vec<(u64, Ripe)> {
         let start = Instant::now();
         let ms = |now: Instant| u64::try_from((now - start).as_millis()).unwrap();
-        let mut settle = Settle::new(Look::fake(0, 0), Look::fake(0, 0).secrets);
+        let mut settle = rested();
         let mut out = Vec::new();
         let mut look = 0;
         let mut events = events.iter().peekable();
@@ -167,11 +191,26 @@ mod tests {
     #[test]
     fn a_changed_secret_is_told_apart() {
         let start = Instant::now();
-        let mut settle = Settle::new(Look::fake(0, 0), Look::fake(0, 0).secrets);
+        let mut settle = rested();
         settle.seen(Cause::Poll, Look::fake(0, 1), start);
         assert_eq!(settle.ripe(start), None);
-        assert_eq!(settle.ripe(start + QUIET), Some(Ripe { cause: Cause::Poll, secrets_changed: true }));
+        let file = Look::fake(0, 0).file;
+        assert_eq!(settle.ripe(start + QUIET), Some(Ripe { cause: Cause::Poll, file, secrets_changed: true }));
         settle.seen(Cause::Watch, Look::fake(1, 1), start + QUIET);
-        assert_eq!(settle.ripe(start + QUIET * 2), Some(Ripe { cause: Cause::Watch, secrets_changed: false }));
+        assert_eq!(settle.ripe(start + QUIET * 2), Some(Ripe { cause: Cause::Watch, file, secrets_changed: false }));
+    }
+
+    #[test]
+    fn c03_what_moved_on_before_it_was_read_is_due_again() {
+        let start = Instant::now();
+        let mut settle = rested();
+        settle.seen(Cause::Signal, Look::fake(1, 1), start);
+        let first = settle.ripe(start + QUIET).unwrap();
+        assert!(first.secrets_changed);
+        settle.again(first, start + QUIET);
+        settle.seen(Cause::Watch, Look::fake(2, 1), start + QUIET + APART);
+        assert_eq!(settle.ripe(start + QUIET * 2), None);
+        assert_eq!(settle.ripe(start + QUIET * 2 + APART), Some(first));
+        assert_eq!(settle.due(), None);
     }
 }

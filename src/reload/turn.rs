@@ -1,10 +1,11 @@
+use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinError;
 
 use super::source::{self, Fault, Source};
-use super::watch::{Secrets, shape};
+use super::watch::{Secrets, Shape, shape};
 use super::{Cause, First, Inner, LastReload, Loaded, Notice, Refused, Told, Verdict};
 use crate::config::{Diagnostic, Place, Severity};
 use crate::store::History;
@@ -29,6 +30,8 @@ pub(super) enum Turn {
     Done(Verdict),
     /// The file changed meanwhile: read it again.
     Torn,
+    /// The file is not the one that had come to rest.
+    MovedOn,
 }
 
 impl<T> State<T> {
@@ -66,10 +69,22 @@ impl<T> State<T> {
     }
 }
 
+impl Told {
+    fn note(&mut self, last: LastReload, secrets: Secrets) {
+        if last.ok {
+            self.degraded = None;
+        }
+        self.secrets = secrets;
+        self.last = last;
+    }
+}
+
 impl<T> Inner<T> {
     /// One reading of the file, from disk to verdict. Blocks.
-    pub(super) fn turn(&self, state: &mut State<T>, cause: Cause, again: bool) -> Turn {
+    pub(super) fn turn(&self, state: &mut State<T>, cause: Cause, again: bool, settled: Option<Shape>) -> Turn {
         let source = match source::read(&self.path) {
+            // Looked at after it was read: what was read is then what had come to rest.
+            _ if settled.is_some_and(|settled| settled != shape(&self.path)) => return Turn::MovedOn,
             Err(Fault::Torn) => return Turn::Torn,
             source => source,
         };
@@ -123,19 +138,27 @@ impl<T> Inner<T> {
         let Source { text, hash } = source;
         let number = self.history.number_of(&hash);
         let removed = (self.hooks.losses)(&state.value, &loaded.value);
-        (self.hooks.adopt)(&loaded.value, number, &hash);
-        let kept = keep(&self.history, &text, &hash, &self.clock);
-        *state = State { text, hash, number, value: loaded.value, secrets: loaded.secrets, refused: None, is_present: state.is_present };
-        let revision = state.revision();
-        tracing::info!(revision, cause = cause.as_str(), warnings = loaded.findings.len(), "a changed file is in force");
-        for name in &removed {
+        let mut said = format!("revision {} is in force\n", revision(number, &hash));
+        said.extend(removed.iter().map(|name| format!("removed: {name}\n")));
+        let Loaded { value, secrets: needed, findings, text: warnings } = loaded;
+        said.push_str(&warnings);
+        let next = State { text, hash, number, value, secrets: needed, refused: None, is_present: state.is_present };
+        let revision = next.revision();
+        let mut verdict = Verdict { ok: true, changed: true, revision, text: said, findings, removed };
+        // Whoever looks finds the new revision and the word that it was accepted together.
+        let mut told = self.told();
+        (self.hooks.adopt)(&next.value, number, &next.hash);
+        told.note(self.last(&next, cause, &verdict), secrets.clone());
+        drop(told);
+        *state = next;
+        if let Err(error) = keep(&self.history, &state.text, &state.hash, &self.clock) {
+            writeln!(verdict.text, "warning: it could not be kept in the state folder: {error}").ok();
+        }
+        let (revision, warnings) = (&verdict.revision, verdict.findings.len());
+        tracing::info!(revision, cause = cause.as_str(), warnings, "a changed file is in force");
+        for name in &verdict.removed {
             tracing::warn!(revision, removed = %name, "the new file removes this");
         }
-        let mut said = format!("revision {revision} is in force\n");
-        said.extend(removed.iter().map(|name| format!("removed: {name}\n")));
-        said.extend(kept.err().map(|error| format!("warning: it could not be kept in the state folder: {error}\n")));
-        said.push_str(&loaded.text);
-        let verdict = Verdict { ok: true, changed: true, revision, text: said, findings: loaded.findings, removed };
         self.tell(state, cause, &verdict, secrets);
         verdict
     }
@@ -222,7 +245,14 @@ impl<T> Inner<T> {
 
     /// For `status`, and for whoever listens.
     fn tell(&self, state: &State<T>, cause: Cause, verdict: &Verdict, secrets: Secrets) {
-        let last = LastReload {
+        self.told().note(self.last(state, cause, verdict), secrets);
+        // What is watched may be other files now.
+        self.hints.notify_one();
+        (self.hooks.notice)(Notice::Ended(verdict));
+    }
+
+    fn last(&self, state: &State<T>, cause: Cause, verdict: &Verdict) -> LastReload {
+        LastReload {
             at: self.clock.wall(),
             ok: verdict.ok,
             cause,
@@ -230,17 +260,7 @@ impl<T> Inner<T> {
             file_hash: state.hash.clone(),
             findings: verdict.findings.clone(),
             text: verdict.text.clone(),
-        };
-        let mut told = self.told();
-        if verdict.ok {
-            told.degraded = None;
         }
-        told.secrets = secrets;
-        told.last = last;
-        drop(told);
-        // What is watched may be other files now.
-        self.hints.notify_one();
-        (self.hooks.notice)(Notice::Ended(verdict));
     }
 
     pub(super) fn ignored(&self, cause: Cause) -> Verdict {

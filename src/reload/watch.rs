@@ -17,7 +17,7 @@ const HOPS: usize = 40;
 /// How the file and the secrets beside it look, without their content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Look {
-    file: Shape,
+    pub(super) file: Shape,
     /// Where each link on the way to the file points.
     links: Vec<(PathBuf, PathBuf)>,
     pub(super) secrets: Secrets,

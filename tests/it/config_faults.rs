@@ -82,7 +82,8 @@ async fn c03_a_half_written_file_is_not_loaded_until_the_rest_comes() {
     let file = fixture.daemon.file();
     // Longer than the running text, so that every kind of prefix occurs: of both, of the new one alone, broken, sound.
     let whole = fixture.other("first");
-    for end in 0..whole.len() {
+    // All but the last line break is the whole already.
+    for end in 0..whole.len() - 1 {
         fs::write(&file, &whole[..end]).unwrap();
         let verdict = fixture.reload(Cause::Watch).await;
         assert!(!verdict.changed, "{end}: {verdict:?}");
@@ -109,7 +110,7 @@ async fn c03_the_watcher_waits_for_the_rest_and_the_command_does_not() {
     // From now on the running text has no mark; a strict prefix is still known.
     let prefix = &without_mark[..without_mark.find("rules:").unwrap()];
     fs::write(&file, format!("{prefix}default:")).unwrap();
-    assert_eq!(fixture.reload(Cause::Watch).await.findings[0].code, "missing-key");
+    assert_eq!(fixture.reload(Cause::Watch).await.findings[0].code, "empty-value");
     fs::write(&file, prefix).unwrap();
     assert_eq!(fixture.reload(Cause::Watch).await.findings[0].code, "half-written");
 }
@@ -250,7 +251,7 @@ pub(crate) fn bombs() -> Vec<(&'static str, String, &'static str)> {
         ("aliases of aliases", bomb, "yaml-too-much"),
         ("1,001 aliases", format!("a: &a x\nb: [{}]\n", vec!["*a"; 1_001].join(",")), "yaml-too-much"),
         ("depth in flow", format!("a: {}{}\n", "[".repeat(65), "]".repeat(65)), "yaml-too-much"),
-        ("depth without end", "[".repeat(1 << 20), "yaml-too-much"),
+        ("depth without end", "[".repeat(1 << 20), "yaml-syntax"),
         ("depth in blocks", (0..100).map(|level| " ".repeat(level) + "a:\n").collect(), "yaml-too-much"),
         ("documents", "---\n".repeat(100_000), "yaml-documents"),
     ]
@@ -280,7 +281,8 @@ async fn c22_a_changed_rate_carries_the_level_over() {
         fixture.daemon.chat().await;
     }
     assert_eq!(remaining(), 6);
-    for (rate, left) in [("20/hour", 12), ("5/hour", 3), ("1000/day", 600), ("10/hour", 6)] {
+    // What was used stays used, counted in requests: a larger rate adds what is new, a smaller one takes it away.
+    for (rate, left) in [("20/hour", 16), ("5/hour", 1), ("1000/day", 996), ("10/hour", 6)] {
         fs::write(fixture.daemon.file(), fixture.good.replace("10/hour", rate)).unwrap();
         let verdict = fixture.reload(Cause::Command).await;
         assert!(verdict.ok, "{verdict:?}");
@@ -307,14 +309,14 @@ async fn c23_another_listener_address_needs_a_restart() {
 }
 
 #[tokio::test]
-async fn c24_a_thousand_hang_ups_in_a_second_are_few_loads() {
+async fn c24_a_thousand_hang_ups_are_few_loads() {
     let fixture = Fixture::new().await;
     for round in 0..1_000 {
         if round % 100 == 0 {
             fs::write(fixture.daemon.file(), fixture.other(&format!("rule-{round}"))).unwrap();
         }
         fixture.daemon.app.hang_up();
-        tokio::time::sleep(Duration::from_micros(500)).await;
+        tokio::task::yield_now().await;
     }
     fs::write(fixture.daemon.file(), fixture.other("last")).unwrap();
     fixture.daemon.app.hang_up();
@@ -322,7 +324,7 @@ async fn c24_a_thousand_hang_ups_in_a_second_are_few_loads() {
     eventually(|| fixture.daemon.revision().ends_with(&last).then_some(())).await;
     assert_eq!(fixture.rule().await, "last");
     let (tries, _) = fixture.daemon.reloads().await;
-    assert!(tries <= 6, "{tries} loads in about a second and a half");
+    assert!(tries <= 5, "{tries} loads");
 }
 
 #[tokio::test]

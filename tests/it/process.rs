@@ -267,9 +267,12 @@ async fn c24_a_thousand_sighups_are_few_loads() {
     while ask(listen, false).await.header("x-tollgate-rule") != Some("very-last") {
         tokio::task::yield_now().await;
     }
+    // Told last, after the file is safe in the state folder.
+    let told = || serving.err.lines().iter().filter(|line| line["message"] == "a changed file is in force").count();
+    eventually(|| (told() == 2).then_some(())).await;
     let metrics = got(admin, "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.body;
-    let loads = metrics.lines().find_map(|line| line.strip_prefix("tollgate_config_reloads_total ")).unwrap();
-    assert!((2..=6).contains(&loads.parse::<u32>().unwrap()), "{loads} loads");
+    let loads: u32 = metrics.lines().find_map(|line| line.strip_prefix("tollgate_config_reloads_total ")?.parse().ok()).unwrap();
+    assert!((1..=6).contains(&loads), "{loads} loads");
 }
 
 #[tokio::test]
@@ -510,7 +513,7 @@ fn check_tells_people_programs_and_workflows() {
     fs::write(folder.file("bad.yaml"), "version: 1\nproviders:\n  a: { format: sandbox, models: { m: {} } }\ndefault: { chain: [b/m] }\n")
         .unwrap();
     let text = run(&folder, &["check", "bad.yaml"]);
-    assert!(text.status.code() == Some(1) && err(&text).contains("bad.yaml:4:") && out(&text).contains("it cannot be loaded"), "{text:?}");
+    assert!(text.status.code() == Some(1) && err(&text).contains("bad.yaml:4:") && out(&text).is_empty(), "{text:?}");
     for arguments in [&["check", "bad.yaml", "--format", "json"][..], &["check", "--config", "bad.yaml", "--json"]] {
         let json = run(&folder, arguments);
         let findings: Value = serde_json::from_slice(&json.stdout).unwrap_or_else(|error| panic!("{error}: {json:?}"));
@@ -573,7 +576,7 @@ fn schema_completions_and_man_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         let completions = run(&folder, &["completions", shell]);
         assert!(
-            completions.status.success() && out(&completions).contains("tollgate") && out(&completions).contains("--fallback"),
+            completions.status.success() && out(&completions).contains("tollgate") && out(&completions).contains("fallback"),
             "{shell}"
         );
     }

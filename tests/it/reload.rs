@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
+use tollgate::reload::Cause;
 
 use crate::support::*;
 
@@ -80,7 +81,7 @@ async fn a_bad_file_never_replaces_a_good_one() {
     assert!(said.contains("routes.yaml:") && said.ends_with(&format!("not reloaded: revision {revision} goes on\n")), "{said}");
     assert_eq!((daemon.metric("tollgate_config_last_reload_success").await, daemon.reloads().await), (0, (1, 1)));
     // Asked for by hand it is refused in the same words.
-    let verdict = daemon.app.reload(tollgate::reload::Cause::Command).await;
+    let verdict = daemon.app.reload(Cause::Command).await;
     assert_eq!((verdict.ok, verdict.text, verdict.revision), (false, said, revision.clone()));
     assert_eq!(daemon.reloads().await, (2, 2));
     // Taken back, all is well and nothing changed.
@@ -128,7 +129,7 @@ async fn a_reload_loses_no_state_of_an_unchanged_limit() {
     assert_eq!(limit(&daemon, "p0.requests"), 2);
     for round in 0..20 {
         daemon.write(&file(&format!("rule-{round}")));
-        assert!(daemon.app.reload(tollgate::reload::Cause::Command).await.changed);
+        assert!(daemon.app.reload(Cause::Command).await.changed);
     }
     assert_eq!(limit(&daemon, "p0.requests"), 2);
     assert!(limit(&daemon, "p0.tokens").abs_diff(tokens) < 1_000, "only time refills it");
@@ -146,7 +147,7 @@ async fn a_reload_loses_no_seat_that_is_taken() {
     let mut open = OpenCall::send(daemon.app.listen(), &post("/v1/chat/completions", &[], &chat(true))).await;
     open.until("one ").await;
     daemon.write(&file("second"));
-    assert!(daemon.app.reload(tollgate::reload::Cause::Command).await.changed);
+    assert!(daemon.app.reload(Cause::Command).await.changed);
     assert_eq!((limit(&daemon, "p0.concurrent"), daemon.stream().await.status), (0, 429));
     gate.open();
     assert!(open.rest().await.is_done());
@@ -165,7 +166,7 @@ async fn a_reload_loses_no_cooldown() {
     let before = until(&daemon);
     for round in 0..5 {
         daemon.write(&file(&format!("rule-{round}")));
-        assert!(daemon.app.reload(tollgate::reload::Cause::Command).await.changed);
+        assert!(daemon.app.reload(Cause::Command).await.changed);
     }
     assert_eq!(target(&daemon, "p0/m")["state"], "resting");
     assert!(until(&daemon).duration_since(before).abs() < jiff::SignedDuration::from_millis(100), "the rest ends when it would have");
@@ -179,7 +180,7 @@ async fn what_a_file_removes_is_told_by_name() {
     let before = named("coding", &[&one, &two], "p0/m, p1/m", "limits: { requests: 5/min }");
     let daemon = Daemon::start(&before).await;
     daemon.write(&routes(&[&one], ""));
-    let verdict = daemon.app.reload(tollgate::reload::Cause::Command).await;
+    let verdict = daemon.app.reload(Cause::Command).await;
     for name in ["provider `p1`", "model `p1/m`", "rule `coding`", "limits.requests of provider `p0`", "step `p1/m` of `default`"] {
         assert!(verdict.removed.iter().any(|removed| removed == name), "{name}: {:?}", verdict.removed);
         assert!(verdict.text.contains(&format!("removed: {name}\n")), "{}", verdict.text);
