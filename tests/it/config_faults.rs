@@ -348,7 +348,7 @@ async fn c25_a_reload_during_drain_is_ignored() {
         assert!(!verdict.ok && !verdict.changed && verdict.text.starts_with("the daemon is stopping"), "{verdict:?}");
     }
     assert_eq!((daemon.revision(), daemon.reloads().await), (revision.clone(), (0, 0)));
-    gate.open();
+    gate.open_wide();
     let got = open.rest().await;
     assert_eq!((got.is_done(), got.header("x-tollgate-revision")), (true, Some(&*revision)));
     stopping.await.unwrap();
@@ -359,7 +359,8 @@ async fn c26_what_is_no_file_is_refused_without_waiting() {
     let fixture = Fixture::new().await;
     let file = fixture.daemon.file();
     let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-    let lay: [(&str, &dyn Fn(&Path)); 3] = [
+    type Lay<'l> = &'l dyn Fn(&Path);
+    let lay: [(&str, Lay<'_>); 3] = [
         ("a directory", &|path| fs::create_dir(path).unwrap()),
         ("a named pipe", &pipe),
         ("a device", &|path| symlink("/dev/zero", path).unwrap()),
@@ -415,7 +416,7 @@ async fn c28_a_removed_provider_finishes_its_streams_and_keeps_its_state() {
     assert!(verdict.ok && verdict.removed.iter().any(|removed| removed == "provider `leaves`"), "{verdict:?}");
     assert_eq!(daemon.status()["providers"].as_array().unwrap().len(), 1);
     assert_eq!((daemon.stream().await.target(), daemon.status()["open_streams"].as_u64()), ("stays/m", Some(1)));
-    gate.open();
+    gate.open_wide();
     let got = open.rest().await;
     assert_eq!(
         (got.text().as_str(), got.is_done(), got.target(), got.header("x-tollgate-revision")),

@@ -61,7 +61,7 @@ async fn l13_an_open_stream_finishes_while_nothing_new_is_accepted() {
     assert_eq!(draining.daemon.admin("/healthz").await.status, 200);
     assert!(TcpStream::connect(listen).await.is_err(), "new connections are refused");
     assert_eq!(draining.daemon.metric("tollgate_open_streams").await, 1, "metrics are told to the end");
-    gate.open();
+    gate.open_wide();
     let got = open.rest().await;
     assert_eq!((got.text().as_str(), got.is_done(), got.is_whole), ("one two", true, true));
     let (daemon, _) = draining.end().await;
@@ -79,7 +79,7 @@ async fn l13_an_answer_under_way_is_given_whole_and_says_that_the_connection_clo
     let open = OpenCall::send(daemon.app.listen(), &request).await;
     eventually(|| (provider.count() == 1).then_some(())).await;
     let draining = drain(daemon).await;
-    gate.open();
+    gate.open_wide();
     let got = open.rest().await;
     assert_eq!((got.status, got.text().as_str(), got.is_whole, got.header("connection")), (200, "hello", true, Some("close")));
     draining.end().await;

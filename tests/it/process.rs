@@ -197,7 +197,7 @@ async fn serve_reload_refuse_and_drain() {
     assert!(tokio::net::TcpStream::connect(listen).await.is_err());
     let late = serving.run(&["reload", "--state", "state"]);
     assert!(late.status.code() == Some(1) && err(&late).contains("the daemon is stopping"), "{late:?}");
-    gate.open();
+    gate.open_wide();
     let streamed = open.rest().await;
     assert_eq!((streamed.text().as_str(), streamed.is_done(), streamed.is_whole), ("one two", true, true));
     assert!(streamed.header("x-tollgate-revision").is_some_and(|revision| revision.starts_with("1-")));

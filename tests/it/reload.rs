@@ -43,7 +43,7 @@ async fn one_request_sees_one_rule_set_from_first_byte_to_record() {
         ("p1/m", Some("second"), Some(&*after))
     );
 
-    gate.open();
+    gate.open_wide();
     let streamed = open.rest().await;
     assert_eq!((streamed.text().as_str(), streamed.is_done(), streamed.is_whole), ("one two", true, true));
     assert_eq!((streamed.header("x-tollgate-rule"), streamed.header("x-tollgate-revision")), (Some("first"), Some(&*before)));
@@ -63,7 +63,7 @@ async fn one_request_falls_back_by_the_rule_set_it_began_with() {
     eventually(|| (fails.count() == 1).then_some(())).await;
     daemon.write(&named("first", &[&fails, &old, &new], "p0/m, p2/m", ""));
     daemon.wait_for_another(&before).await;
-    gate.open();
+    gate.open_wide();
     let got = open.rest().await;
     assert_eq!((got.text().as_str(), got.target(), got.header("x-tollgate-revision")), ("old", "p1/m", Some(&*before)));
     assert_eq!(new.count(), 0);
@@ -149,7 +149,7 @@ async fn a_reload_loses_no_seat_that_is_taken() {
     daemon.write(&file("second"));
     assert!(daemon.app.reload(Cause::Command).await.changed);
     assert_eq!((limit(&daemon, "p0.concurrent"), daemon.stream().await.status), (0, 429));
-    gate.open();
+    gate.open_wide();
     assert!(open.rest().await.is_done());
     eventually(|| (limit(&daemon, "p0.concurrent") == 1).then_some(())).await;
     assert_eq!(daemon.stream().await.status, 200);
