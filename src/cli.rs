@@ -3,6 +3,7 @@
 //! Floor 6.
 
 mod check;
+mod daemon;
 mod explain;
 mod generate;
 mod reload;
@@ -13,9 +14,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use crate::app;
-use crate::control::Side;
 
 /// What a process that ends tells its caller, after sysexits.h.
 pub mod exit {
@@ -55,9 +53,9 @@ enum Command {
     /// Say what would happen to one request, and why
     Explain(explain::Options),
     /// Tell the running daemon to read its file now
-    Reload(reload::Options),
+    Reload(daemon::Daemon),
     /// Show what the running daemon does
-    Status(status::Options),
+    Status(daemon::Daemon),
     /// Print a JSON Schema: of routes.yaml, of records, of `explain --json`
     Schema(generate::Schema),
     /// Print shell completions
@@ -72,23 +70,6 @@ struct Config {
     /// The routing file
     #[arg(long, short, value_name = "FILE", default_value = "routes.yaml", env = "TOLLGATE_CONFIG")]
     config: PathBuf,
-}
-
-/// The running daemon of a file.
-#[derive(Debug, clap::Args)]
-struct Daemon {
-    #[command(flatten)]
-    config: Config,
-    /// The daemon's state folder, where it was started with one
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
-}
-
-impl Daemon {
-    /// Where the daemon listens for commands.
-    fn socket(&self) -> PathBuf {
-        app::control_socket(&app::state_folder(self.state.as_deref(), &self.config.config), Side::Command)
-    }
 }
 
 /// Reads the command line, carries the command out and answers its exit code.
@@ -106,8 +87,8 @@ impl Cli {
             Command::Serve(options) => serve::run(&options),
             Command::Check(options) => check::run(&options),
             Command::Explain(options) => explain::run(&options),
-            Command::Reload(options) => reload::run(&options),
-            Command::Status(options) => status::run(&options),
+            Command::Reload(daemon) => reload::run(&daemon),
+            Command::Status(daemon) => status::run(&daemon),
             Command::Schema(options) => generate::schema(&options),
             Command::Completions(options) => generate::completions(&options),
             Command::Man => generate::man(),

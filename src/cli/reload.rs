@@ -2,26 +2,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::Value;
+use crate::outside::ControlClient;
 
-use crate::outside::{ControlClient, ControlError};
-
+use super::daemon::{Daemon, tell_failure};
 use super::exit;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Options {
-    #[command(flatten)]
-    daemon: super::Daemon,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let socket = options.daemon.socket();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let code = runtime.block_on(ask(&socket, options.json, &mut anstream::stdout(), &mut anstream::stderr()))?;
-    Ok(ExitCode::from(code))
+pub(super) fn run(daemon: &Daemon) -> anyhow::Result<ExitCode> {
+    daemon.ask(async |socket, json| ask(socket, json, &mut anstream::stdout(), &mut anstream::stderr()).await)
 }
 
 /// Makes the daemon read its file now and prints its verdict. Answers the exit code: 0 in force or unchanged, 1 refused.
@@ -43,23 +30,6 @@ async fn ask(socket: &Path, json: bool, out: &mut impl Write, err: &mut impl Wri
         if ok { out.write_all(text.as_bytes())? } else { err.write_all(text.as_bytes())? }
     }
     Ok(if ok { exit::OK } else { exit::FINDINGS })
-}
-
-/// Says why the daemon could not be asked, and what to do.
-pub(super) fn tell_failure(error: &ControlError, json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
-    if json {
-        writeln!(out, "{:#}", Value::from_iter([("ok", Value::from(false)), ("error", Value::from(error.to_string()))]))?;
-    }
-    writeln!(err, "error: {error}")?;
-    let (code, hint) = match error {
-        ControlError::NobodyListens(_) => {
-            (exit::UNAVAILABLE, "start it with `tollgate serve`, or name its file or state folder with `--config` or `--state`")
-        }
-        ControlError::Forbidden(_) => (exit::NO_PERMISSION, "run it as root or as the daemon's user"),
-        ControlError::Unusable(_) => (exit::PROTOCOL, "look at the daemon's log"),
-    };
-    writeln!(err, " hint: {hint}")?;
-    Ok(code)
 }
 
 #[cfg(test)]

@@ -6,24 +6,12 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::Value;
 
+use super::daemon::{Daemon, tell_failure};
 use super::exit;
-use super::reload::tell_failure;
 use crate::outside::ControlClient;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Options {
-    #[command(flatten)]
-    daemon: super::Daemon,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let socket = options.daemon.socket();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let code = runtime.block_on(ask(&socket, options.json, &mut anstream::stdout(), &mut anstream::stderr()))?;
-    Ok(ExitCode::from(code))
+pub(super) fn run(daemon: &Daemon) -> anyhow::Result<ExitCode> {
+    daemon.ask(async |socket, json| ask(socket, json, &mut anstream::stdout(), &mut anstream::stderr()).await)
 }
 
 /// Prints how the daemon is. Answers the exit code: 0 when it answered.

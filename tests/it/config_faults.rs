@@ -356,10 +356,10 @@ async fn c25_a_reload_during_drain_is_ignored() {
 
 #[tokio::test]
 async fn c26_what_is_no_file_is_refused_without_waiting() {
+    type Lay<'l> = &'l dyn Fn(&Path);
     let fixture = Fixture::new().await;
     let file = fixture.daemon.file();
     let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-    type Lay<'l> = &'l dyn Fn(&Path);
     let lay: [(&str, Lay<'_>); 3] = [
         ("a directory", &|path| fs::create_dir(path).unwrap()),
         ("a named pipe", &pipe),

@@ -59,6 +59,23 @@ fn every_row_of_faults_has_its_test() {
     assert!(missing.is_empty(), "rows of docs/faults.md without a test of their name: {missing:?}");
 }
 
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let mut names = String::new();
+    for folder in ["src", "tests/it"] {
+        read_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut names);
+    }
+    let page = read("docs/promises.md");
+    for row in page.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()) {
+        let tests: Vec<&str> = row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test: {row}");
+        for test in tests {
+            assert!(names.contains(&format!("fn {test}(")), "there is no test `{test}`");
+        }
+    }
+}
+
+/// The text of every Rust file below `folder`.
 fn read_sources(folder: &Path, into: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

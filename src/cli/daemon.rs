@@ -1,0 +1,51 @@
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use crate::app;
+use crate::control::Side;
+use crate::outside::ControlError;
+
+use super::{Config, exit};
+
+/// The running daemon of a file, and how it is asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct Daemon {
+    #[command(flatten)]
+    config: Config,
+    /// The daemon's state folder, where it was started with one
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Daemon {
+    /// Runs `ask` with the daemon's socket, and whether JSON is wanted; it answers the exit code.
+    pub(super) fn ask(&self, ask: impl AsyncFnOnce(&Path, bool) -> io::Result<u8>) -> anyhow::Result<ExitCode> {
+        let state = app::state_folder(self.state.as_deref(), &self.config.config);
+        let socket = app::control_socket(&state, Side::Command);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(ExitCode::from(runtime.block_on(ask(&socket, self.json))?))
+    }
+}
+
+/// Says why the daemon could not be asked, and what to do.
+pub(super) fn tell_failure(error: &ControlError, json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+    if json {
+        writeln!(out, "{:#}", Value::from_iter([("ok", Value::from(false)), ("error", Value::from(error.to_string()))]))?;
+    }
+    writeln!(err, "error: {error}")?;
+    let (code, hint) = match error {
+        ControlError::NobodyListens(_) => {
+            (exit::UNAVAILABLE, "start it with `tollgate serve`, or name its file or state folder with `--config` or `--state`")
+        }
+        ControlError::Forbidden(_) => (exit::NO_PERMISSION, "run it as root or as the daemon's user"),
+        ControlError::Unusable(_) => (exit::PROTOCOL, "look at the daemon's log"),
+    };
+    writeln!(err, " hint: {hint}")?;
+    Ok(code)
+}
