@@ -32,6 +32,11 @@ impl Open {
     pub fn settle(self, used: Tokens) {
         self.0.passage.correct(self.0.estimate, used);
     }
+
+    /// No byte reached the provider: everything goes back.
+    pub fn was_never_sent(mut self) {
+        self.0.is_sent = false;
+    }
 }
 
 #[derive(Debug)]

@@ -174,7 +174,9 @@ impl Account {
         running.rests().succeeded(step.target, None);
         drop(entry);
         let cost = self.told(step.target, &whole.told, None);
-        whole.open.settle(whole.told.usage.as_ref().map_or_else(|| step.estimate.input.unwrap_or_default(), crate::units::Usage::total));
+        if let Some(open) = whole.open {
+            open.settle(whole.told.usage.as_ref().map_or_else(|| step.estimate.input.unwrap_or_default(), crate::units::Usage::total));
+        }
         let mut headers = HeaderMap::with_capacity(20);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.describe_step(&mut headers, running, step, &whole.headers);

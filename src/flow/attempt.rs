@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::admit::{Held, Open};
 use crate::config::{Route, Server};
-use crate::units::Moment;
+use crate::units::{Moment, Tokens};
 use crate::upstream::{Failure, Outgoing, Phase, Reply, ReplyBody};
 use crate::wire::{Edits, ReplyFault, Tap, Told, read_reply};
 
@@ -66,7 +66,8 @@ pub(super) struct Whole {
     pub(super) body: Bytes,
     pub(super) told: Told,
     pub(super) took: Duration,
-    pub(super) open: Open,
+    /// Present until it is settled.
+    pub(super) open: Option<Open>,
 }
 
 /// A stream that has shown its first content, or its end.
@@ -81,7 +82,8 @@ pub(super) struct Stream {
     pub(super) has_ended: bool,
     pub(super) ttft: Duration,
     pub(super) sent: Moment,
-    pub(super) open: Open,
+    /// Present until it is settled.
+    pub(super) open: Option<Open>,
 }
 
 /// One try: send, and wait for the whole reply or the first content.
@@ -95,11 +97,11 @@ pub(super) async fn attempt(
 ) -> Result<Begun, Failure> {
     let sent = account.sending(step);
     let this = Try { running, asked, step, deadline, sent, account };
-    let open = held.sent();
+    let mut open = Some(held.sent());
     let result = if asked.call.is_streaming() {
-        this.stream(open).await.map(Begun::Stream)
+        this.stream(&mut open).await.map(Begun::Stream)
     } else {
-        this.whole(open).await.map(|whole| Begun::Whole(Box::new(whole)))
+        this.whole(&mut open).await.map(|whole| Begun::Whole(Box::new(whole)))
     };
     if let Err(failure) = &result {
         let took = account.now().since(sent);
@@ -113,8 +115,20 @@ pub(super) async fn attempt(
             "attempt failed"
         );
         account.attempt_failed(step, failure, took);
+        if let Some(open) = open {
+            give_back(open, failure);
+        }
     }
     result
+}
+
+/// What a failed attempt took from the limits goes back as far as the provider cannot have counted it.
+fn give_back(open: Open, failure: &Failure) {
+    if failure.phase == Phase::P0 {
+        open.was_never_sent();
+    } else if failure.nothing_billed {
+        open.settle(Tokens::ZERO);
+    }
 }
 
 struct Try<'t> {
@@ -127,18 +141,18 @@ struct Try<'t> {
 }
 
 impl Try<'_> {
-    async fn whole(&self, open: Open) -> Result<Whole, Failure> {
+    async fn whole(&self, open: &mut Option<Open>) -> Result<Whole, Failure> {
         let reply = self.deadline.bound(self.send()).await.ok_or_else(|| self.out_of_time(Phase::P1))??;
         let Reply { headers, body, .. } = reply;
         let body = self.deadline.bound(body.read_whole(LARGEST_REPLY)).await.ok_or_else(|| self.out_of_time(Phase::P2))??;
         let told = read_reply(self.asked.call.endpoint(), &body).map_err(|fault| self.fault(fault))?;
         if told.is_blocked && self.step.passes_on_blocked {
-            return Err(settled_as_blocked(open, &told));
+            return Err(settled_as_blocked(open.take(), &told));
         }
-        Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), open })
+        Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), open: open.take() })
     }
 
-    async fn stream(&self, open: Open) -> Result<Box<Stream>, Failure> {
+    async fn stream(&self, open: &mut Option<Open>) -> Result<Box<Stream>, Failure> {
         let first_content_by = self.deadline.at.min(Instant::now() + self.step.first_content);
         let late = |phase| self.silent("first_content", phase);
         let reply = tokio::time::timeout_at(first_content_by, self.send()).await.map_err(|_| late(Phase::P1))??;
@@ -161,10 +175,10 @@ impl Try<'_> {
             fed.map_err(|fault| self.fault(fault))?;
         }
         if tap.told().is_blocked && self.step.passes_on_blocked {
-            return Err(settled_as_blocked(open, tap.told()));
+            return Err(settled_as_blocked(open.take(), tap.told()));
         }
         let ttft = self.account.now().since(self.sent);
-        Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, open }))
+        Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, open: open.take() }))
     }
 
     async fn send(&self) -> Result<Reply, Failure> {
@@ -217,8 +231,8 @@ impl Try<'_> {
 }
 
 /// A content filter ended the answer: what it used is counted, and another target may try.
-fn settled_as_blocked(open: Open, told: &Told) -> Failure {
-    if let Some(usage) = &told.usage {
+fn settled_as_blocked(open: Option<Open>, told: &Told) -> Failure {
+    if let (Some(open), Some(usage)) = (open, &told.usage) {
         open.settle(usage.total());
     }
     Failure::blocked()

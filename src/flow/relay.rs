@@ -102,7 +102,7 @@ impl Parts {
             body,
             tap,
             entry: Some(entry),
-            open: Some(open),
+            open,
             input: step.estimate.input.unwrap_or_default(),
             idle: step.idle,
             deadline,

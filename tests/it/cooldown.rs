@@ -114,7 +114,7 @@ async fn a_last_step_at_rest_is_probed_once_a_second() {
         let got = daemon.chat().await;
         assert_eq!((got.status, got.code().as_str(), got.header("x-should-retry")), (503, "server_is_overloaded", Some("true")), "{got:?}");
         let wait: u64 = got.header("retry-after").unwrap().parse().unwrap();
-        assert!((30..=48).contains(&wait), "{wait}");
+        assert!((32..=48).contains(&wait), "{wait}");
     }
     assert_eq!(ill.count(), 2);
     clock.advance(Duration::from_secs(1));

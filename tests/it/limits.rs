@@ -201,7 +201,19 @@ async fn what_was_not_used_comes_back() {
     let settings = "limits: { requests: 5/min, tokens: 10k/min, concurrent: 3 }, cooldown: off";
     let (daemon, _clock) = standing_still(&routes_to(&[&nobody], settings)).await;
     assert_eq!(daemon.chat().await.status, 502);
-    assert_eq!(remaining(&daemon, "concurrent"), 3);
+    let left = |daemon: &Daemon| (remaining(daemon, "p0.requests"), remaining(daemon, "p0.tokens"), remaining(daemon, "p0.concurrent"));
+    assert_eq!(left(&daemon), (5, 10_000, 3));
+    // Refused by the provider: a request that was made, and no token that was used.
+    let broken = Provider::always(vec![send(json_answer("500 Internal Server Error", "{}"))]).await;
+    let (daemon, _clock) = standing_still(&routes(&[&broken], settings).replace("] }\n", "], retry: false }\n")).await;
+    assert_eq!(daemon.chat().await.status, 502);
+    assert_eq!(left(&daemon), (4, 10_000, 3));
+    // Cut off: nobody knows what was used.
+    let cut = Provider::always(vec![Act::Reset]).await;
+    let (daemon, _clock) = standing_still(&routes(&[&cut], settings)).await;
+    assert_eq!(daemon.chat().await.status, 502);
+    let (requests, tokens, places) = left(&daemon);
+    assert!(requests == 4 && tokens < 9_500 && places == 3, "{requests} {tokens} {places}");
     // Another step refused by its own limit takes nothing from the first: a model's limit behind its provider's.
     let sound = sound_provider("hello", false).await;
     let file = routes(&[&sound], settings).replace("m: {}", "m: { limits: { tokens: { rate: 1k/min, burst: 1k } } }");

@@ -597,6 +597,7 @@ impl Drop for Provider {
 }
 
 async fn serve(mut stream: TcpStream, connection: usize, scripts: &[Vec<Act>], seen: &Mutex<Vec<Seen>>) {
+    stream.set_nodelay(true).unwrap();
     let mut unread = Vec::new();
     while let Some((head, body)) = read_request(&mut stream, &mut unread).await {
         let turn = {

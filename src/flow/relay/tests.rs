@@ -52,7 +52,7 @@ async fn relayed(script: &[(u64, &'static str)]) -> Vec<(u64, Result<String, Cut
         has_ended: false,
         ttft: Duration::ZERO,
         sent: clock.now(),
-        open: running.gate().reserve(0, Tokens::ZERO).unwrap().sent(),
+        open: Some(running.gate().reserve(0, Tokens::ZERO).unwrap().sent()),
     });
     let account = Account::open(&parts, &running, &asked);
     let deadline = Deadline::of(plan.found.route, running.rules().server(), true);
