@@ -16,7 +16,7 @@ use super::early::Early;
 use super::panics::caught;
 use super::plan::{Plan, Skip};
 use super::relay::Relay;
-use super::running::header_value;
+use super::head::header_value;
 use super::{Running, Tried};
 
 /// A client that is told to wait longer is told not to try by itself: the official SDKs would ignore the time and hammer.
