@@ -49,6 +49,17 @@ pub struct Level {
     pub reset: Duration,
 }
 
+/// What is left of one limit, whosever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What a full limit lets through at once.
+    pub capacity: u64,
+    /// What it would let through now.
+    pub remaining: u64,
+    /// Until it is full. Zero for calls at once, whose end nobody knows.
+    pub reset: Duration,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKind {
     Requests,
@@ -137,6 +148,15 @@ impl Gate {
     pub fn standing(&self, target: usize, tokens: Tokens) -> Result<(), Denial> {
         let passes = |view: &View| view.look(tokens).and_then(|()| view.owner.queue.blocked().map_or(Ok(()), Err));
         self.passages[target].views.iter().try_for_each(passes)
+    }
+
+    /// What is left of the target's limits of this kind, where there are any: its provider's or its own, whichever is tighter.
+    ///
+    /// # Panics
+    /// When `target` is no index of the adopted file.
+    #[must_use]
+    pub fn room(&self, target: usize, kind: LimitKind) -> Option<Room> {
+        self.passages[target].views.iter().filter_map(|view| view.room(kind)).min_by_key(|room| room.remaining)
     }
 
     /// How full the target's limits are, its provider's first.
@@ -238,9 +258,15 @@ impl View {
     }
 
     fn levels(&self) -> impl Iterator<Item = Level> {
-        let requests = self.requests(|limit| self.owner.rate_level(LimitKind::Requests, limit));
-        let tokens = self.tokens(|limit| self.owner.rate_level(LimitKind::Tokens, limit));
-        requests.into_iter().chain(tokens).chain(self.owner.seats_level())
+        LimitKind::ALL.into_iter().filter_map(|kind| self.room(kind).map(|room| self.owner.level(kind, room)))
+    }
+
+    fn room(&self, kind: LimitKind) -> Option<Room> {
+        match kind {
+            LimitKind::Requests => self.requests(Limit::room),
+            LimitKind::Tokens => self.tokens(Limit::room),
+            LimitKind::Concurrent => self.owner.seats.room(),
+        }
     }
 
     fn denial(&self, kind: LimitKind, refused: Refused) -> Denial {

@@ -8,6 +8,7 @@ mod attempt;
 mod classify;
 mod early;
 mod explain;
+mod head;
 mod panics;
 mod plan;
 mod relay;
@@ -48,27 +49,27 @@ pub struct Asked {
 }
 
 /// A request's way to its answer; dropping it cancels what is under way.
-type Story = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub type Story = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 impl Parts {
     /// Answers one request from one snapshot. A streamed call gets its status early when no content comes for long.
-    pub async fn handle(self: Arc<Self>, running: Arc<Running>, asked: Asked) -> Answer {
+    ///
+    /// The story is boxed here, before anything waits: carried along inside the futures around it, it would be copied by each of them.
+    pub fn handle(self: Arc<Self>, running: Arc<Running>, asked: Asked) -> Story {
         let server = running.rules().server();
         let (early_head, on_hang_up) = (server.early_head.filter(|_| asked.call.is_streaming()), server.on_client_disconnect);
         let request_id = Arc::clone(&asked.request_id);
-        let tracker = self.tracker.clone();
-        let story = self.story(running, asked);
         let story: Story = match on_hang_up {
-            OnClientDisconnect::Cancel => Box::pin(story),
+            OnClientDisconnect::Cancel => Box::pin(self.story(running, asked)),
             // The story goes on without its listener, because its task is not the connection's.
             OnClientDisconnect::Finish => {
-                let task = tracker.spawn(story);
+                let task = self.tracker.clone().spawn(self.story(running, asked));
                 Box::pin(async { task.await.unwrap_or_else(|_| Refusal::internal().answer()) })
             }
         };
         match early_head {
-            None => story.await,
-            Some(after) => early::answer_by(after, &request_id, story).await,
+            None => story,
+            Some(after) => Box::pin(async move { early::answer_by(after, &request_id, story).await }),
         }
     }
 

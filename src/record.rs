@@ -7,6 +7,7 @@ mod metrics;
 mod sink;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,21 +22,19 @@ use crate::units::{Endpoint, RuleName, TargetName, TaskName, Usage, Usd};
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Record {
     /// The id that the client got as `x-request-id`.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// When the request was accepted: RFC 3339, UTC, milliseconds.
     #[serde(serialize_with = "stamp")]
     #[schemars(with = "String")]
     pub at: Timestamp,
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "word")]
     #[schemars(with = "String")]
     pub endpoint: Endpoint,
     /// The rule that matched; absent when the request ended before one was looked for or none was found.
-    #[serde(serialize_with = "shown_if_any")]
     #[schemars(with = "Option<String>")]
     pub rule: Option<RuleName>,
     /// The rule set that served it.
-    pub revision: String,
-    #[serde(serialize_with = "shown")]
+    pub revision: Arc<str>,
     #[schemars(with = "String")]
     pub task: TaskName,
     /// Who said so: `declared`, `structure` or `learned`.
@@ -44,9 +43,8 @@ pub struct Record {
     pub requested_model: String,
     pub stream: bool,
     /// What the client said of itself in `x-tollgate-labels`.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// The target that answered.
-    #[serde(serialize_with = "shown_if_any")]
     #[schemars(with = "Option<String>")]
     pub target: Option<TargetName>,
     /// The model that the answer named, where it is another one.
@@ -82,7 +80,6 @@ pub struct Record {
 /// One step that was sent.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct AttemptRecord {
-    #[serde(serialize_with = "shown")]
     #[schemars(with = "String")]
     pub target: TargetName,
     /// What went wrong, one of a closed list; absent when nothing did.
@@ -102,7 +99,6 @@ pub struct AttemptRecord {
 /// One step that was left out.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SkipRecord {
-    #[serde(serialize_with = "shown")]
     #[schemars(with = "String")]
     pub target: TargetName,
     pub reason: String,
@@ -176,19 +172,12 @@ impl Outcome {
 }
 
 fn stamp<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    to.collect_str(&format_args!("{at:.3}"))
 }
 
-fn shown<T: std::fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(value)
-}
-
-#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
-fn shown_if_any<T: std::fmt::Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => to.collect_str(value),
-        None => to.serialize_none(),
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference to the field")]
+fn word<S: Serializer>(endpoint: &Endpoint, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(endpoint.as_str())
 }
 
 #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]

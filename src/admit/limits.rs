@@ -10,6 +10,7 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use governor::{NotUntil, Quota, RateLimiter};
 
+use super::Room;
 use crate::units::{Clock, Moment, Rate};
 
 /// No limit refills later than this; a burst that would take longer is cut, so that sums stay far from overflow. About 73 years.
@@ -121,15 +122,13 @@ impl Limit {
         }
     }
 
-    /// What a full limit lets through at once.
-    pub(super) fn capacity(&self) -> u64 {
-        u64::from(self.burst.get()).saturating_mul(self.grain)
-    }
-
-    /// What would be let through now, and the time until the limit is full.
-    pub(super) fn level(&self) -> (u64, Duration) {
+    pub(super) fn room(&self) -> Room {
         let used = self.cell.arrival().saturating_sub(self.clock.now().as_nanos());
-        (self.span().saturating_sub(used) / self.step * self.grain, Duration::from_nanos(used))
+        Room {
+            capacity: u64::from(self.burst.get()).saturating_mul(self.grain),
+            remaining: self.span().saturating_sub(used) / self.step * self.grain,
+            reset: Duration::from_nanos(used),
+        }
     }
 
     fn ask(&self, governor: &Governor, amount: u64) -> Result<(), Refused> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::limits::{Cell, Limit};
 use super::queue::{Queue, Seats};
-use super::{Gate, Level, LimitKind};
+use super::{Gate, Level, LimitKind, Room};
 use crate::config::{Limits, Provider, Target};
 use crate::units::{Clock, ModelName, Moment, ProviderName, Rate};
 
@@ -64,8 +64,9 @@ impl Meters {
             .iter()
             .flat_map(|owner| {
                 let rates = [(LimitKind::Requests, &owner.requests), (LimitKind::Tokens, &owner.tokens)];
-                let rates = rates.into_iter().filter_map(|(kind, meter)| Some(owner.rate_level(kind, &*meter.present()?)));
-                rates.chain(owner.seats_level()).collect::<Vec<_>>()
+                let rates = rates.into_iter().filter_map(|(kind, meter)| Some(owner.level(kind, meter.present()?.room())));
+                let seats = owner.seats.room().map(|room| owner.level(LimitKind::Concurrent, room));
+                rates.chain(seats).collect::<Vec<_>>()
             })
             .collect()
     }
@@ -126,18 +127,8 @@ impl Owner {
         }
     }
 
-    pub(super) fn rate_level(&self, kind: LimitKind, limit: &Limit) -> Level {
-        let (remaining, reset) = limit.level();
-        self.level(kind, limit.capacity(), remaining, reset)
-    }
-
-    pub(super) fn seats_level(&self) -> Option<Level> {
-        let capacity = self.seats.limit()?;
-        let remaining = capacity.saturating_sub(self.seats.taken());
-        Some(self.level(LimitKind::Concurrent, capacity.into(), remaining.into(), Duration::ZERO))
-    }
-
-    fn level(&self, kind: LimitKind, capacity: u64, remaining: u64, reset: Duration) -> Level {
+    pub(super) fn level(&self, kind: LimitKind, room: Room) -> Level {
+        let Room { capacity, remaining, reset } = room;
         let name = Arc::clone(&self.names[kind as usize]);
         Level { name, provider: self.provider.clone(), model: self.model.clone(), limit: kind, capacity, remaining, reset }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::Denial;
+use super::{Denial, Room};
 
 /// Calls in flight, counted whether or not there is a limit, so that a new limit knows of those already running.
 #[derive(Debug)]
@@ -28,8 +28,14 @@ impl Seats {
         self.limit.store(limit.map_or(u32::MAX, NonZeroU32::get), Ordering::SeqCst);
     }
 
-    pub(super) fn limit(&self) -> Option<u32> {
+    fn limit(&self) -> Option<u32> {
         Some(self.limit.load(Ordering::SeqCst)).filter(|limit| *limit < u32::MAX)
+    }
+
+    pub(super) fn room(&self) -> Option<Room> {
+        let limit = self.limit()?;
+        let remaining = limit.saturating_sub(self.taken());
+        Some(Room { capacity: limit.into(), remaining: remaining.into(), reset: Duration::ZERO })
     }
 
     pub(super) fn taken(&self) -> u32 {

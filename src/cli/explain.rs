@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::Read;
 use std::process::ExitCode;
@@ -106,7 +105,7 @@ fn features(options: &Options) -> anyhow::Result<Features> {
         requested_model: model.into(),
         task,
         max_cost: options.max_cost,
-        labels: options.label.iter().cloned().collect::<BTreeMap<_, _>>(),
+        labels: Arc::new(options.label.iter().cloned().collect()),
         headers: Arc::new(headers),
         effort: None,
         stream: options.stream,

@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::admit::LimitKind;
 use crate::record::{AttemptRecord, Outcome, Record, SkipRecord, UsageRecord, UsageSource};
@@ -16,8 +16,8 @@ use crate::wire::Told;
 use super::answer::{self, Answer, Body};
 use super::attempt::Whole;
 use super::explain::Explained;
+use super::head::{Head, USUAL, name};
 use super::plan::{OutputLimit, Plan, Skip, Step};
-use super::running::header_value;
 use super::{Asked, Parts, Refusal, Running, Tried};
 
 /// What one request came to, kept until its record is written. Dropped before its end it tells that the client hung up.
@@ -36,22 +36,22 @@ pub(super) struct Account {
     sent: usize,
     /// The attempt that is under way: its target, how far it is, and when it was sent.
     under_way: Option<(usize, Phase, Moment)>,
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 impl Account {
     pub(super) fn open(parts: &Arc<Parts>, running: &Arc<Running>, asked: &Asked) -> Self {
         let record = Record {
-            request_id: asked.request_id.to_string(),
+            request_id: Arc::clone(&asked.request_id),
             at: parts.clock.wall(),
             endpoint: asked.call.endpoint(),
             rule: None,
-            revision: running.rules().revision().to_string(),
+            revision: Arc::clone(running.revision()),
             task: TaskName::unknown(),
             task_source: TaskSource::None.as_str(),
             requested_model: asked.call.model().to_owned(),
             stream: asked.call.is_streaming(),
-            labels: BTreeMap::new(),
+            labels: Arc::default(),
             target: None,
             served_model: None,
             outcome: Outcome::HungUp,
@@ -78,7 +78,7 @@ impl Account {
             fallback_index: 0,
             sent: 0,
             under_way: None,
-            record: Some(record),
+            record: Some(Box::new(record)),
         }
     }
 
@@ -86,7 +86,7 @@ impl Account {
         self.note(|record| {
             record.task = features.task.name.clone();
             record.task_source = features.task.source.as_str();
-            record.labels.clone_from(&features.labels);
+            record.labels = Arc::clone(&features.labels);
         });
     }
 
@@ -177,23 +177,23 @@ impl Account {
         if let Some(open) = whole.open {
             open.settle(whole.told.usage.as_ref().map_or_else(|| step.estimate.input.unwrap_or_default(), crate::units::Usage::total));
         }
-        let mut headers = HeaderMap::with_capacity(20);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.describe_step(&mut headers, running, step, &whole.headers);
+        let mut head = Head::default();
+        head.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.describe_step(&mut head, running, step, &whole.headers);
         if let Some(model) = self.record.as_ref().and_then(|record| record.served_model.as_deref()) {
-            headers.insert(HeaderName::from_static("x-tollgate-served-model"), header_value(model));
+            head.write(&name::SERVED_MODEL, model);
         }
         if let Some(cost) = cost {
-            headers.insert(HeaderName::from_static("x-tollgate-cost-usd"), header_value(&cost.plain()));
+            head.write(&name::COST, cost.plain());
         }
         let source = if whole.told.usage.is_some() { "provider" } else { "none" };
-        headers.insert(HeaderName::from_static("x-tollgate-usage-source"), HeaderValue::from_static(source));
+        head.set(&name::USAGE_SOURCE, HeaderValue::from_static(source));
         let took = whole.took;
         self.attempt_ended(step.target, None, took);
-        headers.insert(HeaderName::from_static("server-timing"), self.server_timing(took, None));
-        self.describe(&mut headers);
+        self.tell_times(&mut head, took, None);
+        self.describe(&mut head);
         self.close(None, StatusCode::OK, None);
-        Answer { status: StatusCode::OK, headers, body: Body::Whole(whole.body) }
+        Answer { status: StatusCode::OK, headers: head.finish(), body: Body::Whole(whole.body) }
     }
 
     /// The headers of a stream whose first content is there.
@@ -208,20 +208,18 @@ impl Account {
         if let Some((_, phase, _)) = &mut self.under_way {
             *phase = Phase::P3;
         }
-        let mut headers = HeaderMap::with_capacity(20);
-        event_stream_headers(&mut headers);
-        self.describe_step(&mut headers, running, step, upstream);
+        let mut head = Head::over(event_stream_headers());
+        self.describe_step(&mut head, running, step, upstream);
         if let Some(model) = served {
-            headers.insert(HeaderName::from_static("x-tollgate-served-model"), header_value(model));
+            head.write(&name::SERVED_MODEL, model);
         }
-        headers.insert(HeaderName::from_static("server-timing"), self.server_timing(ttft, Some(ttft)));
-        self.describe(&mut headers);
-        headers
+        self.tell_times(&mut head, ttft, Some(ttft));
+        self.describe(&mut head);
+        head.finish()
     }
 
     pub(super) fn refused(mut self, refusal: &Refusal, tried: &Tried) -> Answer {
-        let mut answer = refusal.answer();
-        self.describe(&mut answer.headers);
+        let answer = self.described(refusal.answer());
         if !tried.skips.is_empty() {
             tracing::debug!(code = refusal.code, "refused");
         }
@@ -235,22 +233,20 @@ impl Account {
             let refusal = Refusal::all_skipped(running, plan, &tried.skips, tried.shortest_wait());
             return self.refused(&refusal, tried);
         };
-        let mut answer = answer::failed(running, *target, failure, tried);
-        answer.headers.insert(HeaderName::from_static("x-tollgate-target"), running.target_value(*target).clone());
-        self.describe(&mut answer.headers);
+        let mut answer = self.described(answer::failed(running, *target, failure, tried));
+        answer.headers.insert(&name::TARGET, running.target_value(*target).clone());
         self.close(Some(Outcome::Failed), answer.status, Some(failure.code));
         answer
     }
 
     /// The decision itself, for a dry run.
     pub(super) fn explained(mut self, explained: &Explained) -> Answer {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.describe(&mut headers);
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
+        let body = Bytes::from(serde_json::to_vec(explained).unwrap_or_default());
+        let answer = self.described(Answer { status: StatusCode::OK, headers, body: Body::Whole(body) });
         // A dry run is no request that was served: it leaves no record.
         self.record = None;
-        let body = serde_json::to_vec(explained).unwrap_or_default();
-        Answer { status: StatusCode::OK, headers, body: Body::Whole(Bytes::from(body)) }
+        answer
     }
 
     /// Writes the record. Without an outcome it is `ok`, or `fell_back` where an earlier step had failed.
@@ -290,57 +286,56 @@ impl Account {
         }
     }
 
+    fn described(&self, answer: Answer) -> Answer {
+        let mut head = Head::over(answer.headers);
+        self.describe(&mut head);
+        Answer { headers: head.finish(), ..answer }
+    }
+
     /// The headers that every answer carries.
-    fn describe(&self, headers: &mut HeaderMap) {
-        let id = header_value(&self.request_id);
-        headers.insert(HeaderName::from_static("x-request-id"), id.clone());
-        headers.insert(HeaderName::from_static("request-id"), id);
-        headers.insert(HeaderName::from_static("x-tollgate-revision"), self.running.revision_value().clone());
+    fn describe(&self, head: &mut Head) {
+        head.write(&name::REQUEST_ID, &self.request_id);
+        head.write(&name::REQUEST_ID_SHORT, &self.request_id);
+        head.set(&name::REVISION, self.running.revision_value().clone());
         if let Some(rule) = &self.rule_header {
-            headers.insert(HeaderName::from_static("x-tollgate-rule"), rule.clone());
+            head.set(&name::RULE, rule.clone());
         }
-        headers.insert(HeaderName::from_static("x-tollgate-attempts"), HeaderValue::from(self.sent));
+        head.write(&name::ATTEMPTS, self.sent);
         let Some(record) = &self.record else { return };
         if record.task_source != TaskSource::None.as_str() {
-            headers.insert(
-                HeaderName::from_static("x-tollgate-task"),
-                header_value(&format!("{};source={}", record.task, record.task_source)),
-            );
+            head.write(&name::TASK, format_args!("{};source={}", record.task, record.task_source));
         }
     }
 
     /// The headers that tell which step answered.
-    fn describe_step(&self, headers: &mut HeaderMap, running: &Running, step: &Step<'_>, upstream: &HeaderMap) {
-        headers.insert(HeaderName::from_static("x-tollgate-target"), running.target_value(step.target).clone());
-        headers.insert(HeaderName::from_static("x-tollgate-fallback-index"), HeaderValue::from(self.fallback_index));
-        if let Some(id) = ["x-request-id", "request-id", "apim-request-id"].iter().find_map(|name| upstream.get(*name)) {
-            headers.insert(HeaderName::from_static("x-tollgate-upstream-request-id"), id.clone());
+    fn describe_step(&self, head: &mut Head, running: &Running, step: &Step<'_>, upstream: &HeaderMap) {
+        head.set(&name::TARGET, running.target_value(step.target).clone());
+        head.write(&name::FALLBACK_INDEX, self.fallback_index);
+        let theirs = [&name::REQUEST_ID, &name::REQUEST_ID_SHORT, &name::AZURE_REQUEST_ID];
+        if let Some(id) = theirs.into_iter().find_map(|name| upstream.get(name)) {
+            head.set(&name::UPSTREAM_REQUEST_ID, id.clone());
         }
         match step.limit {
             OutputLimit::AsSent => {}
-            OutputLimit::Injected(limit) => {
-                headers.insert(HeaderName::from_static("x-tollgate-injected"), header_value(&format!("max_tokens={limit}")));
-            }
-            OutputLimit::Clamped(limit) => {
-                headers.insert(HeaderName::from_static("x-tollgate-clamped"), header_value(&format!("max_tokens={limit}")));
-            }
+            OutputLimit::Injected(limit) => head.write(&name::INJECTED, format_args!("max_tokens={limit}")),
+            OutputLimit::Clamped(limit) => head.write(&name::CLAMPED, format_args!("max_tokens={limit}")),
         }
-        for level in running.gate().levels(step.target) {
-            let Some(names) = limit_headers(level.limit) else { continue };
-            // A model's own limit comes behind its provider's: the tighter one is told.
-            let told = headers.get(&names[1]).and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
-            if told.is_none_or(|told| level.remaining < told) {
-                headers.insert(names[0].clone(), HeaderValue::from(level.capacity));
-                headers.insert(names[1].clone(), HeaderValue::from(level.remaining));
-                headers.insert(names[2].clone(), header_value(&format!("{}ms", level.reset.as_millis())));
+        for (kind, [limit, remaining, reset]) in [(LimitKind::Requests, &name::OF_REQUESTS), (LimitKind::Tokens, &name::OF_TOKENS)] {
+            if let Some(room) = running.gate().room(step.target, kind) {
+                head.write(limit, room.capacity);
+                head.write(remaining, room.remaining);
+                head.write(reset, format_args!("{}ms", room.reset.as_millis()));
             }
         }
     }
 
-    fn server_timing(&self, upstream: Duration, ttft: Option<Duration>) -> HeaderValue {
-        let own = self.parts.clock.now().since(self.accepted).saturating_sub(self.away.max(upstream));
-        let ttft = ttft.map(|ttft| format!(", ttft;dur={:.2}", millis(ttft))).unwrap_or_default();
-        header_value(&format!("tollgate;dur={:.2}, upstream;dur={:.2}{ttft}", millis(own), millis(upstream)))
+    fn tell_times(&self, head: &mut Head, upstream: Duration, ttft: Option<Duration>) {
+        let own = Millis(self.parts.clock.now().since(self.accepted).saturating_sub(self.away.max(upstream)));
+        let upstream = Millis(upstream);
+        match ttft.map(Millis) {
+            None => head.write(&name::SERVER_TIMING, format_args!("tollgate;dur={own}, upstream;dur={upstream}")),
+            Some(ttft) => head.write(&name::SERVER_TIMING, format_args!("tollgate;dur={own}, upstream;dur={upstream}, ttft;dur={ttft}")),
+        }
     }
 }
 
@@ -366,21 +361,20 @@ impl Drop for Account {
 }
 
 /// What an event stream's head says, early or late.
-pub(super) fn event_stream_headers(headers: &mut HeaderMap) {
+pub(super) fn event_stream_headers() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(USUAL);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(&name::NO_BUFFERING, HeaderValue::from_static("no"));
+    headers
 }
 
-fn limit_headers(limit: LimitKind) -> Option<[HeaderName; 3]> {
-    let names = match limit {
-        LimitKind::Requests => ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
-        LimitKind::Tokens => ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
-        LimitKind::Concurrent => return None,
-    };
-    Some(names.map(HeaderName::from_static))
-}
+/// Milliseconds with two decimals, cut off.
+struct Millis(Duration);
 
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hundredths = self.0.as_micros() / 10;
+        write!(f, "{}.{:02}", hundredths / 100, hundredths % 100)
+    }
 }

@@ -13,10 +13,10 @@ use crate::upstream::{Failure, Phase};
 use crate::wire::{self, Class};
 
 use super::early::Early;
+use super::head::header_value;
 use super::panics::caught;
 use super::plan::{Plan, Skip};
 use super::relay::Relay;
-use super::running::header_value;
 use super::{Running, Tried};
 
 /// A client that is told to wait longer is told not to try by itself: the official SDKs would ignore the time and hammer.

@@ -142,9 +142,15 @@ struct Try<'t> {
 
 impl Try<'_> {
     async fn whole(&self, open: &mut Option<Open>) -> Result<Whole, Failure> {
-        let reply = self.deadline.bound(self.send()).await.ok_or_else(|| self.out_of_time(Phase::P1))??;
-        let Reply { headers, body, .. } = reply;
-        let body = self.deadline.bound(body.read_whole(LARGEST_REPLY)).await.ok_or_else(|| self.out_of_time(Phase::P2))??;
+        let mut phase = Phase::P1;
+        // Head and body under one timer.
+        let exchange = async {
+            let Reply { headers, body, .. } = self.send().await?;
+            phase = Phase::P2;
+            Ok((headers, body.read_whole(LARGEST_REPLY).await?))
+        };
+        let exchanged = self.deadline.bound(exchange).await;
+        let (headers, body) = exchanged.ok_or_else(|| self.out_of_time(phase))??;
         let told = read_reply(self.asked.call.endpoint(), &body).map_err(|fault| self.fault(fault))?;
         if told.is_blocked && self.step.passes_on_blocked {
             return Err(settled_as_blocked(open.take(), &told));

@@ -4,14 +4,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::StatusCode;
 use http_body::Body as _;
 use tokio::time::Sleep;
 
 use super::Story;
 use super::account::event_stream_headers;
 use super::answer::{Answer, Body, CutShort, FLUSH};
-use super::running::header_value;
+use super::head::{header_value, name};
 
 /// How often a client that has its status hears that its stream lives, until content comes.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -34,10 +34,9 @@ pub(super) async fn answer_by(after: Duration, request_id: &str, mut story: Stor
     if let Ok(answer) = tokio::time::timeout(after, &mut story).await {
         return answer;
     }
-    let mut headers = HeaderMap::new();
-    event_stream_headers(&mut headers);
-    for name in ["x-request-id", "request-id"] {
-        headers.insert(HeaderName::from_static(name), header_value(request_id));
+    let mut headers = event_stream_headers();
+    for name in [&name::REQUEST_ID, &name::REQUEST_ID_SHORT] {
+        headers.insert(name, header_value(request_id));
     }
     // The first comment leaves at once: a head alone does not keep a load balancer waiting.
     let early = Early { state: State::Waiting(story), timer: Box::pin(tokio::time::sleep(Duration::ZERO)) };

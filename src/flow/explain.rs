@@ -128,7 +128,7 @@ fn explained_features(features: &Features) -> ExplainedFeatures {
         turns: features.turns(),
         effort: features.effort.map(|effort| effort.as_str().into()),
         stream: features.stream,
-        labels: features.labels.clone(),
+        labels: BTreeMap::clone(&features.labels),
     }
 }
 

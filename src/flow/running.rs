@@ -12,6 +12,8 @@ use crate::rules::{Found, RuleSet};
 use crate::units::{Clock, RuleName, TargetName};
 use crate::upstream::{Cooldowns, Rests, Upstream, Upstreams};
 
+use super::head::header_value;
+
 /// Everything that outlives a rule set: counters, connections, metrics and the owner of tasks.
 #[derive(Debug)]
 pub struct Parts {
@@ -38,6 +40,7 @@ pub struct Running {
     series: Series,
     rule_values: Vec<HeaderValue>,
     target_values: Vec<HeaderValue>,
+    revision: Arc<str>,
     revision_value: HeaderValue,
 }
 
@@ -48,6 +51,7 @@ impl Parts {
         let rule_names: Vec<RuleName> = rules.rules().iter().map(|rule| rule.name.clone()).collect();
         let target_names: Vec<TargetName> = rules.targets().iter().map(|target| target.name.clone()).collect();
         let default = rules.default().map(|found| found.name.clone());
+        let revision = rules.revision().to_string();
         Running {
             gate: self.meters.adopt(rules.providers(), rules.targets()),
             rests: self.cooldowns.adopt(rules.providers(), rules.targets()),
@@ -55,7 +59,8 @@ impl Parts {
             series: self.metrics.adopt(&rule_names, &target_names),
             rule_values: rule_names.iter().chain(&default).map(|name| header_value(name.as_str())).collect(),
             target_values: target_names.iter().map(|name| header_value(name.as_str())).collect(),
-            revision_value: header_value(&rules.revision().to_string()),
+            revision_value: header_value(&revision),
+            revision: revision.into(),
             rules,
         }
     }
@@ -94,6 +99,11 @@ impl Running {
         &self.target_values[target]
     }
 
+    /// The revision as records tell it.
+    pub(super) fn revision(&self) -> &Arc<str> {
+        &self.revision
+    }
+
     pub(super) fn revision_value(&self) -> &HeaderValue {
         &self.revision_value
     }
@@ -108,9 +118,4 @@ impl Running {
         let target = &self.rules.targets()[target];
         target.limits.tokens.is_some() || self.rules.providers()[target.provider].limits.tokens.is_some()
     }
-}
-
-/// A header value of a text of ours; what a header cannot carry is told as `?`.
-pub(super) fn header_value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("?"))
 }

@@ -56,9 +56,9 @@ impl Sink {
     }
 
     /// Hands a record over. Never blocks: when the queue is full, or closed, the record is dropped and counted.
-    pub fn write(&self, record: Record) {
+    pub fn write(&self, record: Box<Record>) {
         let is_full = self.state.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING;
-        if is_full || self.state.is_closed.load(Ordering::Acquire) || self.tx.send(Message::Record(Box::new(record))).is_err() {
+        if is_full || self.state.is_closed.load(Ordering::Acquire) || self.tx.send(Message::Record(record)).is_err() {
             self.state.waiting.fetch_sub(1, Ordering::Relaxed);
             self.state.dropped.fetch_add(1, Ordering::Relaxed);
         }

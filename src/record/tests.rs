@@ -1,9 +1,9 @@
 use super::*;
 
 /// A record with every field filled, named `request_id`.
-pub(super) fn record(request_id: &str) -> Record {
+pub(super) fn record(request_id: &str) -> Box<Record> {
     let target = TargetName::parse("openai/gpt-4o").unwrap();
-    Record {
+    Box::new(Record {
         request_id: request_id.into(),
         at: Timestamp::from_millisecond(1_795_000_000_120).unwrap(),
         endpoint: Endpoint::Chat,
@@ -13,7 +13,7 @@ pub(super) fn record(request_id: &str) -> Record {
         task_source: "declared",
         requested_model: "auto".into(),
         stream: true,
-        labels: BTreeMap::from([("feature".into(), "x".into())]),
+        labels: Arc::new(BTreeMap::from([("feature".into(), "x".into())])),
         target: Some(target.clone()),
         served_model: None,
         outcome: Outcome::FellBack,
@@ -35,7 +35,7 @@ pub(super) fn record(request_id: &str) -> Record {
         ttft: Some(Duration::from_millis(31)),
         duration: Duration::from_nanos(45_678_901),
         own: Duration::from_micros(21),
-    }
+    })
 }
 
 #[test]

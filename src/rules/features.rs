@@ -16,7 +16,7 @@ pub struct Features {
     pub task: Task,
     /// The ceiling for this one request that the client declared.
     pub max_cost: Option<Usd>,
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     pub headers: Arc<HeaderMap>,
     pub effort: Option<Effort>,
     pub stream: bool,

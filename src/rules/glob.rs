@@ -2,33 +2,33 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glob {
     pattern: Box<str>,
+    /// What stands before the first star.
+    head: Box<str>,
+    /// What stands behind the last star; absent where there is no star.
+    tail: Option<Box<str>>,
+    /// What stands between stars.
+    middle: Box<[Box<str>]>,
 }
 
 impl Glob {
     pub(super) fn new(pattern: &str) -> Self {
-        Self { pattern: pattern.into() }
+        let mut parts = pattern.split('*').map(Box::from);
+        let head = parts.next().unwrap_or_default();
+        let tail = parts.next_back();
+        Self { pattern: pattern.into(), head, tail, middle: parts.collect() }
     }
 
     pub(super) fn matches(&self, text: &str) -> bool {
-        let mut parts = self.pattern.split('*');
-        let (Some(head), Some(rest)) = (parts.next(), text.strip_prefix(self.pattern.split('*').next().unwrap_or_default())) else {
-            return false;
-        };
-        if head.len() == self.pattern.len() {
-            return rest.is_empty();
-        }
+        let Some(rest) = text.strip_prefix(&*self.head) else { return false };
+        let Some(tail) = &self.tail else { return rest.is_empty() };
         let mut rest = rest;
-        let mut parts = parts.peekable();
-        while let Some(part) = parts.next() {
-            if parts.peek().is_none() {
-                return rest.ends_with(part);
-            }
-            match rest.find(part) {
+        for part in &self.middle {
+            match rest.find(&**part) {
                 Some(at) => rest = &rest[at + part.len()..],
                 None => return false,
             }
         }
-        true
+        rest.ends_with(&**tail)
     }
 
     pub(super) fn as_str(&self) -> &str {

@@ -1,10 +1,13 @@
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
-use http_body::Body;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -23,10 +26,12 @@ pub(super) async fn read(headers: &HeaderMap, mut body: Incoming, limit: u64) ->
     let mut whole = Whole::Nothing;
     let begun = Instant::now();
     loop {
-        let due = begun + GRACE + Duration::from_secs(whole.len() / SLOWEST);
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
-        let Ok(frame) = tokio::time::timeout_at(due, frame).await else {
-            return Err(slow());
+        let frame = match at_once(&mut body).await {
+            Some(frame) => frame,
+            None => {
+                let due = begun + GRACE + Duration::from_secs(whole.len() / SLOWEST);
+                tokio::time::timeout_at(due, body.frame()).await.map_err(|_| slow())?
+            }
         };
         let piece = match frame {
             None => return Ok(whole.finish()),
@@ -37,7 +42,26 @@ pub(super) async fn read(headers: &HeaderMap, mut body: Incoming, limit: u64) ->
             return Err(too_large(limit));
         }
         whole = whole.with(piece, declared);
+        if body.is_end_stream() {
+            return Ok(whole.finish());
+        }
     }
+}
+
+/// What there is now or at the task's next turn, when the connection hands over what came along with the head: a timer would be
+/// set and cleared for nothing.
+async fn at_once(body: &mut Incoming) -> Option<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    let mut has_waited = false;
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(frame) => Poll::Ready(Some(frame)),
+        Poll::Pending if has_waited => Poll::Ready(None),
+        Poll::Pending => {
+            has_waited = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 /// A body so far. One that came in one piece is never copied.

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 const HEAD: Duration = Duration::from_secs(10);
 /// The largest head: 64 KiB.
 pub(super) const LARGEST_HEAD: usize = 64 << 10;
-const MOST_HEADERS: usize = 100;
 
 /// The two steps of stopping: no new work, then no work at all.
 #[derive(Clone, Debug, Default)]
@@ -74,12 +73,12 @@ pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + 
         let service = service.clone();
         async move { Ok::<_, std::convert::Infallible>(service.answer(request).await) }
     });
+    // More than 100 header lines are refused without being told to: saying the number would make hyper fill its tables each time.
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .max_buf_size(LARGEST_HEAD)
-            .max_headers(MOST_HEADERS)
+            .max_header_size(LARGEST_HEAD)
             .serve_connection(TokioIo::new(stream), answer)
     );
     // Tokens of its own: each is asked at every turn of the connection, and a shared one would be a shared lock.

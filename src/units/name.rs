@@ -1,6 +1,7 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 /// Why a text is no name.
@@ -32,6 +33,12 @@ macro_rules! name {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
             }
         }
 
@@ -81,7 +88,9 @@ impl TaskName {
     /// The task of a request that names none and shows none.
     #[must_use]
     pub fn unknown() -> Self {
-        Self("unknown".into())
+        // Most requests ask for it, so it is made once.
+        static UNKNOWN: LazyLock<TaskName> = LazyLock::new(|| TaskName("unknown".into()));
+        UNKNOWN.clone()
     }
 }
 

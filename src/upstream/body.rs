@@ -103,8 +103,11 @@ impl ReplyBody {
                 return Err(Failure::too_large(limit));
             }
             if first.is_empty() && all.is_empty() {
-                // The usual answer is one chunk: nothing is copied then.
+                // The usual answer is one chunk: nothing is copied then, and its end needs no turn of its own.
                 first = chunk;
+                if self.is_end_stream() {
+                    break;
+                }
                 continue;
             }
             if all.is_empty() {

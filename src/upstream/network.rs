@@ -195,20 +195,21 @@ impl fmt::Debug for Network {
     }
 }
 
-/// Counts the heads of status 1xx of one request.
+/// The heads of status 1xx of one request, counted.
+#[derive(Default)]
 struct Crowd {
-    seen: Arc<AtomicU32>,
+    seen: AtomicU32,
     /// Told when there are too many.
-    grew: Arc<Notify>,
+    grew: Notify,
 }
 
 impl Crowd {
-    fn watch(request: &mut Request<Pieces>) -> Self {
-        let crowd = Self { seen: Arc::default(), grew: Arc::default() };
-        let (seen, grew) = (Arc::clone(&crowd.seen), Arc::clone(&crowd.grew));
+    fn watch(request: &mut Request<Pieces>) -> Arc<Self> {
+        let crowd = Arc::<Self>::default();
+        let watching = Arc::clone(&crowd);
         on_informational(request, move |_| {
-            if seen.fetch_add(1, Ordering::Relaxed) >= MOST_INFORMATIONAL {
-                grew.notify_one();
+            if watching.seen.fetch_add(1, Ordering::Relaxed) >= MOST_INFORMATIONAL {
+                watching.grew.notify_one();
             }
         });
         crowd
@@ -273,6 +274,7 @@ fn link_of(error: &legacy::Error) -> Option<Arc<Link>> {
     extras.remove()
 }
 
+/// More than 100 header lines are refused without being told to: saying the number would make hyper fill its tables each time.
 fn client(dial: &Dial, is_pooling: bool) -> Client<Dial, Pieces> {
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -280,7 +282,6 @@ fn client(dial: &Dial, is_pooling: bool) -> Client<Dial, Pieces> {
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(if is_pooling { usize::MAX } else { 0 })
         .retry_canceled_requests(true)
-        .http1_max_headers(headers::MOST_HEADERS)
         .http1_max_buf_size(headers::HEAD_LIMIT)
         .http2_max_header_list_size(HTTP2_HEAD_LIMIT)
         .http2_keep_alive_interval(HTTP2_PING_EVERY)
