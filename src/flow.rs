@@ -161,14 +161,12 @@ impl Parts {
     ) -> Result<(crate::upstream::Entry, crate::admit::Held), Skip> {
         let entry = running.rests().enter(step.target, is_last).map_err(Skip::AtRest)?;
         let tokens = plan.tokens_to_reserve(running, step);
-        let held = if is_last {
-            deadline
-                .bound(running.gate().reserve_within(step.target, tokens))
-                .await
-                .unwrap_or_else(|| running.gate().reserve(step.target, tokens))
-        } else {
-            running.gate().reserve(step.target, tokens)
-        };
+        let mut held = running.gate().reserve(step.target, tokens);
+        // Only the last step waits, and only then is there a wait to carry along.
+        if is_last && held.is_err() {
+            let waited = deadline.bound(Box::pin(running.gate().reserve_within(step.target, tokens))).await;
+            held = waited.unwrap_or_else(|| running.gate().reserve(step.target, tokens));
+        }
         held.map(|held| (entry, held)).map_err(Skip::Limit)
     }
 }

@@ -121,7 +121,7 @@ impl Upstream {
     pub async fn send(&self, outgoing: Outgoing) -> Result<Reply, Failure> {
         match &self.way {
             Way::Network(network) => network.send(&outgoing).await,
-            Way::Sandbox(sandbox) => sandbox.answer(&outgoing).await,
+            Way::Sandbox(sandbox) => Box::pin(sandbox.answer(&outgoing)).await,
             Way::Nowhere => Err(Failure::dialled(DialError::Dns)),
         }
     }

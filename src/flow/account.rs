@@ -179,12 +179,13 @@ impl Account {
         }
         let mut head = Head::default();
         head.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        head.write(&name::LENGTH, whole.body.len());
         self.describe_step(&mut head, running, step, &whole.headers);
         if let Some(model) = self.record.as_ref().and_then(|record| record.served_model.as_deref()) {
-            head.write(&name::SERVED_MODEL, model);
+            head.text(&name::SERVED_MODEL, model);
         }
         if let Some(cost) = cost {
-            head.write(&name::COST, cost.plain());
+            head.text(&name::COST, &cost.plain());
         }
         let source = if whole.told.usage.is_some() { "provider" } else { "none" };
         head.set(&name::USAGE_SOURCE, HeaderValue::from_static(source));
@@ -211,7 +212,7 @@ impl Account {
         let mut head = Head::over(event_stream_headers());
         self.describe_step(&mut head, running, step, upstream);
         if let Some(model) = served {
-            head.write(&name::SERVED_MODEL, model);
+            head.text(&name::SERVED_MODEL, model);
         }
         self.tell_times(&mut head, ttft, Some(ttft));
         self.describe(&mut head);
@@ -294,8 +295,8 @@ impl Account {
 
     /// The headers that every answer carries.
     fn describe(&self, head: &mut Head) {
-        head.write(&name::REQUEST_ID, &self.request_id);
-        head.write(&name::REQUEST_ID_SHORT, &self.request_id);
+        head.text(&name::REQUEST_ID, &self.request_id);
+        head.text(&name::REQUEST_ID_SHORT, &self.request_id);
         head.set(&name::REVISION, self.running.revision_value().clone());
         if let Some(rule) = &self.rule_header {
             head.set(&name::RULE, rule.clone());

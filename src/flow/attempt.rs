@@ -99,7 +99,7 @@ pub(super) async fn attempt(
     let this = Try { running, asked, step, deadline, sent, account };
     let mut open = Some(held.sent());
     let result = if asked.call.is_streaming() {
-        this.stream(&mut open).await.map(Begun::Stream)
+        Box::pin(this.stream(&mut open)).await.map(Begun::Stream)
     } else {
         this.whole(&mut open).await.map(|whole| Begun::Whole(Box::new(whole)))
     };
@@ -143,12 +143,12 @@ struct Try<'t> {
 impl Try<'_> {
     async fn whole(&self, open: &mut Option<Open>) -> Result<Whole, Failure> {
         let mut phase = Phase::P1;
-        // Head and body under one timer.
-        let exchange = async {
+        // Head and body under one timer. Boxed: in place it would be copied from one holder to the next.
+        let exchange = Box::pin(async {
             let Reply { headers, body, .. } = self.send().await?;
             phase = Phase::P2;
             Ok((headers, body.read_whole(LARGEST_REPLY).await?))
-        };
+        });
         let exchanged = self.deadline.bound(exchange).await;
         let (headers, body) = exchanged.ok_or_else(|| self.out_of_time(phase))??;
         let told = read_reply(self.asked.call.endpoint(), &body).map_err(|fault| self.fault(fault))?;

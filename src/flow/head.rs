@@ -14,6 +14,7 @@ const USUAL_TEXT: usize = 256;
 pub(super) mod name {
     use http::HeaderName;
 
+    pub(crate) static LENGTH: HeaderName = http::header::CONTENT_LENGTH;
     pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
     pub(crate) static REQUEST_ID_SHORT: HeaderName = HeaderName::from_static("request-id");
     pub(crate) static UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-upstream-request-id");
@@ -79,6 +80,12 @@ impl Head {
         }
     }
 
+    /// A text as it is; it takes the place of an earlier value.
+    pub(super) fn text(&mut self, name: &'static HeaderName, value: &str) {
+        self.text.push_str(value);
+        self.written.push((name, self.text.len()));
+    }
+
     pub(super) fn finish(self) -> HeaderMap {
         let Self { mut headers, text, written } = self;
         let text = Bytes::from(text);
@@ -107,7 +114,7 @@ mod tests {
         head.set(&name::RULE, HeaderValue::from_static("first"));
         head.write(&name::ATTEMPTS, 12);
         head.write(&name::RULE, "second");
-        head.write(&name::TASK, "");
+        head.text(&name::TASK, "");
         head.write(&name::SERVED_MODEL, "line\nbreak");
         let headers = head.finish();
         for (name, value) in [(&name::RULE, "second"), (&name::ATTEMPTS, "12"), (&name::TASK, ""), (&name::SERVED_MODEL, "?")] {

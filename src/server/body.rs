@@ -26,12 +26,11 @@ pub(super) async fn read(headers: &HeaderMap, mut body: Incoming, limit: u64) ->
     let mut whole = Whole::Nothing;
     let begun = Instant::now();
     loop {
-        let frame = match at_once(&mut body).await {
-            Some(frame) => frame,
-            None => {
-                let due = begun + GRACE + Duration::from_secs(whole.len() / SLOWEST);
-                tokio::time::timeout_at(due, body.frame()).await.map_err(|_| slow())?
-            }
+        let frame = if let Some(frame) = at_once(&mut body).await {
+            frame
+        } else {
+            let due = begun + GRACE + Duration::from_secs(whole.len() / SLOWEST);
+            tokio::time::timeout_at(due, body.frame()).await.map_err(|_| slow())?
         };
         let piece = match frame {
             None => return Ok(whole.finish()),

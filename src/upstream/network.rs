@@ -82,13 +82,14 @@ impl Network {
         }
     }
 
+    /// What is rarely needed on the way is boxed there, because every future around would carry it along and copy it.
     pub(super) async fn send(&self, outgoing: &Outgoing) -> Result<Reply, Failure> {
         match self.exchange(outgoing, |request| self.pooled(request)).await {
             Ok(reply) => Ok(reply),
             Err(Broken { failure, may_go_again: false }) => Err(failure),
             Err(Broken { failure: first, .. }) => {
-                let second = self.exchange(outgoing, |request| self.fresh.request(request)).await;
-                second.map_err(|broken| broken.failure.after(&first))
+                let second = Box::pin(self.exchange(outgoing, |request| self.fresh.request(request)));
+                second.await.map_err(|broken| broken.failure.after(&first))
             }
         }
     }
@@ -127,7 +128,7 @@ impl Network {
                 Ok(Reply { status: head.status, headers: head.headers, body: ReplyBody::provider(incoming), is_event_stream })
             }
             Head::Refused { is_readable } => {
-                let (body, is_whole) = read_error_body(incoming, ERROR_BODY_LIMIT, ERROR_BODY_PATIENCE).await;
+                let (body, is_whole) = Box::pin(read_error_body(incoming, ERROR_BODY_LIMIT, ERROR_BODY_PATIENCE)).await;
                 if !is_taken {
                     cut();
                 }
@@ -227,10 +228,10 @@ fn crowded() -> Failure {
     failure
 }
 
-/// Ends when a large request has not been taken whole within its limit; never for small ones.
+/// Ends when a large request has not been taken whole within its limit; never for small ones, which carry no timer along.
 async fn stalled(taken: Option<&AtomicBool>) {
     if let Some(taken) = taken {
-        tokio::time::sleep(WRITE_LIMIT).await;
+        Box::pin(tokio::time::sleep(WRITE_LIMIT)).await;
         if !taken.load(Ordering::Acquire) {
             return;
         }

@@ -107,7 +107,7 @@ fn c22_a_changed_rate_carries_what_is_used() {
         cell.rescale(clock.now(), &old, &new);
         assert_eq!(level(&new).0, remaining, "{was} → {now_is} after {taken}");
         cell.rescale(clock.now(), &new, &old);
-        assert_eq!(level(&old).0, 100.min(old.capacity()) - taken, "{now_is} → {was} after {taken}");
+        assert_eq!(level(&old).0, 100.min(old.room().capacity) - taken, "{now_is} → {was} after {taken}");
     }
 }
 
