@@ -20,10 +20,15 @@ use super::sandbox::Speech;
 /// Bodies above this size may be answered, or stall, before they were sent whole.
 const LARGE: u64 = 64 << 10;
 
+/// A connection is given so much at once: what it was given counts as taken, and it holds a whole piece before the first byte leaves.
+const LARGEST_PIECE: usize = 256 << 10;
+
 /// A request body in ready pieces.
 #[derive(Debug)]
 pub(super) struct Pieces {
     rest: std::vec::IntoIter<Bytes>,
+    /// What is left of a piece that is given in parts.
+    cut: Bytes,
     left: u64,
     /// Set when the last piece was taken; there for large bodies only.
     taken: Option<Arc<AtomicBool>>,
@@ -33,7 +38,7 @@ impl Pieces {
     pub(super) fn new(pieces: Vec<Bytes>) -> Self {
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
         let taken = (left > LARGE).then(Arc::default);
-        Self { rest: pieces.into_iter(), left, taken }
+        Self { rest: pieces.into_iter(), cut: Bytes::new(), left, taken }
     }
 
     /// The mark of a large body that the connection has taken it whole.
@@ -47,7 +52,13 @@ impl Body for Pieces {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.rest.find(|piece| !piece.is_empty());
+        let mut piece = match std::mem::take(&mut self.cut) {
+            cut if cut.is_empty() => self.rest.find(|piece| !piece.is_empty()),
+            cut => Some(cut),
+        };
+        if let Some(piece) = piece.as_mut().filter(|piece| piece.len() > LARGEST_PIECE) {
+            self.cut = piece.split_off(LARGEST_PIECE);
+        }
         self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
         if self.left == 0
             && let Some(taken) = &self.taken

@@ -77,8 +77,10 @@ async fn the_status_goes_out_early_and_the_answer_follows() {
     .concat();
     let provider = Provider::always(acts).await;
     let daemon = Daemon::start(&with_server_of("early_head: 50ms", &routes(&[&provider], ""))).await;
+    let asked = Instant::now();
     let mut line = Line::send(daemon.app.listen(), &post("/v1/chat/completions", &[], &chat(true))).await;
     line.until(": keep-alive\n\n").await;
+    assert!((50..5_000).contains(&asked.elapsed().as_millis()), "{:?}", asked.elapsed());
     assert!(line.text().starts_with("HTTP/1.1 200 OK") && !line.text().contains("data:"), "{}", line.text());
     gate.open();
     let got = line.rest().await;

@@ -483,7 +483,7 @@ impl Gate {
         self.0.close();
     }
 
-    async fn passed(&self) {
+    pub(crate) async fn passed(&self) {
         if let Ok(permit) = self.0.acquire().await {
             permit.forget();
         }

@@ -575,22 +575,27 @@ async fn u36_a_peer_that_vanished_counts_as_silence() {
 
 #[tokio::test]
 async fn u37_an_early_answer_ends_the_sending() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let answered = Gate::shut();
+    let gate = answered.clone();
     let early = tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut some = [0; 1024];
         stream.read_exact(&mut some).await.unwrap();
         stream.write_all(&json_answer("413 Payload Too Large", &error("too large", "invalid_request_error", "too_large"))).await.unwrap();
+        gate.passed().await;
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await.ok();
+        rest.len()
     });
     let daemon = Daemon::start(&routes_to(&[&url], "")).await;
-    let big = chat(false).replace("Say hello.", &"hello ".repeat(500_000));
+    let big = chat(false).replace("Say hello.", &"hello ".repeat(5_000_000));
     let got = daemon.ask(&big).await;
     assert_eq!(got.status, 413, "{got:?}");
-    early.await.unwrap();
+    answered.open();
+    assert!(early.await.unwrap() < big.len() / 2, "the rest stays here, and the connection is closed");
 }
 
 #[tokio::test]
