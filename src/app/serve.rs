@@ -6,6 +6,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::exit;
+use crate::config::{Key, Provider};
 use crate::control::Side;
 use crate::units::{Clock, Format};
 
@@ -85,9 +86,9 @@ fn tell_what_is_served(app: &App) {
         rules = rules.rules().len(),
         "serving"
     );
-    let has_key = |provider: &&crate::config::Provider| !matches!(provider.key, crate::config::Key::Missing(_));
-    let network = || rules.providers().iter().filter(|provider| provider.format != Format::Sandbox);
-    if network().next().is_some() && !network().any(|provider| has_key(&provider)) {
+    let (sandboxes, network): (Vec<_>, Vec<_>) = rules.providers().iter().partition(|provider| provider.format == Format::Sandbox);
+    let lacks_key = |provider: &&Provider| matches!(provider.key, Key::Missing(_));
+    if !sandboxes.is_empty() && !network.is_empty() && network.iter().all(lacks_key) {
         tracing::warn!("no provider has its key, so the sandbox answers: its answers are made up on this machine");
     }
 }

@@ -2,6 +2,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::admit::Level;
+use crate::config::Key;
 use crate::control::{LastReload, LimitStatus, ProviderStatus, Status, TargetStatus, TtftStatus};
 use crate::record::{Kept, Remaining};
 use crate::units::{Clock, Moment};
@@ -45,8 +46,9 @@ pub(super) fn status(app: &App) -> Value {
 
 fn target_status(app: &App, index: usize, name: String) -> TargetStatus {
     let running = app.live.current();
-    let standing = running.rests().standing(index);
-    let (state, until) = match standing {
+    let provider = &running.rules().providers()[running.rules().targets()[index].provider];
+    let (state, until) = match running.rests().standing(index) {
+        _ if matches!(provider.key, Key::Missing(_)) => ("no_key".to_owned(), None),
         Standing::Ready => ("ready".to_owned(), None),
         Standing::Resting { until, .. } => ("resting".to_owned(), Some(wall(&app.parts.clock, until))),
         Standing::Down { why } => (why.to_owned(), None),
