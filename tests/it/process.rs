@@ -61,7 +61,11 @@ struct Serving {
 }
 
 fn command(folder: &Folder, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    command_of(Path::new(PROGRAM), folder, arguments)
+}
+
+fn command_of(program: &Path, folder: &Folder, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).current_dir(folder.path()).env_clear().stdin(Stdio::null());
     command.env("TOLLGATE_TEST_KEY", KEY).env("RUNTIME_DIRECTORY", folder.file("state"));
     command
@@ -97,9 +101,13 @@ impl Serving {
 
     async fn start_in(folder: Folder, more: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         let mut command = command(&folder, &["serve", "--state", "state"]);
-        command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(more);
         change(&mut command);
-        let mut child = command.spawn().unwrap();
+        Self::spawn(folder, command).await
+    }
+
+    async fn spawn(folder: Folder, mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (Said::by(child.stdout.take().unwrap()), Said::by(child.stderr.take().unwrap()));
         let serving = Self { child, folder, out, err };
         serving.err.wait_for("serving").await;
@@ -388,16 +396,18 @@ async fn c07_a_file_without_permission_is_refused() {
     let provider = sound_provider("hello", false).await;
     let folder = folder_with(&with_key(&[&provider]));
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let serve = ["serve", "--state", "state"];
+    let mut daemon = command(&folder, &serve);
     if is_root {
+        // Root may read every file: the daemon runs as somebody else then, from a place that is open to all.
+        let program = folder.file("tollgate");
+        fs::copy(PROGRAM, &program).unwrap();
         chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        daemon = command_of(&program, &folder, &serve);
+        daemon.uid(NOBODY).gid(NOBODY);
     }
     let unreadable = |folder: &Folder, mode| fs::set_permissions(folder.file("routes.yaml"), fs::Permissions::from_mode(mode)).unwrap();
-    let serving = Serving::start_in(folder, &[], |command| {
-        if is_root {
-            command.uid(NOBODY).gid(NOBODY);
-        }
-    })
-    .await;
+    let serving = Serving::spawn(folder, daemon).await;
     let revision = serving.status()["revision"].clone();
     unreadable(&serving.folder, 0o000);
     let logged = serving.err.wait_for("the file is refused, the running revision goes on").await;
