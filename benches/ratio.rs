@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench ratio` prints CPU per request at 64 connections, per streamed event and per request with a 200 KB
 //! prompt, each against the bare proxy, and ends with exit code 1 when a bound is missed. The program starts itself again
-//! as the provider, as the bare proxy and as the load, so that each has a process of its own; the server under test has
-//! core 0 to itself. Flags: `--seconds N` for one measurement, `--rounds N`, `--quick`, and `--only-bare`, which puts a
+//! as the bare proxy and as the peer, which is the provider and the load in one; the server under test has core 0 to itself.
+//! Flags: `--seconds N` for one measurement, `--rounds N`, `--quick`, and `--only-bare`, which puts a
 //! second bare proxy in tollgate's place to show how much the figures wander by themselves.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people: counts stay far below 2^52")]
@@ -22,6 +22,8 @@ mod gateway;
 mod load;
 #[path = "ratio/mock.rs"]
 mod mock;
+#[path = "ratio/peer.rs"]
+mod peer;
 #[path = "ratio/process.rs"]
 mod process;
 
@@ -33,7 +35,7 @@ use anyhow::{Context, bail};
 use daemon::Process;
 use figures::{Pair, Report};
 use load::{Load, Shape, Told};
-use process::Role;
+use process::{Peer, Role};
 
 struct Flags {
     seconds: f64,
@@ -63,9 +65,8 @@ impl Flags {
 fn main() -> anyhow::Result<ExitCode> {
     if let Some(role) = Role::of_this_process()? {
         return match role {
-            Role::Mock(script) => process::listen(|listener| mock::serve(listener, script)),
+            Role::Peer(script) => peer::run(script),
             Role::Bare(upstream) => process::listen(|listener| bare::serve(listener, upstream)),
-            Role::Load(load) => load::run(load),
         }
         .map(|()| ExitCode::SUCCESS);
     }
@@ -75,14 +76,15 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn measure(flags: &Flags) -> anyhow::Result<Report> {
-    let (_provider, upstream) = process::start(&Role::Mock(mock::Script::default()), process::LOAD_CORE)?;
+    let mut peer = Peer::start(mock::Script::default())?;
+    let upstream = peer.address;
     let (bare, bare_address) = process::start(&Role::Bare(upstream), process::SERVER_CORE)?;
     if flags.only_bare {
         let (other, other_address) = process::start(&Role::Bare(upstream), process::SERVER_CORE)?;
-        return compare(flags, [(&bare, bare_address), (&other, other_address)]);
+        return compare(flags, &mut peer, [(&bare, bare_address), (&other, other_address)]);
     }
     let daemon = gateway::start(upstream)?;
-    let mut report = compare(flags, [(&bare, bare_address), (&daemon.process, daemon.listen)])?;
+    let mut report = compare(flags, &mut peer, [(&bare, bare_address), (&daemon.process, daemon.listen)])?;
     report.first_answer = Some(daemon.first_answer);
     let (counted, dropped) = (daemon.metric("tollgate_requests_total")?, daemon.metric("tollgate_records_dropped_total")?);
     let rules = std::fs::read_to_string(&daemon.file)?.lines().filter(|line| line.contains("name: rule-")).count();
@@ -90,17 +92,17 @@ fn measure(flags: &Flags) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn compare(flags: &Flags, servers: [(&Process, SocketAddr); 2]) -> anyhow::Result<Report> {
+fn compare(flags: &Flags, peer: &mut Peer, servers: [(&Process, SocketAddr); 2]) -> anyhow::Result<Report> {
     let mut report = Report::default();
     report.rss.push(("idle", in_turns(0, servers, |process, _| daemon::rss_kib(process.id()))?));
     for round in 0..flags.rounds {
         for shape in Shape::MEASURED {
-            let pair = in_turns(round, servers, |process, address| put_under(shape, process, address, flags.seconds))?;
+            let pair = in_turns(round, servers, |process, address| put_under(peer, shape, process, address, flags.seconds))?;
             report.add(shape, pair);
         }
         eprintln!("round {} of {} done", round + 1, flags.rounds);
     }
-    report.rss.push(("256 connections", in_turns(0, servers, with_connections)?));
+    report.rss.push(("256 connections", in_turns(0, servers, |process, address| with_connections(peer, process, address))?));
     Ok(report)
 }
 
@@ -108,7 +110,7 @@ fn compare(flags: &Flags, servers: [(&Process, SocketAddr); 2]) -> anyhow::Resul
 fn in_turns<T>(
     round: usize,
     [bare, tested]: [(&Process, SocketAddr); 2],
-    measure: impl Fn(&Process, SocketAddr) -> anyhow::Result<T>,
+    mut measure: impl FnMut(&Process, SocketAddr) -> anyhow::Result<T>,
 ) -> anyhow::Result<Pair<T>> {
     if round.is_multiple_of(2) {
         let first = measure(bare.0, bare.1)?;
@@ -119,14 +121,14 @@ fn in_turns<T>(
     }
 }
 
-fn put_under(shape: Shape, process: &Process, to: SocketAddr, seconds: f64) -> anyhow::Result<Told> {
-    let told = process::run_load(&Load { to, shape, seconds, server: process.id() })?;
+fn put_under(peer: &mut Peer, shape: Shape, process: &Process, to: SocketAddr, seconds: f64) -> anyhow::Result<Told> {
+    let told = peer.put_under(&Load { to, shape, seconds, server: process.id() })?;
     if told.failed > 0 || told.requests == 0 {
         bail!("{shape:?}: {} of {} requests failed: {}", told.failed, told.requests + told.failed, told.first_failure);
     }
     Ok(told)
 }
 
-fn with_connections(process: &Process, to: SocketAddr) -> anyhow::Result<u64> {
-    Ok(process::run_load(&Load { to, shape: Shape::Connections, seconds: 0.5, server: process.id() })?.rss_kib)
+fn with_connections(peer: &mut Peer, process: &Process, to: SocketAddr) -> anyhow::Result<u64> {
+    Ok(peer.put_under(&Load { to, shape: Shape::Connections, seconds: 0.5, server: process.id() })?.rss_kib)
 }

@@ -93,12 +93,6 @@ pub(crate) struct Told {
     pub(crate) first_event_us: u64,
 }
 
-pub(crate) fn run(load: Load) -> anyhow::Result<()> {
-    let told = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(under_load(load))?;
-    println!("{}", serde_json::to_string(&told)?);
-    Ok(())
-}
-
 /// What one connection saw.
 #[derive(Default)]
 struct Seen {
@@ -108,7 +102,7 @@ struct Seen {
     failure: Option<String>,
 }
 
-async fn under_load(load: Load) -> anyhow::Result<Told> {
+pub(crate) async fn under_load(load: Load) -> anyhow::Result<Told> {
     let begin = Instant::now() + WARM_UP;
     let end = begin + Duration::from_secs_f64(load.seconds);
     let mut connections = JoinSet::new();

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -21,11 +21,10 @@ const ROLE_VARIABLE: &str = "TOLLGATE_BENCH_ROLE";
 
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Role {
-    /// The provider.
-    Mock(Script),
+    /// The provider, and the load when it is told to.
+    Peer(Script),
     /// The bare proxy, and where its provider listens.
     Bare(SocketAddr),
-    Load(Load),
 }
 
 impl Role {
@@ -47,24 +46,46 @@ pub(crate) fn pinned(program: &str, core: usize) -> Command {
     command
 }
 
+/// The provider and the load: one process, told over its standard input what to do next.
+pub(crate) struct Peer {
+    /// Where the provider listens.
+    pub(crate) address: SocketAddr,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    _process: Process,
+}
+
+impl Peer {
+    pub(crate) fn start(script: Script) -> anyhow::Result<Self> {
+        let mut child = again(&Role::Peer(script), LOAD_CORE)?.stdin(Stdio::piped()).spawn().context("this program does not start again")?;
+        let (input, output) = (child.stdin.take().context("no input")?, child.stdout.take().context("no output")?);
+        let process = Process::new(child);
+        let mut output = BufReader::new(output);
+        let address = read_address(&mut output)?;
+        Ok(Self { address, input, output, _process: process })
+    }
+
+    /// Runs one load to its end.
+    pub(crate) fn put_under(&mut self, load: &Load) -> anyhow::Result<Told> {
+        writeln!(self.input, "{}", serde_json::to_string(load)?)?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        serde_json::from_str(&line).context("the load ended early")
+    }
+}
+
 /// Starts this program in `role` and reads the address that it prints first.
 pub(crate) fn start(role: &Role, core: usize) -> anyhow::Result<(Process, SocketAddr)> {
     let mut child = again(role, core)?.stdin(Stdio::piped()).spawn().context("this program does not start again")?;
     let output = child.stdout.take().context("no output")?;
     let process = Process::new(child);
-    let mut line = String::new();
-    BufReader::new(output).read_line(&mut line)?;
-    let address = line.trim().parse().with_context(|| format!("`{}` is no address", line.trim()))?;
-    Ok((process, address))
+    Ok((process, read_address(&mut BufReader::new(output))?))
 }
 
-/// Runs one load to its end.
-pub(crate) fn run_load(load: &Load) -> anyhow::Result<Told> {
-    let output = again(&Role::Load(load.clone()), LOAD_CORE)?.stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        bail!("the load ended with {}", output.status);
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
+fn read_address(output: &mut impl BufRead) -> anyhow::Result<SocketAddr> {
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    line.trim().parse().with_context(|| format!("`{}` is no address", line.trim()))
 }
 
 fn again(role: &Role, core: usize) -> anyhow::Result<Command> {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,13 +143,15 @@ struct Try<'t> {
 impl Try<'_> {
     async fn whole(&self, open: &mut Option<Open>) -> Result<Whole, Failure> {
         let mut phase = Phase::P1;
-        // Head and body under one timer. Boxed: in place it would be copied from one holder to the next.
-        let exchange = Box::pin(async {
-            let Reply { headers, body, .. } = self.send().await?;
-            phase = Phase::P2;
-            Ok((headers, body.read_whole(LARGEST_REPLY).await?))
-        });
-        let exchanged = self.deadline.bound(exchange).await;
+        let exchanged = {
+            // Head and body under one timer. Pinned here, so that only its address is handed on.
+            let exchange = pin!(async {
+                let Reply { headers, body, .. } = self.send().await?;
+                phase = Phase::P2;
+                Ok((headers, body.read_whole(LARGEST_REPLY).await?))
+            });
+            self.deadline.bound(exchange).await
+        };
         let (headers, body) = exchanged.ok_or_else(|| self.out_of_time(phase))??;
         let told = read_reply(self.asked.call.endpoint(), &body).map_err(|fault| self.fault(fault))?;
         if told.is_blocked && self.step.passes_on_blocked {

@@ -1,13 +1,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::rules::{Features, Prompt, Task, TaskSource};
 use crate::units::{TaskName, Usd};
 use crate::wire::Call;
 
 use super::Refusal;
+
+static TASK: HeaderName = HeaderName::from_static("x-tollgate-task");
+static MAX_COST: HeaderName = HeaderName::from_static("x-tollgate-max-cost");
+static LABELS: HeaderName = HeaderName::from_static("x-tollgate-labels");
+static DRY_RUN: HeaderName = HeaderName::from_static("x-tollgate-dry-run");
 
 /// Labels a request may carry, and the bytes of one name or value.
 const MOST_LABELS: usize = 32;
@@ -19,16 +24,16 @@ pub fn features(call: &Arc<Call>, headers: &Arc<HeaderMap>) -> Result<Features, 
         Some(task) => ("auto", Some(task)),
         None => (call.model(), None),
     };
-    let stated = match header(headers, "x-tollgate-task")? {
-        Some(task) => Some((task, "x-tollgate-task")),
+    let stated = match header(headers, &TASK)? {
+        Some(task) => Some((task, TASK.as_str())),
         None => task_in_model.map(|task| (task, "model")).or_else(|| call.declared_task().map(|task| (task, "metadata.task"))),
     };
     Ok(Features {
         endpoint: call.endpoint(),
         requested_model: requested_model.into(),
         task: stated.map_or(Ok(Task { name: TaskName::unknown(), source: TaskSource::None }), |(text, param)| task(text, param))?,
-        max_cost: header(headers, "x-tollgate-max-cost")?.map(max_cost).transpose()?,
-        labels: Arc::new(header(headers, "x-tollgate-labels")?.map_or(Ok(BTreeMap::new()), labels)?),
+        max_cost: header(headers, &MAX_COST)?.map(max_cost).transpose()?,
+        labels: Arc::new(header(headers, &LABELS)?.map_or(Ok(BTreeMap::new()), labels)?),
         headers: Arc::clone(headers),
         effort: call.effort(),
         stream: call.is_streaming(),
@@ -40,14 +45,14 @@ pub fn features(call: &Arc<Call>, headers: &Arc<HeaderMap>) -> Result<Features, 
 
 /// True when the client wants the decision instead of an answer.
 pub(super) fn is_dry_run(headers: &HeaderMap) -> bool {
-    headers.get("x-tollgate-dry-run").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    headers.get(&DRY_RUN).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
-fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, Refusal> {
+fn header<'h>(headers: &'h HeaderMap, name: &'static HeaderName) -> Result<Option<&'h str>, Refusal> {
     headers
         .get(name)
         .map(|value| {
-            value.to_str().map(str::trim).map_err(|_| Refusal::invalid(name, format!("`{name}` has characters that are not plain ASCII")))
+            value.to_str().map(str::trim).map_err(|_| Refusal::invalid(name.as_str(), format!("`{name}` has characters that are not plain ASCII")))
         })
         .transpose()
 }

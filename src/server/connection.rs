@@ -1,5 +1,8 @@
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -21,29 +24,32 @@ pub(super) const LARGEST_HEAD: usize = 64 << 10;
 pub struct Drain {
     begun: CancellationToken,
     cut: CancellationToken,
+    /// True from the first step on: one read tells each turn of a connection that there is nothing to ask the tokens.
+    is_under_way: Arc<AtomicBool>,
 }
 
 impl Drain {
     /// The same end without the notice that goes before it.
     #[must_use]
     pub fn only_cut(&self) -> Self {
-        Self { begun: CancellationToken::new(), cut: self.cut.clone() }
+        Self { begun: CancellationToken::new(), ..self.clone() }
     }
 
     /// Stops accepting; open requests run on.
     pub fn begin(&self) {
+        self.is_under_way.store(true, Ordering::Release);
         self.begun.cancel();
     }
 
     /// Ends what is still open.
     pub fn cut(&self) {
-        self.begun.cancel();
+        self.begin();
         self.cut.cancel();
     }
 
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.begun.is_cancelled()
+        self.is_under_way.load(Ordering::Acquire) && self.begun.is_cancelled()
     }
 
     #[must_use]
@@ -81,21 +87,29 @@ pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + 
             .max_header_size(LARGEST_HEAD)
             .serve_connection(TokioIo::new(stream), answer)
     );
-    // Tokens of its own: each is asked at every turn of the connection, and a shared one would be a shared lock.
-    let (begun, cut) = (drain.begun.child_token(), drain.cut.child_token());
-    let (mut begun, mut cut) = (pin!(begun.cancelled()), pin!(cut.cancelled()));
-    let mut is_draining = false;
-    let ended = loop {
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => break ended,
-            () = begun.as_mut(), if !is_draining => {
-                is_draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = cut.as_mut() => return,
+    let (mut begun, mut cut) = (pin!(drain.begun.cancelled()), pin!(drain.cut.cancelled()));
+    let (mut is_listening, mut is_draining) = (false, false);
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
         }
-    };
+        // Asked once, the tokens wake this task when their time comes; until then they need not be asked again.
+        if is_listening && !drain.is_under_way.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        is_listening = true;
+        if cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        if !is_draining && begun.as_mut().poll(cx).is_ready() {
+            is_draining = true;
+            connection.as_mut().graceful_shutdown();
+            // What the drain changes is done at the next turn.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    });
+    let Some(ended) = ended.await else { return };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }

@@ -116,6 +116,7 @@ impl<'a> Scan<'a> {
     }
 
     /// What kind of value comes next; white space before it is passed.
+    #[inline]
     pub(super) fn peek(&mut self) -> Result<Kind, Fault> {
         self.space();
         match self.byte() {
@@ -185,6 +186,7 @@ impl<'a> Scan<'a> {
         if self.at == self.text.len() { Ok(()) } else { Err(self.fault("something stands behind the value")) }
     }
 
+    #[inline]
     fn string(&mut self) -> Result<Str<'a>, Fault> {
         let start = self.at;
         if self.byte() != Some(b'"') {
@@ -245,12 +247,14 @@ impl<'a> Scan<'a> {
         }
     }
 
+    #[inline]
     fn open(&mut self, bracket: u8) -> Result<(), Fault> {
         self.expect(bracket, if bracket == b'{' { "an object was expected" } else { "an array was expected" })?;
         self.depth += 1;
         if self.depth > MAX_DEPTH { Err(self.fault("the nesting is too deep")) } else { Ok(()) }
     }
 
+    #[inline]
     fn closes(&mut self, bracket: u8) -> bool {
         self.space();
         let is_closed = self.byte() == Some(bracket);
@@ -261,6 +265,7 @@ impl<'a> Scan<'a> {
         is_closed
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Fault> {
         self.space();
         if self.byte() != Some(byte) {
@@ -270,10 +275,12 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline]
     fn space(&mut self) {
         while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
