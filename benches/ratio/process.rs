@@ -57,7 +57,8 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn start(script: Script) -> anyhow::Result<Self> {
-        let mut child = again(&Role::Peer(script), LOAD_CORE)?.stdin(Stdio::piped()).spawn().context("this program does not start again")?;
+        let mut child =
+            again(&Role::Peer(script), LOAD_CORE)?.stdin(Stdio::piped()).spawn().context("this program does not start again")?;
         let (input, output) = (child.stdin.take().context("no input")?, child.stdout.take().context("no output")?);
         let process = Process::new(child);
         let mut output = BufReader::new(output);

@@ -52,7 +52,10 @@ fn header<'h>(headers: &'h HeaderMap, name: &'static HeaderName) -> Result<Optio
     headers
         .get(name)
         .map(|value| {
-            value.to_str().map(str::trim).map_err(|_| Refusal::invalid(name.as_str(), format!("`{name}` has characters that are not plain ASCII")))
+            value
+                .to_str()
+                .map(str::trim)
+                .map_err(|_| Refusal::invalid(name.as_str(), format!("`{name}` has characters that are not plain ASCII")))
         })
         .transpose()
 }
