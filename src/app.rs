@@ -36,7 +36,7 @@ use crate::upstream::{Cooldowns, Resolver, Upstreams};
 use listeners::Listeners;
 use notify::Notifier;
 
-pub use file::{Checking, check_file, offline, state_folder, style_for_people};
+pub use file::{Checking, check, check_file, offline, state_folder, style_for_people};
 pub use serve::serve;
 
 /// How long a cut stream's last words may take to leave.

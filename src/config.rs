@@ -28,7 +28,7 @@ pub use checked::{
     Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, FallbackOn, Key, Limits, Member, ModelPattern, OnCeiling,
     OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, TimeoutChanges, Timeouts, Use,
 };
-pub use codes::ALL as CODES;
+pub use codes::Code;
 pub use diagnostic::{Diagnostic, Place, Severity};
 pub use half_written::{HalfWritten, half_written};
 pub use losses::losses;
@@ -83,7 +83,7 @@ fn read_text(text: &str, env: &Env<'_>, findings: &mut Findings) -> Option<Check
     }
     let node = tree::parse(text, findings)?;
     if matches!(node.value, tree::Value::Nothing) {
-        let finding = Diagnostic::error(codes::MISSING_KEY, Place { line: 1, column: 1, start: 0, end: 0 }, "the file is empty");
+        let finding = Diagnostic::error(Code::MISSING_KEY, Place { line: 1, column: 1, start: 0, end: 0 }, "the file is empty");
         findings.push(finding.hint("a first file: `version: 1`, `providers` with one entry, `default: { chain: [provider/model] }`"));
         return None;
     }
@@ -95,23 +95,23 @@ fn read_text(text: &str, env: &Env<'_>, findings: &mut Findings) -> Option<Check
 fn text_of(bytes: &[u8]) -> Result<&str, Diagnostic> {
     let start = Place { line: 1, column: 1, start: 0, end: 0 };
     if bytes.len() > MAX_BYTES {
-        let finding = Diagnostic::error(codes::FILE_TOO_LARGE, start, "the file is larger than 1 MiB");
+        let finding = Diagnostic::error(Code::FILE_TOO_LARGE, start, "the file is larger than 1 MiB");
         return Err(finding.hint("two thousand rules fit in a third of that; is this the right file?"));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Diagnostic::error(codes::BAD_ENCODING, start, "the file is UTF-16").hint("save it as UTF-8"));
+        return Err(Diagnostic::error(Code::BAD_ENCODING, start, "the file is UTF-16").hint("save it as UTF-8"));
     }
     let sound = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
             let before = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
-            let finding = Diagnostic::error(codes::BAD_ENCODING, place_behind(before), "these bytes are no UTF-8 text");
+            let finding = Diagnostic::error(Code::BAD_ENCODING, place_behind(before), "these bytes are no UTF-8 text");
             return Err(finding.hint("save the file as UTF-8"));
         }
     };
     match sound.find('\0') {
         Some(at) => {
-            let finding = Diagnostic::error(codes::BAD_ENCODING, place_behind(&sound[..at]), "there is a NUL character in the file");
+            let finding = Diagnostic::error(Code::BAD_ENCODING, place_behind(&sound[..at]), "there is a NUL character in the file");
             Err(finding.hint("save the file as UTF-8 text"))
         }
         None => Ok(sound),

@@ -13,7 +13,7 @@ mod revision;
 
 use std::collections::HashMap;
 
-use crate::config::{DefaultRule, Provider, Route, Server, Target};
+use crate::config::{DefaultRule, Place, Provider, Route, Server, Target};
 use crate::units::{RuleName, TargetName};
 
 pub use chain::{Candidate, candidates};
@@ -40,6 +40,8 @@ pub struct RuleSet {
 #[derive(Debug)]
 pub struct Rule {
     pub name: RuleName,
+    /// Where its name stands in the file.
+    pub place: Place,
     /// 1-based line of the entry in the file.
     pub line: usize,
     pub matcher: Matcher,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admit::Meters;
-use crate::config::{self, Checked, Diagnostic, Env, Place, Severity, Style};
+use crate::config::{self, Checked, Code, Diagnostic, Env, Place, Style};
 use crate::flow::{Parts, Running};
 use crate::record::{Metrics, Sink};
 use crate::reload::{Loaded, Refused, read_file};
@@ -40,8 +40,14 @@ impl Checking {
     }
 }
 
-/// Checks a text with the secrets of this process.
+/// Everything there is to find in a text, and what it says where none of that is an error.
 #[must_use]
+pub fn check(name: String, text: String, env: &Env<'_>) -> Checking {
+    let (checked, findings) = config::read(&text, env);
+    Checking { name, text, checked, findings, secrets: Vec::new() }
+}
+
+/// Checks a text with the secrets of this process.
 fn check_text(path: &Path, text: String) -> Checking {
     let secrets = RefCell::new(Vec::new());
     let file = |path: &str| {
@@ -54,8 +60,8 @@ fn check_text(path: &Path, text: String) -> Checking {
         small_file(&folder.join(name))
     };
     let env = Env { variable: &|name| std::env::var(name).ok(), file: &file, credential: &credential };
-    let (checked, findings) = config::read(&text, &env);
-    Checking { name: path.display().to_string(), text, checked, findings, secrets: secrets.into_inner() }
+    let checking = check(path.display().to_string(), text, &env);
+    Checking { secrets: secrets.into_inner(), ..checking }
 }
 
 /// Reads and checks a file.
@@ -97,13 +103,9 @@ fn needs_restart(text: &str, running: &config::Server, new: &config::Server) -> 
         start,
         end: start + key.len() - 1,
     };
-    Some(Diagnostic {
-        code: "needs-restart",
-        severity: Severity::Error,
-        message: format!("`server.{}` changes from {old} to {new}, and the daemon listens already", key.trim_end_matches(':')),
-        place,
-        hint: Some("restart the daemon for a new address, or keep the old one; everything else can change while it runs".into()),
-    })
+    let message = format!("`server.{}` changes from {old} to {new}, and the daemon listens already", key.trim_end_matches(':'));
+    let finding = Diagnostic::error(Code::NEEDS_RESTART, place, message);
+    Some(finding.hint("restart the daemon for a new address, or keep the old one; everything else can change while it runs"))
 }
 
 /// How findings look on this process's standard error.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::diagnostic::Place;
 use crate::units::{
     Effort, Endpoint, Format, ModelName, Need, Prices, ProviderName, Rate, RuleName, Secret, Share, TargetName, TaskName, Tokens, Usd,
 };
@@ -170,6 +171,8 @@ impl Target {
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub name: RuleName,
+    /// Where its name stands in the file.
+    pub place: Place,
     /// 1-based line of the entry in the file.
     pub line: usize,
     pub matches: Conditions,

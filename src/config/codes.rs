@@ -1,10 +1,21 @@
 //! The kinds of findings. A code is stable: scripts and golden files name it.
 
+use std::fmt;
+
+use serde::Serialize;
+
+/// What kind of finding it is: `unknown-provider`. Stable; lower case with dashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Code(&'static str);
+
 macro_rules! codes {
     ($($name:ident = $code:literal: $meaning:literal;)*) => {
-        $(#[doc = $meaning] pub(super) const $name: &str = $code;)*
-        /// Every code with what it means, in order of the alphabet.
-        pub const ALL: &[(&str, &str)] = &[$(($code, $meaning)),*];
+        impl Code {
+            $(#[doc = $meaning] pub const $name: Self = Self($code);)*
+            /// Every code with what it means, in order of the alphabet.
+            pub const ALL: &[(Self, &str)] = &[$((Self($code), $meaning)),*];
+        }
     };
 }
 
@@ -39,12 +50,15 @@ codes! {
     EXPOSED_ADMIN = "exposed-admin": "an admin listener that other machines reach";
     FILE_TOO_LARGE = "file-too-large": "a file of more than 1 MiB";
     FORBIDDEN_HOST = "forbidden-host": "a host that no provider has: link-local, metadata, multicast";
+    HALF_WRITTEN = "half-written": "a file that ends before the running one does";
     KEY_DOES_NOT_APPLY = "key-does-not-apply": "a key that has no meaning where it stands";
     LIKE_CYCLE = "like-cycle": "providers that copy each other";
     LONG_CHAIN = "long-chain": "a chain of more than six steps";
     MISSING_KEY = "missing-key": "a key that must be there";
     MISSING_SECRET = "missing-secret": "a secret that is not where the file says";
+    NEEDS_RESTART = "needs-restart": "an address that changes under a running daemon";
     NEVER_UNDER_CEILING = "never-under-ceiling": "a step without a price in a rule about money";
+    NOT_A_FILE = "not-a-file": "a path that names a folder, a pipe or a device";
     NOT_YET_SUPPORTED = "not-yet-supported": "a setting that this version does not have";
     OPEN_LISTENER = "open-listener": "a listener that other machines reach, without callers";
     OUT_OF_RANGE = "out-of-range": "a value above or below what makes sense";
@@ -60,6 +74,8 @@ codes! {
     UNKNOWN_MODEL = "unknown-model": "a model that its provider does not list";
     UNKNOWN_PROVIDER = "unknown-provider": "a provider that is not under `providers`";
     UNKNOWN_WORD = "unknown-word": "a word that is none of those allowed";
+    UNREADABLE = "unreadable": "a file that is not there or cannot be read";
+    UNSETTLED = "unsettled": "a file that keeps changing while it is read";
     UNSUPPORTED_VERSION = "unsupported-version": "a file format of another version";
     UNUSED_CHAIN = "unused-chain": "a chain that nothing uses";
     UNUSED_PROVIDER = "unused-provider": "a provider that no chain can reach";
@@ -71,10 +87,31 @@ codes! {
     YAML_TOO_MUCH = "yaml-too-much": "nesting, aliases or values beyond any real file";
 }
 
+impl Code {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl PartialEq<&str> for Code {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::Code;
+
     #[test]
     fn codes_are_sorted_and_there_once() {
-        assert!(super::ALL.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert!(Code::ALL.windows(2).all(|pair| pair[0].0 < pair[1].0));
     }
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::json;
 
-use super::codes;
+use super::codes::Code;
 use super::decode::{At, Findings, Shape, field};
 use super::diagnostic::{Diagnostic, Place};
 use super::tree::{Entry, Node, Value};
@@ -32,7 +32,7 @@ impl<S: Shape> Shape for Table<S> {
     fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value> {
         let Value::Map(entries) = &node.value else {
             let message = format!("expected a map from names to values, found {}", node.kind());
-            findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, message));
+            findings.push(Diagnostic::error(Code::WRONG_TYPE, node.place, message));
             return None;
         };
         let row =
@@ -80,7 +80,7 @@ impl<S: Shape> Shape for List<S> {
 
     fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value> {
         let Value::List(items) = &node.value else {
-            findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, format!("expected a list, found {}", node.kind())));
+            findings.push(Diagnostic::error(Code::WRONG_TYPE, node.place, format!("expected a list, found {}", node.kind())));
             return None;
         };
         read_items::<S>(node, items, findings)
@@ -135,14 +135,14 @@ impl<S: Shape> JsonSchema for AnyOf<S> {
 /// All items are looked at, so that every wrong one is told; one wrong item makes the whole list wrong.
 fn read_items<S: Shape>(node: &Node, items: &[Node], findings: &mut Findings) -> Option<Vec<At<S::Value>>> {
     if items.is_empty() {
-        findings.push(Diagnostic::error(codes::EMPTY_LIST, node.label, "this list is empty, so nothing can come of it"));
+        findings.push(Diagnostic::error(Code::EMPTY_LIST, node.label, "this list is empty, so nothing can come of it"));
         return None;
     }
     let read: Vec<Option<At<S::Value>>> = items
         .iter()
         .map(|item| match &item.value {
             Value::Nothing => {
-                findings.push(Diagnostic::error(codes::EMPTY_VALUE, item.place, "an item of this list has nothing in it"));
+                findings.push(Diagnostic::error(Code::EMPTY_VALUE, item.place, "an item of this list has nothing in it"));
                 None
             }
             _ => S::read(item, findings).map(|value| At { place: item.place, value }),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::{JsonSchema, Schema};
 use serde_json::json;
 
-use super::codes;
+use super::codes::Code;
 use super::diagnostic::{Diagnostic, Place, Severity, listed, nearest};
 use super::tree::{Entry, Node, Scalar, Value};
 
@@ -115,7 +115,7 @@ impl<'a> Cursor<'a> {
     /// `about` says what the map is, for messages: `a provider`.
     pub(super) fn open(node: &'a Node, about: &'static str, findings: &mut Findings) -> Option<Self> {
         let Value::Map(entries) = &node.value else {
-            findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, format!("{about} is a map, found {}", node.kind())));
+            findings.push(Diagnostic::error(Code::WRONG_TYPE, node.place, format!("{about} is a map, found {}", node.kind())));
             return None;
         };
         Some(Self { about, place: node.label, entries })
@@ -130,7 +130,7 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn require(&self, key: &str, why: &str, findings: &mut Findings) {
         if !self.entries.iter().any(|entry| entry.key == key) {
-            findings.push(Diagnostic::error(codes::MISSING_KEY, self.place, format!("{} needs `{key}`", self.about)).hint(why));
+            findings.push(Diagnostic::error(Code::MISSING_KEY, self.place, format!("{} needs `{key}`", self.about)).hint(why));
         }
     }
 
@@ -143,7 +143,7 @@ impl<'a> Cursor<'a> {
                 findings.push(not_yet(entry.value.label, &format!("`{key}`{of}")));
             } else if !known.contains(&key) {
                 let candidates: Vec<&str> = known.iter().chain(later).copied().collect();
-                let finding = Diagnostic::error(codes::UNKNOWN_KEY, entry.value.label, format!("{} has no key `{key}`", self.about));
+                let finding = Diagnostic::error(Code::UNKNOWN_KEY, entry.value.label, format!("{} has no key `{key}`", self.about));
                 findings.push(match elsewhere(self.about, key) {
                     Some(hint) => finding.hint(hint),
                     None => match nearest(key, &candidates) {
@@ -186,14 +186,14 @@ fn elsewhere(about: &str, key: &str) -> Option<String> {
 
 /// A setting of the full grammar that this version does not have: never ignored, always said.
 pub(super) fn not_yet(place: Place, what: &str) -> Diagnostic {
-    Diagnostic::error(codes::NOT_YET_SUPPORTED, place, format!("{what} is not yet supported"))
+    Diagnostic::error(Code::NOT_YET_SUPPORTED, place, format!("{what} is not yet supported"))
         .hint("take it out until a later version brings it")
 }
 
 /// The value of one entry; a key with nothing after it is told apart.
 pub(super) fn field<S: Shape>(entry: &Entry, findings: &mut Findings) -> Option<At<S::Value>> {
     if matches!(entry.value.value, Value::Nothing) {
-        let finding = Diagnostic::error(codes::EMPTY_VALUE, entry.value.label, format!("`{}` has nothing after it", entry.key));
+        let finding = Diagnostic::error(Code::EMPTY_VALUE, entry.value.label, format!("`{}` has nothing after it", entry.key));
         findings.push(finding.hint(format!("write a value after `{0}:`, `{0}: {{}}` for an empty map, or take the key out", entry.key)));
         return None;
     }
@@ -203,7 +203,7 @@ pub(super) fn field<S: Shape>(entry: &Entry, findings: &mut Findings) -> Option<
 /// The scalar at a node; `expected` says what belongs there: a duration such as `10s`.
 pub(super) fn scalar<'a>(node: &'a Node, expected: &str, findings: &mut Findings) -> Option<&'a Scalar> {
     let Value::Scalar(scalar) = &node.value else {
-        findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, format!("expected {expected}, found {}", node.kind())));
+        findings.push(Diagnostic::error(Code::WRONG_TYPE, node.place, format!("expected {expected}, found {}", node.kind())));
         return None;
     };
     Some(scalar)

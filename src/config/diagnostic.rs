@@ -2,6 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::codes::Code;
 use crate::units::RuleName;
 
 /// How bad a finding is: an error keeps a file from loading, a warning does not.
@@ -28,8 +29,7 @@ pub struct Place {
 /// One finding in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// Stable, lower case with dashes: `unknown-provider`.
-    pub code: &'static str,
+    pub code: Code,
     pub severity: Severity,
     /// Lower case, no full stop, with the value that was wrong.
     pub message: String,
@@ -40,12 +40,12 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     #[must_use]
-    pub fn error(code: &'static str, place: Place, message: impl Into<String>) -> Self {
+    pub fn error(code: Code, place: Place, message: impl Into<String>) -> Self {
         Self { code, severity: Severity::Error, message: message.into(), place, hint: None }
     }
 
     #[must_use]
-    pub fn warning(code: &'static str, place: Place, message: impl Into<String>) -> Self {
+    pub fn warning(code: Code, place: Place, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, place, message) }
     }
 

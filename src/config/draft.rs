@@ -9,11 +9,12 @@ pub(super) use provider::{CooldownDraft, LimitsDraft, ModelDraft, PricesDraft, P
 pub(super) use rule::{ConditionsDraft, DefaultDraft, RouteDraft, RuleDraft};
 
 use super::checked::OnClientDisconnect;
+use super::codes::Code;
 use super::collections::{List, OrOff, Table};
 use super::decode::{Findings, Shape, draft, not_yet};
 use super::shapes::{Address, DAY, FalseYet, HOUR, MINUTE, SECOND, Size, Text, Time, TokenCount, Whole, Zone, scalar_schema, words};
 use super::tree::{Node, Value};
-use super::{codes, decode, diagnostic::Diagnostic};
+use super::{decode, diagnostic::Diagnostic};
 
 /// How long a call may take in all.
 pub(super) type Deadline = Time<1, { 7 * DAY }>;
@@ -119,7 +120,7 @@ impl Shape for Version {
             return Some(());
         }
         let message = format!("this tollgate reads version `1` of the file, found `{}`", scalar.text);
-        findings.push(Diagnostic::error(codes::UNSUPPORTED_VERSION, node.place, message).hint("write `version: 1`"));
+        findings.push(Diagnostic::error(Code::UNSUPPORTED_VERSION, node.place, message).hint("write `version: 1`"));
         None
     }
 }

@@ -1,6 +1,6 @@
 //! A node as JSON text, for `set:`. Numbers keep their digits: `0.10` and twenty-digit integers stay as written.
 
-use super::codes;
+use super::codes::Code;
 use super::decode::Findings;
 use super::diagnostic::Diagnostic;
 use super::tree::{Node, Scalar, Value};
@@ -36,7 +36,7 @@ fn plain(node: &Node, scalar: &Scalar, findings: &mut Findings) -> Option<String
         || matches!(text, ".inf" | "-.inf" | ".nan")
     {
         let message = format!("`{text}` is a number to some and a text to others");
-        findings.push(Diagnostic::error(codes::BAD_COUNT, node.place, message).hint("write it as JSON does, or put it in quotes"));
+        findings.push(Diagnostic::error(Code::BAD_COUNT, node.place, message).hint("write it as JSON does, or put it in quotes"));
         return None;
     }
     Some(quoted(text))

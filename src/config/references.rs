@@ -1,7 +1,7 @@
 //! Names resolve: providers and models by their targets; what nothing names is told.
 
 use super::check::Chains;
-use super::codes;
+use super::codes::Code;
 use super::decode::Findings;
 use super::diagnostic::{Diagnostic, Place};
 use super::draft::FileDraft;
@@ -37,7 +37,7 @@ impl Directory {
         let Some(listed) = self.listed.iter().find(|listed| listed.name == provider) else {
             if self.is_whole {
                 let names = self.listed.iter().map(|listed| listed.name.as_str());
-                let finding = Diagnostic::error(codes::UNKNOWN_PROVIDER, place, format!("{about} names provider `{provider}`"));
+                let finding = Diagnostic::error(Code::UNKNOWN_PROVIDER, place, format!("{about} names provider `{provider}`"));
                 findings.push(finding.hint_nearest(provider, names));
             }
             return None;
@@ -46,7 +46,7 @@ impl Directory {
         let at = models.iter().position(|known| known == model);
         if at.is_none() {
             let message = format!("{about} names model `{model}`, which provider `{provider}` does not list");
-            let finding = Diagnostic::error(codes::UNKNOWN_MODEL, place, message);
+            let finding = Diagnostic::error(Code::UNKNOWN_MODEL, place, message);
             findings.push(finding.hint_nearest(model, models.iter().map(String::as_str)));
         }
         at.map(|at| listed.first_target + at)
@@ -72,7 +72,7 @@ pub(super) fn warn_unused(draft: &FileDraft, chains: &Chains<'_>, directory: &Di
     }
     for row in draft.chains.get().into_iter().flatten() {
         if !chains.is_used(&row.name) {
-            let finding = Diagnostic::warning(codes::UNUSED_CHAIN, row.key, format!("nothing uses chain `{}`", row.name));
+            let finding = Diagnostic::warning(Code::UNUSED_CHAIN, row.key, format!("nothing uses chain `{}`", row.name));
             findings.push(finding.hint("name it in a rule, or take it out"));
         }
     }
@@ -84,7 +84,7 @@ pub(super) fn warn_unused(draft: &FileDraft, chains: &Chains<'_>, directory: &Di
     };
     for listed in &directory.listed {
         if !chains.reaches(&listed.name) && !copied(&listed.name) {
-            let finding = Diagnostic::warning(codes::UNUSED_PROVIDER, listed.key, format!("no chain reaches provider `{}`", listed.name));
+            let finding = Diagnostic::warning(Code::UNUSED_PROVIDER, listed.key, format!("no chain reaches provider `{}`", listed.name));
             findings.push(finding.hint("name one of its models in a chain, or take it out"));
         }
     }

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde_json::json;
 
+use super::codes::Code;
 use super::diagnostic::{Diagnostic, Place, Severity};
-use super::{codes, mask};
+use super::mask;
 
 /// How findings are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +51,11 @@ fn for_people(file: &str, text: &str, findings: &[Diagnostic], renderer: &Render
             Severity::Warning => Level::WARNING,
         };
         let (source, line_start, span) = excerpt(text, finding.place);
-        let is_secret = matches!(finding.code, codes::BAD_SECRET | codes::PLAIN_SECRET);
+        let is_secret = matches!(finding.code, Code::BAD_SECRET | Code::PLAIN_SECRET);
         let source = mask::line(source, is_secret.then(|| span.clone()));
         let mut group = level
             .primary_title(finding.message.as_str())
-            .id(finding.code)
+            .id(finding.code.as_str())
             .element(Snippet::source(source).line_start(line_start).path(file).annotation(AnnotationKind::Primary.span(span)));
         if let Some(hint) = &finding.hint {
             group = group.element(Level::HELP.with_name("hint").message(hint.as_str()));

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::checked::Key;
-use super::codes;
+use super::codes::Code;
 use super::decode::{At, Findings};
 use super::diagnostic::Diagnostic;
 use super::{Env, Place};
@@ -21,11 +21,11 @@ pub(super) fn read(text: &At<String>, env: &Env<'_>, findings: &mut Findings) ->
     let At { place, value } = text;
     if !value.contains("${") {
         if let Some(hint) = looks_like_reference(value) {
-            findings.push(Diagnostic::error(codes::BAD_SECRET, *place, "this key is no reference").hint(hint));
+            findings.push(Diagnostic::error(Code::BAD_SECRET, *place, "this key is no reference").hint(hint));
             return None;
         }
         let secret = sound("this key", value, *place, findings)?;
-        let finding = Diagnostic::warning(codes::PLAIN_SECRET, *place, "this key stands in the file in plain text");
+        let finding = Diagnostic::warning(Code::PLAIN_SECRET, *place, "this key stands in the file in plain text");
         findings.push(finding.hint("write `${NAME_OF_A_VARIABLE}`, `${file:/path}` or `${credential:name}`"));
         return Some(Key::Present(secret));
     }
@@ -33,7 +33,7 @@ pub(super) fn read(text: &At<String>, env: &Env<'_>, findings: &mut Findings) ->
         Some((inner, "")) => (inner, false),
         Some((inner, "?")) => (inner, true),
         _ => {
-            let finding = Diagnostic::error(codes::BAD_SECRET, *place, "a secret is one `${…}` and nothing around it");
+            let finding = Diagnostic::error(Code::BAD_SECRET, *place, "a secret is one `${…}` and nothing around it");
             findings.push(finding.hint("write `${NAME}`, or `${NAME}?` when it may be missing"));
             return None;
         }
@@ -74,7 +74,7 @@ fn reference<'a>(inner: &'a str, place: Place, findings: &mut Findings) -> Optio
         _ => None,
     };
     if found.is_none() {
-        let finding = Diagnostic::error(codes::BAD_SECRET, place, "this is no reference to a secret");
+        let finding = Diagnostic::error(Code::BAD_SECRET, place, "this is no reference to a secret");
         findings.push(match inner.split_once(':') {
             Some(("file", _)) => finding.hint("the path of a file begins with `/`"),
             Some((name, rest)) if rest.starts_with(['-', '?', '=']) => {
@@ -106,7 +106,7 @@ fn missing(reference: &Reference<'_>, told: &str, error: &io::Error, place: Plac
         Reference::Credential(name) if is_absent => format!("systemd gave no credential `{name}`"),
         Reference::Credential(name) => format!("the credential `{name}` cannot be read: {}", error.kind()),
     };
-    let finding = Diagnostic::error(codes::MISSING_SECRET, place, message);
+    let finding = Diagnostic::error(Code::MISSING_SECRET, place, message);
     if is_absent { finding.hint(format!("write `${{{told}}}?` when it may be missing")) } else { finding }
 }
 
@@ -125,7 +125,7 @@ fn sound(about: &str, text: &str, place: Place, findings: &mut Findings) -> Opti
     } else {
         return Some(Secret::new(text.into()));
     };
-    let finding = Diagnostic::error(codes::BAD_SECRET, place, format!("{about} {wrong}"));
+    let finding = Diagnostic::error(Code::BAD_SECRET, place, format!("{about} {wrong}"));
     findings.push(if text.is_empty() { finding.hint("give it a value, or unset it and write `?` behind the reference") } else { finding });
     None
 }

@@ -4,7 +4,7 @@ mod quantities;
 
 use std::net::SocketAddr;
 
-use super::codes;
+use super::codes::Code;
 use super::decode::{Findings, Shape, not_yet, scalar};
 use super::diagnostic::Diagnostic;
 use super::tree::Node;
@@ -58,7 +58,7 @@ impl Shape for Flag {
 
     fn read(node: &Node, findings: &mut Findings) -> Option<bool> {
         let scalar = scalar(node, "`true` or `false`", findings)?;
-        let finding = |text: &str| Diagnostic::error(codes::BAD_FLAG, node.place, format!("expected `true` or `false`, found `{text}`"));
+        let finding = |text: &str| Diagnostic::error(Code::BAD_FLAG, node.place, format!("expected `true` or `false`, found `{text}`"));
         match (scalar.text.as_str(), scalar.is_quoted) {
             ("true", false) => return Some(true),
             ("false", false) => return Some(false),
@@ -98,7 +98,7 @@ impl Shape for Address {
             return Some(address);
         }
         let message = format!("expected an address such as `127.0.0.1:8080`, found `{text}`");
-        let finding = Diagnostic::error(codes::BAD_ADDRESS, node.place, message);
+        let finding = Diagnostic::error(Code::BAD_ADDRESS, node.place, message);
         let port = text.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok());
         findings.push(match (port, text.rsplit_once(':')) {
             (Some(port), None | Some(("" | "localhost", _))) => finding.hint(format!("write `127.0.0.1:{port}`")),
@@ -126,7 +126,7 @@ impl Shape for Zone {
             return Some(scalar.text.clone());
         }
         let names: Vec<String> = zones.available().map(|name| name.to_string()).collect();
-        let finding = Diagnostic::error(codes::BAD_TIMEZONE, node.place, format!("`{}` is no time zone", scalar.text));
+        let finding = Diagnostic::error(Code::BAD_TIMEZONE, node.place, format!("`{}` is no time zone", scalar.text));
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         findings.push(match super::diagnostic::nearest(&scalar.text, &known) {
             Some(name) => finding.hint(format!("did you mean `{name}`?")),
@@ -187,7 +187,7 @@ pub(super) fn word<'a>(node: &'a Node, known: &[&str], later: &[&str], findings:
     if later.contains(&text) {
         findings.push(not_yet(node.place, &format!("`{text}`")).hint(format!("this version knows {expected}")));
     } else {
-        let finding = Diagnostic::error(codes::UNKNOWN_WORD, node.place, format!("expected one of {expected}, found `{text}`"));
+        let finding = Diagnostic::error(Code::UNKNOWN_WORD, node.place, format!("expected one of {expected}, found `{text}`"));
         findings.push(match super::diagnostic::nearest(text, known) {
             Some(name) => finding.hint(format!("did you mean `{name}`?")),
             None => finding,

@@ -1,6 +1,6 @@
 //! What YAML itself trips people with: each mistake that is common has a hint of its own.
 
-use super::codes;
+use super::codes::Code;
 use super::diagnostic::{Diagnostic, Place};
 
 /// A syntax error, with a hint where the lines show a common cause.
@@ -8,7 +8,7 @@ pub(super) fn syntax(text: &str, place: Place, message: &str) -> Diagnostic {
     let line_at = |number: usize| text.lines().nth(number.wrapping_sub(1)).unwrap_or_default();
     let (line, before) = (line_at(place.line), line_at(place.line.saturating_sub(1)));
     let place = if message.contains("tab") { at_tab(text, place) } else { place };
-    let finding = Diagnostic::error(codes::YAML_SYNTAX, place, plain(message));
+    let finding = Diagnostic::error(Code::YAML_SYNTAX, place, plain(message));
     if let Some(reference) = unquoted_reference(line).or_else(|| unquoted_reference(before)) {
         return finding.hint(format!("inside `{{…}}` and `[…]` a reference is quoted: `\"{reference}\"`"));
     }
@@ -67,7 +67,7 @@ pub(super) fn unknown_anchor(text: &str, place: Place) -> Diagnostic {
     let end = rest.find(|c: char| c.is_whitespace() || ",]}".contains(c)).unwrap_or(rest.len());
     let word = &rest[..end];
     let place = Place { end: place.start + end, ..place };
-    Diagnostic::error(codes::YAML_ALIAS, place, format!("`{word}` is an alias to YAML, and nothing is anchored under that name"))
+    Diagnostic::error(Code::YAML_ALIAS, place, format!("`{word}` is an alias to YAML, and nothing is anchored under that name"))
         .hint(format!("quote a pattern that begins with `*`: `\"{word}\"`"))
 }
 

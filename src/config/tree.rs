@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde::de::{self, Visitor};
 use serde_yaml::{Error, Location, Spanned};
 
+use super::codes::Code;
 use super::decode::Findings;
 use super::diagnostic::{Diagnostic, Place};
-use super::{codes, traps};
+use super::traps;
 
 /// A value of the file and where it stands.
 #[derive(Clone, Debug)]
@@ -95,25 +96,25 @@ fn refused(text: &str, error: &Error) -> Diagnostic {
         Error::AliasError { error, .. } => refused(text, error),
         Error::UnknownAnchor { .. } => traps::unknown_anchor(text, place),
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            finding(codes::YAML_ALIAS, "this alias stands inside its own anchor".into()).hint("write the values out")
+            finding(Code::YAML_ALIAS, "this alias stands inside its own anchor".into()).hint("write the values out")
         }
         Error::UnsupportedTag { tag, .. } => {
-            finding(codes::YAML_TAG, format!("the tag `{tag}` means nothing here")).hint("remove the tag: values are plain text here")
+            finding(Code::YAML_TAG, format!("the tag `{tag}` means nothing here")).hint("remove the tag: values are plain text here")
         }
         Error::MultipleDocuments { .. } | Error::Budget { breach: serde_yaml::budget::BudgetBreach::Documents { .. }, .. } => {
-            finding(codes::YAML_DOCUMENTS, "a second YAML document begins here, and one file is one document".into())
+            finding(Code::YAML_DOCUMENTS, "a second YAML document begins here, and one file is one document".into())
                 .hint("remove the line `---`")
         }
-        Error::Budget { breach, .. } => finding(codes::YAML_TOO_MUCH, too_much(breach)),
+        Error::Budget { breach, .. } => finding(Code::YAML_TOO_MUCH, too_much(breach)),
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. }
-        | Error::AliasReplayCounterOverflow { .. } => finding(codes::YAML_TOO_MUCH, "aliases unfold into too many values".into()),
-        Error::MergeValueNotMapOrSeqOfMaps { .. } => finding(codes::YAML_ALIAS, "`<<` takes a map, or a list of maps".into()),
+        | Error::AliasReplayCounterOverflow { .. } => finding(Code::YAML_TOO_MUCH, "aliases unfold into too many values".into()),
+        Error::MergeValueNotMapOrSeqOfMaps { .. } => finding(Code::YAML_ALIAS, "`<<` takes a map, or a list of maps".into()),
         Error::InvalidScalar { .. } | Error::TaggedScalarCannotDeserializeIntoString { .. } | Error::InvalidBooleanStrict { .. } => {
-            finding(codes::YAML_TAG, "the tag does not fit its value".into()).hint("remove the tag: values are plain text here")
+            finding(Code::YAML_TAG, "the tag does not fit its value".into()).hint("remove the tag: values are plain text here")
         }
-        Error::Eof { .. } => finding(codes::YAML_SYNTAX, "the file ends too early".into()),
+        Error::Eof { .. } => finding(Code::YAML_SYNTAX, "the file ends too early".into()),
         other => traps::syntax(text, place, &message_of(other)),
     }
 }
@@ -262,14 +263,14 @@ impl Builder<'_> {
             let value = self.node(value, Some(key.place));
             let Value::Scalar(Scalar { text, .. }) = key.value else {
                 self.findings.push(
-                    Diagnostic::error(codes::BAD_KEY, key.place, format!("a key is plain text, found {}", key.kind()))
+                    Diagnostic::error(Code::BAD_KEY, key.place, format!("a key is plain text, found {}", key.kind()))
                         .hint("quote a text that has `[`, `{` or `:` in it"),
                 );
                 continue;
             };
             if let Some(line) = lines.get(&text) {
                 self.findings.push(
-                    Diagnostic::error(codes::DUPLICATE_KEY, key.place, format!("`{text}` is there twice, first in line {line}"))
+                    Diagnostic::error(Code::DUPLICATE_KEY, key.place, format!("`{text}` is there twice, first in line {line}"))
                         .hint("keep one of the two"),
                 );
                 continue;

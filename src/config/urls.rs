@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::Uri;
 
 use super::checked::Proxy;
-use super::codes;
+use super::codes::Code;
 use super::decode::{At, Findings};
 use super::diagnostic::Diagnostic;
 
@@ -21,18 +21,18 @@ pub(super) fn read_base(url: &At<String>, allow_http: bool, findings: &mut Findi
     let host = uri.host().unwrap_or_default();
     let kind = HostKind::of(host);
     if let HostKind::Forbidden(why) = kind {
-        let finding = Diagnostic::error(codes::FORBIDDEN_HOST, url.place, format!("`{host}` is {why}, which no provider has"));
+        let finding = Diagnostic::error(Code::FORBIDDEN_HOST, url.place, format!("`{host}` is {why}, which no provider has"));
         findings.push(if host == "0.0.0.0" { finding.hint("this machine is `127.0.0.1`") } else { finding });
         return None;
     }
     if uri.scheme_str() == Some("http") && kind == HostKind::Public && !allow_http {
         let message = format!("`{host}` would be reached without TLS, the key readable on the way");
-        let finding = Diagnostic::error(codes::PLAIN_HTTP, url.place, message);
+        let finding = Diagnostic::error(Code::PLAIN_HTTP, url.place, message);
         findings.push(finding.hint("write `https://`, or `allow_http: true` when the way there is safe"));
         return None;
     }
     if let Some(end) = ["/chat/completions", "/completions", "/embeddings", "/models"].into_iter().find(|end| text.ends_with(end)) {
-        let finding = Diagnostic::error(codes::BAD_URL, url.place, format!("`{}` names one call of the provider", url.value));
+        let finding = Diagnostic::error(Code::BAD_URL, url.place, format!("`{}` names one call of the provider", url.value));
         findings.push(finding.hint(format!("write what stands before it: `{}`", text.trim_end_matches(end))));
         return None;
     }
@@ -47,14 +47,14 @@ pub(super) fn read_proxy(text: &At<String>, findings: &mut Findings) -> Option<P
         url if url.contains("://") => {
             let uri = parts(url.trim_end_matches('/'), text, true, findings)?;
             if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-                let finding = Diagnostic::warning(codes::PLAIN_SECRET, text.place, "the proxy's password stands in the file in plain text");
+                let finding = Diagnostic::warning(Code::PLAIN_SECRET, text.place, "the proxy's password stands in the file in plain text");
                 findings.push(finding.hint("write `proxy: env`, and the URL into `HTTPS_PROXY`"));
             }
             Some(Proxy::Url(uri))
         }
         other => {
             let finding =
-                Diagnostic::error(codes::BAD_URL, text.place, format!("expected `none`, `env` or a URL, found `{}`", shown(other)));
+                Diagnostic::error(Code::BAD_URL, text.place, format!("expected `none`, `env` or a URL, found `{}`", shown(other)));
             findings.push(finding.hint("write the proxy as `http://host:port`"));
             None
         }
@@ -64,7 +64,7 @@ pub(super) fn read_proxy(text: &At<String>, findings: &mut Findings) -> Option<P
 /// The URL when it has a scheme and host of the right kind and none of the parts that do not belong there.
 fn parts(text: &str, url: &At<String>, may_have_user: bool, findings: &mut Findings) -> Option<Uri> {
     let mut refuse = |message: String, hint: &str| {
-        findings.push(Diagnostic::error(codes::BAD_URL, url.place, message).hint(hint));
+        findings.push(Diagnostic::error(Code::BAD_URL, url.place, message).hint(hint));
         None
     };
     if text.contains("${") {

@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::Refused;
-use crate::config::{Diagnostic, Place, Severity};
+use crate::config::{Code, Diagnostic, Place};
 use crate::store::content_hash;
 
 /// The largest file that is read, in bytes.
@@ -32,8 +32,8 @@ impl Fault {
     pub(super) fn refused(self, path: &Path) -> Refused {
         let finding = match self {
             Self::Unsound(finding) => finding,
-            Self::Missing => finding("unreadable", "no such file".into(), None),
-            Self::Torn => finding("unsettled", "the file keeps changing while it is read".into(), Some("try again when it is whole")),
+            Self::Missing => finding(Code::UNREADABLE, "no such file".into(), None),
+            Self::Torn => finding(Code::UNSETTLED, "the file keeps changing while it is read".into(), Some("try again when it is whole")),
         };
         let Place { line, column, .. } = finding.place;
         let place = if line == 0 { String::new() } else { format!(":{line}:{column}") };
@@ -76,7 +76,7 @@ pub(super) fn read(path: &Path) -> Result<Source, Fault> {
     file.by_ref().take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > LARGEST {
         let message = "the file is larger than 1 MiB".into();
-        return Err(Fault::Unsound(finding("file-too-large", message, Some("a rule file of that size is most likely another file"))));
+        return Err(Fault::Unsound(finding(Code::FILE_TOO_LARGE, message, Some("a rule file of that size is most likely another file"))));
     }
     let after = file.metadata().map_err(|error| unreadable(&error))?;
     if Stat::of(&before) != Stat::of(&after) {
@@ -101,7 +101,7 @@ fn regular(metadata: &Metadata) -> Result<(), Fault> {
     } else {
         "a device"
     };
-    Err(Fault::Unsound(finding("not-a-file", format!("the path names {what}, expected a file"), None)))
+    Err(Fault::Unsound(finding(Code::NOT_A_FILE, format!("the path names {what}, expected a file"), None)))
 }
 
 fn unreadable(error: &io::Error) -> Fault {
@@ -109,7 +109,7 @@ fn unreadable(error: &io::Error) -> Fault {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Fault::Missing,
         kind => {
             let hint = (kind == io::ErrorKind::PermissionDenied).then_some("the daemon's user must be able to read the file");
-            Fault::Unsound(finding("unreadable", format!("the file cannot be read: {kind}"), hint))
+            Fault::Unsound(finding(Code::UNREADABLE, format!("the file cannot be read: {kind}"), hint))
         }
     }
 }
@@ -123,11 +123,11 @@ fn not_utf8(bytes: &[u8], sound: usize) -> Fault {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let place = Place { line, column, start: sound, end: sound + 1 };
-    Fault::Unsound(Diagnostic { place, ..finding("bad-encoding", message, Some(hint)) })
+    Fault::Unsound(Diagnostic { place, ..finding(Code::BAD_ENCODING, message, Some(hint)) })
 }
 
-fn finding(code: &'static str, message: String, hint: Option<&str>) -> Diagnostic {
-    Diagnostic { code, severity: Severity::Error, message, place: Place::default(), hint: hint.map(ToOwned::to_owned) }
+fn finding(code: Code, message: String, hint: Option<&str>) -> Diagnostic {
+    Diagnostic { hint: hint.map(ToOwned::to_owned), ..Diagnostic::error(code, Place::default(), message) }
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
     fn code(path: &Path) -> String {
         match read(path) {
             Ok(_) => "sound".into(),
-            Err(fault) => fault.refused(path).findings[0].code.into(),
+            Err(fault) => fault.refused(path).findings[0].code.to_string(),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::config::{Place, Severity};
+use crate::config::{Code, Place, Severity};
 use crate::store::content_hash;
 
 const ONE: &str = "version: 1\nrule a\nrule b\n...\n";
@@ -35,7 +35,7 @@ fn load(text: &str) -> Result<Loaded<String>, Refused> {
     let read: Vec<_> = secrets.iter().map(fs::read_to_string).collect();
     if text.lines().any(|line| line == "bad") || read.iter().any(Result::is_err) {
         let finding = Diagnostic {
-            code: "bad",
+            code: Code::BAD_NAME,
             severity: Severity::Error,
             message: "`bad` is no word".into(),
             place: Place { line: 2, column: 1, start: 11, end: 14 },
@@ -304,7 +304,7 @@ async fn c03_the_command_loads_what_looks_half_written() {
     fs::write(&fixture.path, prefix).unwrap();
     for cause in [Cause::Watch, Cause::Poll, Cause::Signal] {
         let verdict = fixture.reloader.reload(cause).await;
-        assert_eq!((verdict.ok, verdict.findings[0].code), (false, "half-written"), "{cause:?}");
+        assert_eq!((verdict.ok, verdict.findings[0].code), (false, Code::HALF_WRITTEN), "{cause:?}");
         assert!(verdict.text.contains("`tollgate reload` loads it as it is"), "{}", verdict.text);
     }
     assert!(fixture.reloader.reload(Cause::Command).await.changed);
@@ -319,7 +319,10 @@ async fn a_refused_file_leaves_the_running_one_and_says_why() {
     let running = format!("1-{}", &content_hash(ONE.as_bytes())[..12]);
     assert_eq!(verdict.text, format!("error[bad]: `bad` is no word\nnot reloaded: revision {running} goes on\n"));
     let status = fixture.reloader.status();
-    assert_eq!((status.ok, status.cause, status.revision, status.findings[0].code), (false, Cause::Command, running.clone(), "bad"));
+    assert_eq!(
+        (status.ok, status.cause, status.revision, status.findings[0].code),
+        (false, Cause::Command, running.clone(), Code::BAD_NAME)
+    );
     // The same text again is no second failure.
     assert_eq!(fixture.reloader.reload(Cause::Poll).await, verdict);
     assert_eq!(fixture.loads(), 1);
@@ -454,7 +457,7 @@ async fn a_start_falls_back_to_the_last_good_file_when_told_to() {
     let fixture = Fixture::new();
     fs::write(&fixture.path, "version: 1\nbad\n...\n").unwrap();
     let history = History::open(&fixture.folder.join("state")).unwrap();
-    assert_eq!(first(&fixture.path, &history, false, load).unwrap_err().findings[0].code, "bad");
+    assert_eq!(first(&fixture.path, &history, false, load).unwrap_err().findings[0].code, Code::BAD_NAME);
     let fixture = Fixture::at(&fixture.path, fixture.folder);
     assert!(fixture.reloader.degraded().is_some_and(|why| why.contains("`bad` is no word")));
     assert!(!fixture.reloader.status().ok && fixture.reloader.status().revision.starts_with("1-"));

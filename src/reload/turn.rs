@@ -7,7 +7,7 @@ use tokio::task::JoinError;
 use super::source::{self, Fault, Source};
 use super::watch::{Secrets, Shape, shape};
 use super::{Cause, First, Inner, LastReload, Loaded, Notice, Refused, Told, Verdict};
-use crate::config::{Diagnostic, Place, Severity};
+use crate::config::{Code, Diagnostic, Place};
 use crate::store::History;
 use crate::units::Clock;
 
@@ -307,7 +307,7 @@ fn half_written(path: &Path) -> Refused {
     let message = "the file looks half-written: it ends before the running one does".to_owned();
     let hint = "it is loaded when the rest comes; `tollgate reload` loads it as it is".to_owned();
     let text = format!("error[half-written]: {message}\n  --> {}\n   hint: {hint}\n", path.display());
-    let finding = Diagnostic { code: "half-written", severity: Severity::Error, message, place: Place::default(), hint: Some(hint) };
+    let finding = Diagnostic::error(Code::HALF_WRITTEN, Place::default(), message).hint(hint);
     Refused { text, findings: vec![finding], secrets: Vec::new() }
 }
 
@@ -318,7 +318,7 @@ fn log_refusal(cause: Cause, refused: &Refused, revision: &str) {
         cause = cause.as_str(),
         revision,
         findings = refused.findings.len(),
-        code = worst.map(|finding| finding.code),
+        code = worst.map(|finding| finding.code.as_str()),
         line = place.line,
         column = place.column,
         finding = worst.map(|finding| finding.message.as_str()),

@@ -19,6 +19,7 @@ impl From<(Checked, Revision)> for RuleSet {
             .into_iter()
             .map(|rule| Rule {
                 name: rule.name,
+                place: rule.place,
                 line: rule.line,
                 matcher: Matcher::new(rule.matches, rule.unless, rule.route.on_ceiling),
                 route: rule.route,

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use super::server::nonzero;
 use crate::config::checked::{Member, TimeoutChanges, Use};
-use crate::config::codes;
+use crate::config::codes::Code;
 use crate::config::collections::Row;
 use crate::config::decode::{At, Field, Findings};
 use crate::config::diagnostic::{Diagnostic, Place, nearest};
@@ -45,12 +45,12 @@ impl<'a> Chains<'a> {
         for row in named {
             match ChainName::parse(&row.name) {
                 Err(error) => {
-                    let finding = Diagnostic::error(codes::BAD_NAME, row.key, format!("`{}` is no chain name: {error}", row.name));
+                    let finding = Diagnostic::error(Code::BAD_NAME, row.key, format!("`{}` is no chain name: {error}", row.name));
                     findings.push(finding.hint_name(&row.name));
                 }
                 Ok(_) if matches!(row.name.as_str(), "requested" | "auto") => {
                     let message = format!("`{}` is no chain name: in a chain it has a meaning of its own", row.name);
-                    findings.push(Diagnostic::error(codes::RESERVED_NAME, row.key, message));
+                    findings.push(Diagnostic::error(Code::RESERVED_NAME, row.key, message));
                 }
                 Ok(_) => {}
             }
@@ -129,7 +129,7 @@ impl<'a> Chains<'a> {
             if start == 0 && first.is_some_and(|first| first.name == row.name) {
                 let cycle: Vec<&str> = path[start..].iter().copied().chain([row.name.as_str()]).collect();
                 let finding =
-                    Diagnostic::error(codes::CHAIN_CYCLE, place, format!("these chains lead into each other: {}", cycle.join(" → ")));
+                    Diagnostic::error(Code::CHAIN_CYCLE, place, format!("these chains lead into each other: {}", cycle.join(" → ")));
                 findings.push(finding.hint("take one of these names out of its chain"));
             }
             return;
@@ -165,7 +165,7 @@ impl<'a> Chains<'a> {
             MemberDraft::Step(step) => {
                 if let Some(place) = step.weight.key() {
                     let finding =
-                        Diagnostic::error(codes::KEY_DOES_NOT_APPLY, place, "`weight` is a share of a `split`, and this step is in none");
+                        Diagnostic::error(Code::KEY_DOES_NOT_APPLY, place, "`weight` is a share of a `split`, and this step is in none");
                     findings.push(finding.hint("take it out, or write `{ pick: split, of: [ … ] }`"));
                 }
                 self.step(about, step, out, findings).map(Member::Target)
@@ -188,11 +188,11 @@ impl<'a> Chains<'a> {
                 MemberDraft::Step(step) => self.step(about, step, out, findings),
                 MemberDraft::Name(name) => {
                     let message = format!("a pool takes targets, found `{name}`");
-                    findings.push(Diagnostic::error(codes::WRONG_TYPE, member.place, message).hint("write `provider/model`"));
+                    findings.push(Diagnostic::error(Code::WRONG_TYPE, member.place, message).hint("write `provider/model`"));
                     None
                 }
                 MemberDraft::Pool(_) => {
-                    findings.push(Diagnostic::error(codes::WRONG_TYPE, member.place, "a pool takes targets, found another pool"));
+                    findings.push(Diagnostic::error(Code::WRONG_TYPE, member.place, "a pool takes targets, found another pool"));
                     None
                 }
             })
@@ -212,7 +212,7 @@ impl<'a> Chains<'a> {
                 text => format!("expected `provider/model`, found `{text}`"),
             };
             findings.push(
-                Diagnostic::error(codes::WRONG_TYPE, name.place, message).hint("settings belong to a target, written `provider/model`"),
+                Diagnostic::error(Code::WRONG_TYPE, name.place, message).hint("settings belong to a target, written `provider/model`"),
             );
             return None;
         }
@@ -235,7 +235,7 @@ impl<'a> Chains<'a> {
 
     fn unknown_chain(&self, about: &str, name: &str, place: Place) -> Diagnostic {
         let finding =
-            Diagnostic::error(codes::UNKNOWN_CHAIN, place, format!("{about} names `{name}`, which is no target and no chain of this file"));
+            Diagnostic::error(Code::UNKNOWN_CHAIN, place, format!("{about} names `{name}`, which is no target and no chain of this file"));
         let names: Vec<&str> = self.named.iter().map(|row| row.name.as_str()).collect();
         if name == "auto" {
             finding.hint("`auto` is a model that clients ask for; a chain names targets, or `requested`")

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::server::{count, nonzero};
 use crate::config::checked::{CooldownPolicy, Key, Limits, Provider, Proxy, Sandbox, Target, Timeouts};
+use crate::config::codes::Code;
 use crate::config::collections::Row;
 use crate::config::decode::{Field, Findings, Shape, not_yet};
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::draft::{CooldownDraft, DefaultsDraft, FileDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft};
 use crate::config::references::{Directory, Listed};
-use crate::config::{Env, codes, secrets, urls};
+use crate::config::{Env, secrets, urls};
 use crate::units::{Format, ModelName, NameError, Need, Prices, ProviderName, Share, TargetName, Tier, Tokens};
 
 /// All providers and their targets in file order; an entry is absent once a finding says why.
@@ -48,7 +49,7 @@ fn name(row: &Row<ProviderDraft>, findings: &mut Findings) -> Option<ProviderNam
         Ok(name) => return Some(name),
         Err(error) => error,
     };
-    let code = if error == NameError::Auto { codes::RESERVED_NAME } else { codes::BAD_NAME };
+    let code = if error == NameError::Auto { Code::RESERVED_NAME } else { Code::BAD_NAME };
     let message = if error == NameError::Auto { error.to_string() } else { format!("`{}` is no provider name: {error}", row.name) };
     findings.push(Diagnostic::error(code, row.key, message).hint_name(&row.name));
     None
@@ -63,7 +64,7 @@ fn copied(row: &Row<ProviderDraft>, own: &ProviderDraft, rows: &[Row<ProviderDra
         let Some(base) = rows.iter().find(|other| other.name == like.value) else {
             let names = rows.iter().map(|other| other.name.as_str()).filter(|name| *name != row.name);
             let message = format!("provider `{}` is like provider `{}`, which is not in this file", row.name, like.value);
-            findings.push(Diagnostic::error(codes::UNKNOWN_PROVIDER, like.place, message).hint_nearest(&like.value, names));
+            findings.push(Diagnostic::error(Code::UNKNOWN_PROVIDER, like.place, message).hint_nearest(&like.value, names));
             return None;
         };
         path.push(&base.name);
@@ -73,7 +74,7 @@ fn copied(row: &Row<ProviderDraft>, own: &ProviderDraft, rows: &[Row<ProviderDra
             let is_member = base.name == row.name;
             if is_member && rows.iter().find(|other| path.contains(&other.name.as_str())).is_some_and(|first| first.name == row.name) {
                 let place = own.like.at().map_or(like.place, |at| at.place);
-                findings.push(Diagnostic::error(codes::LIKE_CYCLE, place, message).hint("one of them has to say everything itself"));
+                findings.push(Diagnostic::error(Code::LIKE_CYCLE, place, message).hint("one of them has to say everything itself"));
             }
             return None;
         }
@@ -92,7 +93,7 @@ fn warn_copied_key(row: &Row<ProviderDraft>, own: &ProviderDraft, base: &Provide
     };
     if own.api_key.is_absent() && urls::host(&url.value) != urls::host(other) {
         let message = format!("provider `{}` sends the key that it copies to another host", row.name);
-        let finding = Diagnostic::warning(codes::COPIED_KEY, url.place, message);
+        let finding = Diagnostic::warning(Code::COPIED_KEY, url.place, message);
         findings.push(finding.hint("write the `api_key` that belongs to this host"));
     }
 }
@@ -147,7 +148,7 @@ fn refuse_incomplete(row: &Row<ProviderDraft>, draft: &ProviderDraft, findings: 
     match missing.as_slice() {
         [] => {}
         ["`models`"] if is_sandbox => {
-            let finding = Diagnostic::error(codes::MISSING_KEY, row.key, format!("provider `{}` needs `models`", row.name));
+            let finding = Diagnostic::error(Code::MISSING_KEY, row.key, format!("provider `{}` needs `models`", row.name));
             findings.push(finding.hint("write `models: { echo: {} }`"));
         }
         _ => {
@@ -187,7 +188,7 @@ fn refuse_foreign_keys(draft: &ProviderDraft, format: Option<Format>, findings: 
     };
     for (key, place) in foreign {
         if let Some(place) = place {
-            findings.push(Diagnostic::error(codes::KEY_DOES_NOT_APPLY, *place, format!("`{key}` {why}")).hint("take it out"));
+            findings.push(Diagnostic::error(Code::KEY_DOES_NOT_APPLY, *place, format!("`{key}` {why}")).hint("take it out"));
         }
     }
 }
@@ -254,7 +255,7 @@ fn target(
     findings: &mut Findings,
 ) -> Option<Target> {
     let model = ModelName::parse(&row.name)
-        .map_err(|error| findings.push(Diagnostic::error(codes::BAD_NAME, row.key, format!("`{}` is no model name: {error}", row.name))))
+        .map_err(|error| findings.push(Diagnostic::error(Code::BAD_NAME, row.key, format!("`{}` is no model name: {error}", row.name))))
         .ok();
     let draft = row.value.as_ref()?;
     let can = draft.can.at().or(of.can.at()).map(|can| can.value.iter().map(|need| need.value).collect::<Vec<Need>>());
@@ -265,7 +266,7 @@ fn target(
         && output.value > context.value
     {
         let message = format!("`max_output` of `{}` is above its context of {} tokens", row.name, context.value);
-        findings.push(Diagnostic::warning(codes::OUTPUT_ABOVE_CONTEXT, output.place, message).hint("a model writes at most its context"));
+        findings.push(Diagnostic::warning(Code::OUTPUT_ABOVE_CONTEXT, output.place, message).hint("a model writes at most its context"));
     }
     let ceiling = draft.max_output_tokens.get().or(of.max_output_tokens.get()).copied();
     let assumed = [draft.default_max_output_tokens.get(), of.default_max_output_tokens.get()]
@@ -308,7 +309,7 @@ fn prices(draft: &PricesDraft, findings: &mut Findings) -> Option<Prices> {
             && above.value <= before
         {
             let message = format!("this tier begins above {}, and the one before it above {before}", above.value);
-            findings.push(Diagnostic::error(codes::BAD_TIERS, above.place, message).hint("write the tiers in rising order of `above`"));
+            findings.push(Diagnostic::error(Code::BAD_TIERS, above.place, message).hint("write the tiers in rising order of `above`"));
         }
         last = Some((above.value, above.place));
         tiers.push(Tier {

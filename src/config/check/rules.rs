@@ -6,7 +6,7 @@ use super::chains::{Chains, changes};
 use super::providers::Providers;
 use super::server::warn_waits;
 use crate::config::checked::{Bounds, Chain, Conditions, Member, Route, Rule, Server, Use};
-use crate::config::codes;
+use crate::config::codes::Code;
 use crate::config::collections::Rows;
 use crate::config::decode::{At, Field, Findings};
 use crate::config::diagnostic::{Diagnostic, Place};
@@ -31,7 +31,7 @@ pub(super) fn check(
         if let Some(name) = rule.value.name.at() {
             if let Some(line) = first_lines.get(name.value.as_str()) {
                 let message = format!("two rules are named `{}`, the first in line {line}", name.value);
-                findings.push(Diagnostic::error(codes::DUPLICATE_NAME, name.place, message).hint("give one of them another name"));
+                findings.push(Diagnostic::error(Code::DUPLICATE_NAME, name.place, message).hint("give one of them another name"));
             }
             first_lines.entry(&name.value).or_insert(name.place.line);
         }
@@ -54,13 +54,13 @@ fn one(rule: &At<RuleDraft>, chains: &mut Chains<'_>, listed: &Providers, server
         && is_empty(conditions)
         && draft.unless.is_absent()
     {
-        let finding = Diagnostic::error(codes::EMPTY_MATCH, key, format!("{about} matches every request"));
+        let finding = Diagnostic::error(Code::EMPTY_MATCH, key, format!("{about} matches every request"));
         findings.push(finding.hint("what holds for every request is `default`"));
     }
     if let (Some(conditions), Some(key)) = (draft.unless.get(), draft.unless.key())
         && is_empty(conditions)
     {
-        let finding = Diagnostic::error(codes::EMPTY_MATCH, key, format!("{about} can never match: `unless` holds for every request"));
+        let finding = Diagnostic::error(Code::EMPTY_MATCH, key, format!("{about} can never match: `unless` holds for every request"));
         findings.push(finding.hint("take `unless` out, or write conditions into it"));
     }
     let route_draft = draft.route();
@@ -68,18 +68,19 @@ fn one(rule: &At<RuleDraft>, chains: &mut Chains<'_>, listed: &Providers, server
     if let (Some(conditions), Some(route)) = (draft.r#match.get(), &route) {
         warn_unpriced(&about, conditions, route, &route_draft, listed, findings);
     }
-    Some(Rule { name: name?, line: rule.place.line, matches: matches?, unless: unless?, route: route? })
+    let place = draft.name.at().map_or(rule.place, |name| name.place);
+    Some(Rule { name: name?, place, line: rule.place.line, matches: matches?, unless: unless?, route: route? })
 }
 
 fn rule_name(name: &At<String>, findings: &mut Findings) -> Option<RuleName> {
     if name.value == "default" {
         let message = "`default` is the name of what no rule matches";
-        findings.push(Diagnostic::error(codes::RESERVED_NAME, name.place, message).hint("give the rule another name"));
+        findings.push(Diagnostic::error(Code::RESERVED_NAME, name.place, message).hint("give the rule another name"));
         return None;
     }
     RuleName::parse(&name.value)
         .map_err(|error| {
-            let finding = Diagnostic::error(codes::BAD_NAME, name.place, format!("`{}` is no rule name: {error}", name.value));
+            let finding = Diagnostic::error(Code::BAD_NAME, name.place, format!("`{}` is no rule name: {error}", name.value));
             findings.push(finding.hint_name(&name.value));
         })
         .ok()
@@ -131,7 +132,7 @@ fn globs(
         && rows.is_empty()
     {
         findings
-            .push(Diagnostic::error(codes::EMPTY_MATCH, key, "this condition is empty").hint("write a name and a pattern, or take it out"));
+            .push(Diagnostic::error(Code::EMPTY_MATCH, key, "this condition is empty").hint("write a name and a pattern, or take it out"));
     }
     for row in field.get().into_iter().flatten() {
         let Some(name) = read_name(&row.name, row.key, findings) else {
@@ -143,7 +144,7 @@ fn globs(
         let patterns = patterns.iter().map(|pattern| pattern.value.clone()).collect();
         if globs.insert(name.clone(), patterns).is_some() {
             let finding =
-                Diagnostic::error(codes::DUPLICATE_KEY, row.key, format!("header `{name}` is there twice: case makes no difference"));
+                Diagnostic::error(Code::DUPLICATE_KEY, row.key, format!("header `{name}` is there twice: case makes no difference"));
             findings.push(finding.hint("write one list of patterns"));
         }
     }
@@ -152,7 +153,7 @@ fn globs(
 
 fn header_name(name: &str, place: Place, findings: &mut Findings) -> Option<String> {
     let Ok(name) = http::HeaderName::try_from(name) else {
-        findings.push(Diagnostic::error(codes::BAD_HEADER_NAME, place, format!("`{name}` is no header name")));
+        findings.push(Diagnostic::error(Code::BAD_HEADER_NAME, place, format!("`{name}` is no header name")));
         return None;
     };
     Some(name.as_str().into())
@@ -178,7 +179,7 @@ pub(super) fn route(
     if let Some(key) = draft.chain.key()
         && steps > LONG_CHAIN
     {
-        let finding = Diagnostic::warning(codes::LONG_CHAIN, key, format!("{about} has a chain of {steps} steps"));
+        let finding = Diagnostic::warning(Code::LONG_CHAIN, key, format!("{about} has a chain of {steps} steps"));
         findings.push(finding.hint(format!("a client waits through all of them when they fail; more than {LONG_CHAIN} seldom help")));
     }
     if !unfolded.is_whole {
@@ -209,13 +210,13 @@ fn warn_duplicates(about: &str, members: &[At<Member>], listed: &Providers, find
     let mut is_requested = false;
     for member in members {
         if matches!(member.value, Member::Requested) && std::mem::replace(&mut is_requested, true) {
-            findings.push(Diagnostic::warning(codes::DUPLICATE_MEMBER, member.place, format!("{about} names `requested` twice")));
+            findings.push(Diagnostic::warning(Code::DUPLICATE_MEMBER, member.place, format!("{about} names `requested` twice")));
         }
         for one in uses(&member.value) {
             if seen.contains(&one.target) {
                 let name = listed.targets.get(one.target).and_then(Option::as_ref).map(|target| target.name.to_string());
                 let message = format!("{about} names `{}` twice", name.unwrap_or_default());
-                let finding = Diagnostic::warning(codes::DUPLICATE_MEMBER, member.place, message);
+                let finding = Diagnostic::warning(Code::DUPLICATE_MEMBER, member.place, message);
                 findings.push(finding.hint("what failed once is seldom worth a second step: take it out"));
             }
             seen.push(one.target);
@@ -243,7 +244,7 @@ fn warn_unpriced(
             && let Some(key) = draft.chain.key()
         {
             let message = format!("`{}` has no price, so {about} can never use it under a ceiling", target.name);
-            let finding = Diagnostic::warning(codes::NEVER_UNDER_CEILING, key, message);
+            let finding = Diagnostic::warning(Code::NEVER_UNDER_CEILING, key, message);
             findings.push(finding.hint("give the model `usd_per_mtok: { input: …, output: … }`"));
         }
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::checked::{OnClientDisconnect, Server};
-use crate::config::codes;
+use crate::config::codes::Code;
 use crate::config::decode::{At, Field, Findings};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::draft::{FileDraft, TimeoutsDraft, WaitsDraft};
@@ -20,14 +20,14 @@ pub(super) fn check(draft: &FileDraft, findings: &mut Findings) -> Server {
     let admin = server.and_then(|s| s.admin.get()).copied().unwrap_or(local(8081));
     if listen == admin && listen.port() != 0 {
         let place = server.and_then(|s| s.admin.at().or(s.listen.at())).map(|at| at.place).unwrap_or_default();
-        let finding = Diagnostic::error(codes::SAME_ADDRESS, place, format!("`listen` and `admin` are both `{listen}`"));
+        let finding = Diagnostic::error(Code::SAME_ADDRESS, place, format!("`listen` and `admin` are both `{listen}`"));
         findings.push(finding.hint("metrics and control have an address of their own, such as `127.0.0.1:8081`"));
     }
     let is_open = draft.callers.get().is_some();
     if !listen.ip().is_loopback() && !is_open {
         let place = server.and_then(|s| s.listen.at()).map(|at| at.place).unwrap_or_default();
         let finding = Diagnostic::error(
-            codes::OPEN_LISTENER,
+            Code::OPEN_LISTENER,
             place,
             format!("`{listen}` can be reached from other machines, and there are no callers"),
         );
@@ -35,7 +35,7 @@ pub(super) fn check(draft: &FileDraft, findings: &mut Findings) -> Server {
     }
     if !admin.ip().is_loopback() {
         let place = server.and_then(|s| s.admin.at()).map(|at| at.place).unwrap_or_default();
-        let finding = Diagnostic::warning(codes::EXPOSED_ADMIN, place, format!("`{admin}` shows metrics and status to other machines"));
+        let finding = Diagnostic::warning(Code::EXPOSED_ADMIN, place, format!("`{admin}` shows metrics and status to other machines"));
         findings.push(finding.hint("keep `admin` on `127.0.0.1` unless the network is private"));
     }
     let whole = either(server.map(|s| &s.deadline), defaults.map(|d| &d.deadline), "deadline", findings);
@@ -74,7 +74,7 @@ fn either(server: Option<&Field<Duration>>, defaults: Option<&Field<Duration>>, 
     let (server, defaults) = (server.and_then(Field::at), defaults.and_then(Field::at));
     if let (Some(first), Some(second)) = (server, defaults) {
         let message = format!("`{key}` is under `server` too, in line {}", first.place.line);
-        findings.push(Diagnostic::error(codes::CONFLICTING_KEYS, second.place, message).hint("keep one of the two"));
+        findings.push(Diagnostic::error(Code::CONFLICTING_KEYS, second.place, message).hint("keep one of the two"));
     }
     server.or(defaults).map(|at| at.value)
 }
@@ -102,7 +102,7 @@ fn warn_above(key: &str, wait: Option<&At<Duration>>, deadline: Duration, findin
         && *value > deadline
     {
         let message = format!("`{key}` of {} is longer than the deadline of {}", spelled(*value), spelled(deadline));
-        let finding = Diagnostic::warning(codes::TIMEOUT_ABOVE_DEADLINE, *place, message);
+        let finding = Diagnostic::warning(Code::TIMEOUT_ABOVE_DEADLINE, *place, message);
         findings.push(finding.hint("the deadline ends the call first: raise it, or shorten the wait"));
     }
 }

@@ -7,12 +7,13 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Wait;
+use crate::config::codes::Code;
 use crate::config::collections::List;
 use crate::config::decode::{At, Findings, Shape, draft};
 use crate::config::diagnostic::Diagnostic;
+use crate::config::json_value;
 use crate::config::shapes::{Text, TokenCount, Whole, scalar_schema, words};
 use crate::config::tree::{Node, Value};
-use crate::config::{codes, json_value};
 
 draft! {
     /// Bounds on waiting that a rule or a step sets.
@@ -73,7 +74,7 @@ impl Shape for ProvidersOnly {
     type Value = ();
 
     fn read(node: &Node, findings: &mut Findings) -> Option<()> {
-        let finding = Diagnostic::error(codes::KEY_DOES_NOT_APPLY, node.label, "`connect` is a setting of the provider");
+        let finding = Diagnostic::error(Code::KEY_DOES_NOT_APPLY, node.label, "`connect` is a setting of the provider");
         findings.push(finding.hint("connections are shared by all rules; write it under the provider's `timeouts`"));
         None
     }
@@ -93,7 +94,7 @@ impl Shape for ChainDraft {
         match &node.value {
             Value::Scalar(scalar) => Some(Self::Named(At { place: node.place, value: scalar.text.clone() })),
             Value::Map(_) => {
-                let finding = Diagnostic::error(codes::WRONG_TYPE, node.place, "expected a list of steps, found a map");
+                let finding = Diagnostic::error(Code::WRONG_TYPE, node.place, "expected a list of steps, found a map");
                 findings.push(finding.hint("put the step into a list: `[{ … }]`"));
                 None
             }
@@ -139,7 +140,7 @@ impl Shape for MemberDraft {
             Value::Map(_) => StepDraft::read(node, findings).map(|step| Self::Step(Box::new(step))),
             _ => {
                 let message = format!("expected a step such as `provider/model`, found {}", node.kind());
-                findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, message));
+                findings.push(Diagnostic::error(Code::WRONG_TYPE, node.place, message));
                 None
             }
         }
@@ -172,13 +173,13 @@ impl Shape for FieldsToSet {
 
     fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value> {
         let Value::Map(entries) = &node.value else {
-            findings.push(Diagnostic::error(codes::WRONG_TYPE, node.place, format!("`set` is a map, found {}", node.kind())));
+            findings.push(Diagnostic::error(Code::WRONG_TYPE, node.place, format!("`set` is a map, found {}", node.kind())));
             return None;
         };
         let mut fields = BTreeMap::new();
         for entry in entries {
             if let Some(instead) = reserved(&entry.key) {
-                let finding = Diagnostic::error(codes::RESERVED_FIELD, entry.value.label, format!("`set` may not change `{}`", entry.key));
+                let finding = Diagnostic::error(Code::RESERVED_FIELD, entry.value.label, format!("`set` may not change `{}`", entry.key));
                 findings.push(finding.hint(instead));
                 continue;
             }

@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 use super::{Patience, Rest, Wait};
-use crate::config::codes;
+use crate::config::codes::Code;
 use crate::config::collections::{List, OrOff, Table};
 use crate::config::decode::{Findings, Shape, draft, scalar};
 use crate::config::diagnostic::Diagnostic;
@@ -221,7 +221,7 @@ impl Shape for PlainRate {
             .map_err(|error| {
                 findings.push(
                     rate_finding(node, &scalar.text, &error)
-                        .unwrap_or_else(|| quantity_finding(codes::BAD_RATE, node, scalar, "a rate such as `500/min`", &error)),
+                        .unwrap_or_else(|| quantity_finding(Code::BAD_RATE, node, scalar, "a rate such as `500/min`", &error)),
                 );
             })
             .ok()
@@ -231,7 +231,7 @@ impl Shape for PlainRate {
 /// A rate whose period has another name here.
 fn rate_finding(node: &Node, text: &str, error: &QuantityError) -> Option<Diagnostic> {
     if *error == QuantityError::Zero(text.into()) {
-        let finding = Diagnostic::error(codes::BAD_RATE, node.place, format!("`{text}` lets nothing through"));
+        let finding = Diagnostic::error(Code::BAD_RATE, node.place, format!("`{text}` lets nothing through"));
         return Some(finding.hint("take the provider out of the chains instead, or write a rate above zero"));
     }
     let (count, period) = text.split_once('/')?;
@@ -243,7 +243,7 @@ fn rate_finding(node: &Node, text: &str, error: &QuantityError) -> Option<Diagno
         _ => return None,
     };
     let message = format!("`{text}` has no period that fits, expected a rate such as `500/min`");
-    Some(Diagnostic::error(codes::BAD_RATE, node.place, message).hint(format!("write `{}/{period}`", count.trim())))
+    Some(Diagnostic::error(Code::BAD_RATE, node.place, message).hint(format!("write `{}/{period}`", count.trim())))
 }
 
 impl Shape for RateDraft {

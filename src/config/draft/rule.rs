@@ -7,7 +7,7 @@ use super::Deadline;
 use super::chain::{ChainDraft, WaitsDraft};
 use super::provider::NeedWord;
 use crate::config::checked::{FallbackOn, ModelPattern, OnCeiling};
-use crate::config::codes;
+use crate::config::codes::Code;
 use crate::config::collections::{AnyOf, List, Table};
 use crate::config::decode::{Field, Findings, Shape, draft, scalar};
 use crate::config::diagnostic::Diagnostic;
@@ -132,7 +132,7 @@ impl Shape for FallbackOnWord {
         if let Value::Scalar(Scalar { text, .. }) = &node.value
             && FALLS_BACK.contains(&text.as_str())
         {
-            let finding = Diagnostic::error(codes::UNKNOWN_WORD, node.place, format!("`{text}` has no place in `fallback_on`"));
+            let finding = Diagnostic::error(Code::UNKNOWN_WORD, node.place, format!("`{text}` has no place in `fallback_on`"));
             findings.push(finding.hint("that kind of failure falls back by itself wherever it can help: take it out"));
             return None;
         }
@@ -199,7 +199,7 @@ impl Shape for Task {
         let scalar = scalar(node, "a task such as `coding`", findings)?;
         TaskName::parse(&scalar.text)
             .map_err(|error| {
-                let finding = Diagnostic::error(codes::BAD_NAME, node.place, format!("`{}` is no task: {error}", scalar.text));
+                let finding = Diagnostic::error(Code::BAD_NAME, node.place, format!("`{}` is no task: {error}", scalar.text));
                 findings.push(finding.hint_name(&scalar.text));
             })
             .ok()
@@ -236,11 +236,11 @@ impl Shape for Glob {
     fn read(node: &Node, findings: &mut Findings) -> Option<String> {
         let text = &scalar(node, "a pattern such as `gpt-*`", findings)?.text;
         if text.is_empty() {
-            findings.push(Diagnostic::error(codes::BAD_GLOB, node.place, "an empty pattern matches nothing").hint("`*` matches any text"));
+            findings.push(Diagnostic::error(Code::BAD_GLOB, node.place, "an empty pattern matches nothing").hint("`*` matches any text"));
             return None;
         }
         if text.contains(char::is_control) {
-            findings.push(Diagnostic::error(codes::BAD_GLOB, node.place, format!("no request can match `{}`", text.escape_debug())));
+            findings.push(Diagnostic::error(Code::BAD_GLOB, node.place, format!("no request can match `{}`", text.escape_debug())));
             return None;
         }
         Some(text.clone())
@@ -265,7 +265,7 @@ where
         if let Value::Scalar(Scalar { text, .. }) = &node.value {
             let message = format!("expected a range, found `{text}`");
             findings.push(
-                Diagnostic::error(codes::WRONG_TYPE, node.place, message).hint(format!("write `{{ max: {text} }}` or `{{ min: {text} }}`")),
+                Diagnostic::error(Code::WRONG_TYPE, node.place, message).hint(format!("write `{{ max: {text} }}` or `{{ min: {text} }}`")),
             );
             return None;
         }
@@ -273,14 +273,14 @@ where
         let (min, max) = (map.take::<S>("min", findings), map.take::<S>("max", findings));
         map.close(&["min", "max"], &[], findings);
         if min.is_absent() && max.is_absent() {
-            let finding = Diagnostic::error(codes::EMPTY_RANGE, node.label, "a range has `min`, `max` or both");
+            let finding = Diagnostic::error(Code::EMPTY_RANGE, node.label, "a range has `min`, `max` or both");
             findings.push(finding);
             return None;
         }
         if let (Some(low), Some(high)) = (min.get(), max.get())
             && low > high
         {
-            findings.push(Diagnostic::error(codes::EMPTY_RANGE, node.label, "`min` is above `max`, so nothing can be in this range"));
+            findings.push(Diagnostic::error(Code::EMPTY_RANGE, node.label, "`min` is above `max`, so nothing can be in this range"));
             return None;
         }
         Some((bound(&min)?, bound(&max)?))
@@ -332,13 +332,13 @@ impl Shape for DefaultDraft {
             Value::Scalar(scalar) if scalar.text == "refuse" => Some(Self::Refuse),
             Value::Map(_) => RouteDraft::read(node, findings).map(|route| Self::Route(Box::new(route))),
             Value::List(_) => {
-                let finding = Diagnostic::error(codes::WRONG_TYPE, node.place, "`default` is `refuse` or a map, found a list");
+                let finding = Diagnostic::error(Code::WRONG_TYPE, node.place, "`default` is `refuse` or a map, found a list");
                 findings.push(finding.hint("write `default: { chain: […] }`"));
                 None
             }
             _ => {
                 let finding =
-                    Diagnostic::error(codes::UNKNOWN_WORD, node.place, format!("`default` is `refuse` or a map, found {}", node.kind()));
+                    Diagnostic::error(Code::UNKNOWN_WORD, node.place, format!("`default` is `refuse` or a map, found {}", node.kind()));
                 findings.push(finding.hint("write `default: refuse` or `default: { chain: [provider/model] }`"));
                 None
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::scalar_schema;
-use crate::config::codes;
+use crate::config::codes::Code;
 use crate::config::decode::{Findings, Shape, scalar};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::tree::{Node, Scalar};
@@ -48,7 +48,7 @@ impl<const MIN: u64, const MAX: u64> Shape for Time<MIN, MAX> {
     fn read(node: &Node, findings: &mut Findings) -> Option<Duration> {
         let scalar = scalar(node, "a duration such as `10s`", findings)?;
         let duration = parse_duration(&scalar.text)
-            .map_err(|error| findings.push(quantity_finding(codes::BAD_DURATION, node, scalar, "a duration such as `10s`", &error)))
+            .map_err(|error| findings.push(quantity_finding(Code::BAD_DURATION, node, scalar, "a duration such as `10s`", &error)))
             .ok()?;
         let (min, max) = (Duration::from_millis(MIN), Duration::from_millis(MAX));
         if duration < min || duration > max {
@@ -64,7 +64,7 @@ impl<const MIN: u64, const MAX: u64> Shape for Time<MIN, MAX> {
 }
 
 fn out_of_range(node: &Node, text: &str, how: &str, which: &str, bound: &str) -> Diagnostic {
-    Diagnostic::error(codes::OUT_OF_RANGE, node.place, format!("`{text}` is {how}: at {which} {bound}"))
+    Diagnostic::error(Code::OUT_OF_RANGE, node.place, format!("`{text}` is {how}: at {which} {bound}"))
 }
 
 /// A duration as the file would write it.
@@ -106,7 +106,7 @@ impl<const MIN: u64, const MAX: u64> Shape for Whole<MIN, MAX> {
             return None;
         }
         let count = parse_count(&scalar.text)
-            .map_err(|error| findings.push(quantity_finding(codes::BAD_COUNT, node, scalar, "a number such as `32k`", &error)))
+            .map_err(|error| findings.push(quantity_finding(Code::BAD_COUNT, node, scalar, "a number such as `32k`", &error)))
             .ok()?;
         if count < MIN || count > MAX {
             findings.push(if count < MIN {
@@ -151,7 +151,7 @@ fn ambiguous_zero(node: &Node, scalar: &Scalar) -> Option<Diagnostic> {
     let digits = scalar.text.strip_prefix('0')?;
     let is_ambiguous = digits.starts_with(|c: char| c.is_ascii_digit()) && digits.chars().all(|c| c.is_ascii_digit() || c == '_');
     is_ambiguous.then(|| {
-        Diagnostic::error(codes::BAD_COUNT, node.place, format!("`{}` is read as octal by some and as decimal by others", scalar.text))
+        Diagnostic::error(Code::BAD_COUNT, node.place, format!("`{}` is read as octal by some and as decimal by others", scalar.text))
             .hint(format!("write `{}`", digits.trim_start_matches(['0', '_'])))
     })
 }
@@ -181,7 +181,7 @@ impl<const MIN: u64, const MAX: u64> Shape for Size<MIN, MAX> {
     fn read(node: &Node, findings: &mut Findings) -> Option<u64> {
         let scalar = scalar(node, "a size such as `16MiB`", findings)?;
         let bytes = parse_bytes(&scalar.text)
-            .map_err(|error| findings.push(quantity_finding(codes::BAD_SIZE, node, scalar, "a size such as `16MiB`", &error)))
+            .map_err(|error| findings.push(quantity_finding(Code::BAD_SIZE, node, scalar, "a size such as `16MiB`", &error)))
             .ok()?;
         if bytes < MIN || bytes > MAX {
             findings.push(if bytes < MIN {
@@ -236,7 +236,7 @@ impl Shape for PerMtok {
 fn money<T: FromStr<Err = QuantityError>>(node: &Node, findings: &mut Findings) -> Option<T> {
     let scalar = scalar(node, "an amount such as `$0.25`", findings)?;
     let parsed = scalar.text.parse();
-    parsed.map_err(|error| findings.push(quantity_finding(codes::BAD_MONEY, node, scalar, "an amount such as `$0.25`", &error))).ok()
+    parsed.map_err(|error| findings.push(quantity_finding(Code::BAD_MONEY, node, scalar, "an amount such as `$0.25`", &error))).ok()
 }
 
 /// A part of a whole: `80%`.
@@ -251,19 +251,13 @@ impl Shape for Percent {
     fn read(node: &Node, findings: &mut Findings) -> Option<Share> {
         let scalar = scalar(node, "a share such as `80%`", findings)?;
         parse_share(&scalar.text)
-            .map_err(|error| findings.push(quantity_finding(codes::BAD_SHARE, node, scalar, "a share such as `80%`", &error)))
+            .map_err(|error| findings.push(quantity_finding(Code::BAD_SHARE, node, scalar, "a share such as `80%`", &error)))
             .ok()
     }
 }
 
 /// Why a quantity cannot be read, and what was perhaps meant.
-pub(in crate::config) fn quantity_finding(
-    code: &'static str,
-    node: &Node,
-    scalar: &Scalar,
-    expected: &str,
-    error: &QuantityError,
-) -> Diagnostic {
+pub(in crate::config) fn quantity_finding(code: Code, node: &Node, scalar: &Scalar, expected: &str, error: &QuantityError) -> Diagnostic {
     let text = scalar.text.as_str();
     let message = match error {
         // A run of digits is a number; only its size can be wrong.
@@ -291,7 +285,7 @@ fn digits_of(text: &str) -> Option<usize> {
     (digits > 0 && !rest.contains(|c: char| c.is_ascii_digit() || ".:".contains(c)) && !rest.starts_with(['e', 'E', 'x'])).then_some(digits)
 }
 
-fn quantity_hint(code: &'static str, text: &str) -> Option<String> {
+fn quantity_hint(code: Code, text: &str) -> Option<String> {
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if text == "off" || text == "no" || text == "none" {
         return Some("take the key out to have the default".into());
@@ -318,19 +312,19 @@ fn quantity_hint(code: &'static str, text: &str) -> Option<String> {
         return Some("clock times mean nothing here; write a number and its unit, such as `90s` or `12h`".into());
     }
     match code {
-        codes::BAD_DURATION if is_digits(text) => Some(format!("write its unit: `{text}s` or `{text}ms`")),
-        codes::BAD_DURATION => Some("its units are ms, s, m, h and d".into()),
-        codes::BAD_RATE if is_digits(text) => Some(format!("write its period: `{text}/min`; periods are s, min, hour and day")),
-        codes::BAD_RATE => Some("its periods are s, min, hour and day".into()),
-        codes::BAD_SHARE if is_digits(text) => Some(format!("write `{text}%`")),
-        codes::BAD_COUNT => text
+        Code::BAD_DURATION if is_digits(text) => Some(format!("write its unit: `{text}s` or `{text}ms`")),
+        Code::BAD_DURATION => Some("its units are ms, s, m, h and d".into()),
+        Code::BAD_RATE if is_digits(text) => Some(format!("write its period: `{text}/min`; periods are s, min, hour and day")),
+        Code::BAD_RATE => Some("its periods are s, min, hour and day".into()),
+        Code::BAD_SHARE if is_digits(text) => Some(format!("write `{text}%`")),
+        Code::BAD_COUNT => text
             .strip_suffix('K')
             .or(text.strip_suffix('m'))
             .filter(|n| is_digits(n))
             .map(|n| if text.ends_with('K') { format!("write `{n}k`") } else { format!("write `{n}M`") }),
-        codes::BAD_MONEY if text.contains('/') => Some("an amount here has no period".into()),
-        codes::BAD_MONEY => Some("amounts are US dollars, written `$1.50`".into()),
-        codes::BAD_SIZE => Some("its units are B, kB, MB, KiB, MiB and GiB".into()),
+        Code::BAD_MONEY if text.contains('/') => Some("an amount here has no period".into()),
+        Code::BAD_MONEY => Some("amounts are US dollars, written `$1.50`".into()),
+        Code::BAD_SIZE => Some("its units are B, kB, MB, KiB, MiB and GiB".into()),
         _ => None,
     }
 }
