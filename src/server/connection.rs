@@ -75,7 +75,9 @@ pub trait Service: Clone + Send + 'static {
 
 /// Serves one connection to its end, or until the drain has let its open request finish.
 pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, service: S, drain: &Drain) {
+    let has_begun = AtomicBool::new(false);
     let answer = service_fn(|request| {
+        has_begun.store(true, Ordering::Relaxed);
         let service = service.clone();
         async move { Ok::<_, std::convert::Infallible>(service.answer(request).await) }
     });
@@ -90,7 +92,13 @@ pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + 
     let (mut begun, mut cut) = (pin!(drain.begun.cancelled()), pin!(drain.cut.cancelled()));
     let (mut is_listening, mut is_draining) = (false, false);
     let ended = poll_fn(|cx| {
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+        let mut turn = connection.as_mut().poll(cx);
+        // A request has just begun and asks for its body, which came along with the head and waits for the next turn. Taken now, it is
+        // still in the processor's cache; behind the turns of other connections it is not.
+        if has_begun.swap(false, Ordering::Relaxed) && turn.is_pending() {
+            turn = connection.as_mut().poll(cx);
+        }
+        if let Poll::Ready(ended) = turn {
             return Poll::Ready(Some(ended));
         }
         // Asked once, the tokens wake this task when their time comes; until then they need not be asked again.
