@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::admit::Meters;
 use crate::config::Checked;
 use crate::control::{self, BadQuestion, Control, Peer, ReloadAnswer, Side};
-use crate::flow::{Parts, Running};
+use crate::flow::{self, Parts, Question, Running};
 use crate::record::{Metrics, Sink, SinkThread};
 use crate::reload::{self, Cause, Hooks, Notice, Reloader, Verdict};
 use crate::rules::{Live, Revision, RuleSet};
@@ -187,11 +188,15 @@ impl App {
             drain: self.drain.clone(),
         });
         tasks.spawn(server.run(listeners.applications, tasks.clone(), self.accepting.clone()));
-        let (for_metrics, for_status) = (Arc::downgrade(self), Arc::downgrade(self));
+        let (for_metrics, for_status, for_explain) = (Arc::downgrade(self), Arc::downgrade(self), Arc::downgrade(self));
         let admin = Arc::new(Admin {
             drain: self.drain.clone(),
             metrics: move || for_metrics.upgrade().map(|app| app.metrics()).unwrap_or_default(),
             status: move || for_status.upgrade().map(|app| app.status().to_string() + "\n").unwrap_or_default().into(),
+            explain: move |question: &[u8]| {
+                let app = for_explain.upgrade().ok_or_else(|| "the daemon is stopping".to_owned())?;
+                app.explain(question).map(|explained| Bytes::from(explained.to_string() + "\n"))
+            },
         });
         tasks.spawn(admin.run(listeners.admin, tasks.clone()));
         let (reloader, stop) = (self.reloader.clone(), self.stop.clone());
@@ -222,6 +227,12 @@ impl App {
     #[must_use]
     pub fn status(&self) -> serde_json::Value {
         status::status(self)
+    }
+
+    /// What would happen to a request now, by the revision in force and with the state that there is; see [`Question::from_json`].
+    pub fn explain(&self, question: &[u8]) -> Result<serde_json::Value, String> {
+        let features = Question::from_json(question)?.features().map_err(|refusal| refusal.message)?;
+        serde_json::to_value(flow::explain(&self.live.current(), &features)).map_err(|error| error.to_string())
     }
 
     /// Reads the file now.
@@ -281,7 +292,7 @@ impl App {
     }
 
     fn control(self: &Arc<Self>) -> Control {
-        let (for_status, for_reload) = (Arc::downgrade(self), self.reloader.clone());
+        let (for_status, for_reload, for_explain) = (Arc::downgrade(self), self.reloader.clone(), Arc::downgrade(self));
         Control {
             status: Box::new(move || for_status.upgrade().map(|app| app.status()).unwrap_or_default()),
             reload: Box::new(move || {
@@ -291,7 +302,10 @@ impl App {
                     ReloadAnswer { ok: verdict.ok, body: serde_json::to_value(&verdict).unwrap_or_default() }
                 })
             }),
-            explain: Box::new(|_| Err(BadQuestion("questions to the running daemon are not yet answered".into()))),
+            explain: Box::new(move |question| {
+                let app = for_explain.upgrade().ok_or_else(|| BadQuestion("the daemon is stopping".into()))?;
+                app.explain(question).map_err(BadQuestion)
+            }),
         }
     }
 }

@@ -51,7 +51,7 @@ enum Command {
     /// Say everything that is wrong with a file
     Check(check::Options),
     /// Say what would happen to one request, and why
-    Explain(explain::Options),
+    Explain(Box<explain::Options>),
     /// Tell the running daemon to read its file now
     Reload(daemon::Daemon),
     /// Show what the running daemon does

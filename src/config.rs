@@ -25,10 +25,11 @@ mod tree;
 mod urls;
 
 pub use checked::{
-    Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, FallbackOn, Key, Limits, Member, ModelPattern, OnCeiling,
-    OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, TimeoutChanges, Timeouts, Use,
+    Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member, ModelPattern,
+    OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts, Use,
 };
 pub use codes::Code;
+pub use decode::At;
 pub use diagnostic::{Diagnostic, Place, Severity};
 pub use half_written::{HalfWritten, half_written};
 pub use losses::losses;
@@ -65,6 +66,14 @@ pub fn read(text: &str, env: &Env<'_>) -> (Option<Checked>, Vec<Diagnostic>) {
     let checked = read_text(text, env, &mut findings);
     let checked = checked.filter(|_| !findings.has_errors());
     (checked, findings.sorted())
+}
+
+/// The facts of a request in the form of `given:`, as YAML or JSON.
+pub fn read_given(text: &str) -> Result<Given, Vec<Diagnostic>> {
+    let mut findings = Findings::default();
+    let draft = tree::parse(text, &mut findings).and_then(|node| draft::GivenDraft::read(&node, &mut findings));
+    let given = draft.and_then(|draft| check::question(&draft, &mut findings));
+    given.filter(|_| !findings.has_errors()).ok_or_else(|| findings.sorted())
 }
 
 /// [`read`] for the bytes of a file: refuses what is no UTF-8 text and what is above [`MAX_BYTES`].

@@ -11,8 +11,10 @@ mod explain;
 mod head;
 mod panics;
 mod plan;
+mod question;
 mod relay;
 mod running;
+mod testing;
 mod tried;
 
 use std::pin::Pin;
@@ -33,10 +35,12 @@ use tried::Tried;
 
 pub use answer::{Answer, Body, Refusal, error_answer};
 pub use classify::features;
-pub use explain::{Explained, ExplainedFeatures, ExplainedRule, ExplainedStep, explain};
+pub use explain::{Explained, ExplainedFeatures, ExplainedRefusal, ExplainedRule, ExplainedStep, explain};
 pub use panics::answer_or_internal;
 pub use plan::{OutputLimit, Skip};
+pub use question::Question;
 pub use running::{Parts, Running};
+pub use testing::{Tested, run_tests};
 
 /// A request that came in, parsed, and the facts that go with it.
 #[derive(Clone, Debug)]

@@ -3,20 +3,12 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use crate::admit::Meters;
 use crate::config::{self, Checked, Code, Diagnostic, Env, Place, Style};
-use crate::flow::{Parts, Running};
-use crate::record::{Metrics, Sink};
+use crate::flow::{self, Parts, Running};
 use crate::reload::{Loaded, Refused, read_file};
 use crate::rules::{Revision, RuleSet};
 use crate::store::content_hash;
-use crate::units::Clock;
-use crate::upstream::{Cooldowns, Resolver, Upstreams};
 
 /// The largest secret that is read from a file: 64 KiB.
 const LARGEST_SECRET: u64 = 64 << 10;
@@ -31,6 +23,8 @@ pub struct Checking {
     pub findings: Vec<Diagnostic>,
     /// Files whose content went into secrets.
     pub secrets: Vec<PathBuf>,
+    /// The rules that no test of the file reaches, by name.
+    pub unreached: Vec<String>,
 }
 
 impl Checking {
@@ -43,8 +37,17 @@ impl Checking {
 /// Everything there is to find in a text, and what it says where none of that is an error.
 #[must_use]
 pub fn check(name: String, text: String, env: &Env<'_>) -> Checking {
-    let (checked, findings) = config::read(&text, env);
-    Checking { name, text, checked, findings, secrets: Vec::new() }
+    let (checked, mut findings) = config::read(&text, env);
+    let mut unreached = Vec::new();
+    let checked = checked.filter(|checked| {
+        let tested = flow::run_tests(checked, &revision_of(&text));
+        let is_sound = tested.findings.is_empty();
+        findings.extend(tested.findings);
+        unreached = tested.unreached;
+        is_sound
+    });
+    findings.sort_by_key(|finding| (finding.severity, finding.place));
+    Checking { unreached, name, text, checked, findings, secrets: Vec::new() }
 }
 
 /// Checks a text with the secrets of this process.
@@ -124,24 +127,17 @@ pub fn offline(path: &Path) -> anyhow::Result<Option<Running>> {
             return Ok(None);
         }
     };
-    let revision = Revision { number: 0, hash: content_hash(checking.text.as_bytes()) };
+    let revision = revision_of(&checking.text);
     if let Some(checked) = checking.checked {
-        let clock = Clock::System;
-        let parts = Parts {
-            meters: Meters::new(clock.clone()),
-            cooldowns: Cooldowns::new(clock.clone()),
-            upstreams: Upstreams::new(clock.clone(), Resolver::System),
-            metrics: Metrics::new(),
-            sink: Sink::to(io::sink()).0,
-            tracker: TaskTracker::new(),
-            open_streams: Arc::default(),
-            cut: CancellationToken::new(),
-            clock,
-        };
-        return Ok(Some(parts.adopt(RuleSet::from((checked, revision)))));
+        return Ok(Some(Parts::offline().adopt(RuleSet::from((checked, revision)))));
     }
     anstream::eprint!("{}", checking.render(style_for_people()));
     Ok(None)
+}
+
+/// The revision of a text that no daemon has numbered.
+fn revision_of(text: &str) -> Revision {
+    Revision { number: 0, hash: content_hash(text.as_bytes()) }
 }
 
 /// The state folder: `--state`, else `$STATE_DIRECTORY`, else `server.state`, else `./state`.

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
 use crate::app::{check_file, style_for_people};
-use crate::config::{self, Checked, Key, Provider, Style};
+use crate::config::{self, Checked, DefaultRule, Key, Provider, Style};
 use crate::outside::{Probe, probe};
 use crate::units::{Clock, Format as WireFormat};
 
@@ -32,6 +32,9 @@ pub(super) struct Options {
     /// Print findings as JSON; the same as `--format json`
     #[arg(long)]
     json: bool,
+    /// List the rules that no test of the file reaches
+    #[arg(long)]
+    coverage: bool,
     /// Ask each provider whether it answers, its key works and its models exist
     #[arg(long)]
     online: bool,
@@ -65,7 +68,15 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             anstream::eprint!("{}", checking.render(style_for_people()));
             if let Some(checked) = &checking.checked {
                 print(&summary(&checking.name, checked))?;
+                if options.coverage {
+                    print(&coverage(checked, &checking.unreached))?;
+                }
             }
+        }
+        Format::Json if options.coverage => {
+            let mut told: serde_json::Value = serde_json::from_str(&checking.render(Style::Json))?;
+            told["unreached"] = checking.unreached.clone().into();
+            print(&format!("{told}\n"))?;
         }
         Format::Json => print(&checking.render(Style::Json))?,
         Format::Github => print(&checking.render(Style::Github))?,
@@ -77,8 +88,13 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// The last lines: what the file holds, and who would answer now.
 fn summary(name: &str, checked: &Checked) -> String {
-    let mut text =
-        format!("{name}: sound; {} providers, {} targets, {} rules\n", checked.providers.len(), checked.targets.len(), checked.rules.len());
+    let mut text = format!(
+        "{name}: sound; {} providers, {} targets, {} rules{}\n",
+        checked.providers.len(),
+        checked.targets.len(),
+        checked.rules.len(),
+        passed(checked.tests.len())
+    );
     for (provider, source) in missing_keys(checked) {
         text.extend(["  ", provider.name.as_str(), ": no key, its targets are left out until ", source, " is set\n"]);
     }
@@ -86,6 +102,22 @@ fn summary(name: &str, checked: &Checked) -> String {
     if network > 0 && missing_keys(checked).count() == network && checked.providers.len() > network {
         text += "  no provider has its key: the sandbox answers, with texts made up on this machine\n";
     }
+    text
+}
+
+fn passed(tests: usize) -> String {
+    match tests {
+        0 => String::new(),
+        1 => "; 1 test passed".into(),
+        many => format!("; {many} tests passed"),
+    }
+}
+
+/// Which rules the file's tests reach, and which they do not.
+fn coverage(checked: &Checked, unreached: &[String]) -> String {
+    let all = checked.rules.len() + usize::from(matches!(checked.default, DefaultRule::Route(_)));
+    let mut text = format!("  tests reach {} of {all} rules\n", all - unreached.len());
+    text.extend(unreached.iter().flat_map(|rule| ["  no test reaches rule `", rule, "`\n"]));
     text
 }
 

@@ -24,6 +24,15 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
+    pub(super) fn config(&self) -> &Path {
+        &self.config.config
+    }
+
+    /// Whether JSON is wanted.
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
     /// Runs `ask` with the daemon's socket, and whether JSON is wanted; it answers the exit code.
     pub(super) fn ask(&self, ask: impl AsyncFnOnce(&Path, bool) -> io::Result<u8>) -> anyhow::Result<ExitCode> {
         let state = app::state_folder(self.state.as_deref(), &self.config.config);
@@ -43,6 +52,7 @@ pub(super) fn tell_failure(error: &ControlError, json: bool, out: &mut impl Writ
         ControlError::NobodyListens(_) => {
             (exit::UNAVAILABLE, "start it with `tollgate serve`, or name its file or state folder with `--config` or `--state`")
         }
+        ControlError::BadQuestion(_) => (exit::FINDINGS, "the request as the flags state it cannot be asked about"),
         ControlError::Forbidden(_) => (exit::NO_PERMISSION, "run it as root or as the daemon's user"),
         ControlError::Unusable(_) => (exit::PROTOCOL, "look at the daemon's log"),
     };

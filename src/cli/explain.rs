@@ -1,27 +1,31 @@
-use std::fmt::Write;
-use std::io::Read;
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::app;
-use crate::flow::{self, Explained, ExplainedStep};
-use crate::rules::{Features, Prompt, Task, TaskSource};
-use crate::units::{Endpoint, Need, TaskName, Tokens, Usd, parse_count};
-use crate::wire::Call;
+use crate::config::Given;
+use crate::flow::{self, Explained, ExplainedStep, Question};
+use crate::outside::{ControlClient, ControlError};
+use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd, parse_count};
 
-use super::{Config, exit, print, print_json};
+use super::daemon::{Daemon, tell_failure};
+use super::{exit, print, print_json};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    config: Config,
-    /// The task that the request declares
+    daemon: Daemon,
+    /// Ask the running daemon: by its revision, with the cooldowns and limits of this moment
     #[arg(long)]
-    task: Option<String>,
+    live: bool,
+    /// The task that the request declares
+    #[arg(long, value_parser = |text: &str| TaskName::parse(text))]
+    task: Option<TaskName>,
     /// How long the prompt is, such as `900` or `32k`
     #[arg(long, value_name = "N", value_parser = |text: &str| parse_count(text).map(Tokens::new))]
     prompt_tokens: Option<Tokens>,
@@ -48,70 +52,91 @@ pub(super) struct Options {
     /// How many messages there are
     #[arg(long, value_name = "N")]
     turns: Option<u64>,
+    /// The reasoning effort that the request declares
+    #[arg(long, value_parser = effort)]
+    effort: Option<Effort>,
+    /// How many answers the request asks for
+    #[arg(long, value_name = "N")]
+    n: Option<u32>,
     /// The request is streamed
     #[arg(long)]
     stream: bool,
     /// A request's body, from a file or `-` for standard input; what it says stands before the flags
     #[arg(long, value_name = "FILE")]
     body: Option<String>,
-    /// Print JSON by `tollgate schema explain`
-    #[arg(long)]
-    json: bool,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let Some(running) = app::offline(&options.config.config)? else {
+    let question = question(options)?;
+    if options.live {
+        let question = question.to_json().context("the body is no JSON")?;
+        return options
+            .daemon
+            .ask(async |socket, json| ask(socket, question, json, &mut anstream::stdout(), &mut anstream::stderr()).await);
+    }
+    let Some(running) = app::offline(options.daemon.config())? else {
         return Ok(ExitCode::from(exit::CONFIG));
     };
-    let explained = flow::explain(&running, &features(options)?);
-    if options.json {
+    let features = question.features().map_err(|refusal| anyhow::anyhow!(refusal.message))?;
+    let explained = flow::explain(&running, &features);
+    if options.daemon.json() {
         print_json(&explained)?;
     } else {
         print(&told(&explained))?;
     }
-    Ok(if explained.refusal.is_some() { ExitCode::from(exit::FINDINGS) } else { ExitCode::SUCCESS })
+    Ok(ExitCode::from(code(&explained)))
 }
 
-fn features(options: &Options) -> anyhow::Result<Features> {
+/// Prints what the running daemon would do. Answers the exit code.
+async fn ask(socket: &Path, question: Vec<u8>, json: bool, out: &mut impl io::Write, err: &mut impl io::Write) -> io::Result<u8> {
+    let answer = match ControlClient::new(socket) {
+        Ok(client) => client.post_explain(question).await,
+        Err(error) => Err(error),
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return tell_failure(&error, json, out, err),
+    };
+    let explained: Explained = match serde_json::from_value(answer.clone()) {
+        Ok(explained) => explained,
+        Err(error) => return tell_failure(&ControlError::Unusable(error.to_string()), json, out, err),
+    };
+    if json {
+        writeln!(out, "{answer:#}")?;
+    } else {
+        out.write_all(told(&explained).as_bytes())?;
+    }
+    Ok(code(&explained))
+}
+
+fn code(explained: &Explained) -> u8 {
+    if explained.refusal.is_some() { exit::FINDINGS } else { exit::OK }
+}
+
+/// The flags as a question.
+fn question(options: &Options) -> anyhow::Result<Question> {
     let mut headers = HeaderMap::new();
     for (name, value) in &options.header {
         let name: HeaderName = name.parse().with_context(|| format!("`{name}` is no header name"))?;
         headers.append(name, HeaderValue::from_str(value).with_context(|| format!("`{value}` is no header value"))?);
     }
-    let mut stated = |name: &'static str, value: Option<String>| -> anyhow::Result<()> {
-        if let Some(value) = value {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value)?);
-        }
-        Ok(())
-    };
-    stated("x-tollgate-task", options.task.clone())?;
-    stated("x-tollgate-max-cost", options.max_cost.map(Usd::plain))?;
-    let labels = options.label.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",");
-    stated("x-tollgate-labels", (!labels.is_empty()).then_some(labels))?;
-    if let Some(path) = &options.body {
-        let call = Call::parse(options.endpoint, body(path)?, u32::MAX).map_err(|bad| anyhow::anyhow!("{path}: {}", bad.message))?;
-        return flow::features(&Arc::new(call), &Arc::new(headers)).map_err(|refusal| anyhow::anyhow!(refusal.message));
-    }
-    let (model, task) = match options.model.strip_prefix("auto/") {
-        Some(task) => ("auto", options.task.as_deref().or(Some(task))),
-        None => (options.model.as_str(), options.task.as_deref()),
-    };
-    let task = match task {
-        Some(task) => Task { name: TaskName::parse(task).with_context(|| format!("`{task}` is no task"))?, source: TaskSource::Declared },
-        None => Task { name: TaskName::unknown(), source: TaskSource::None },
-    };
-    Ok(Features {
-        endpoint: options.endpoint,
-        requested_model: model.into(),
-        task,
-        max_cost: options.max_cost,
-        labels: Arc::new(options.label.iter().cloned().collect()),
-        headers: Arc::new(headers),
-        effort: None,
-        stream: options.stream,
-        answers: 1,
-        output_limit: options.max_output_tokens,
-        prompt: Prompt::Stated { tokens: options.prompt_tokens, needs: options.needs.clone(), turns: options.turns },
+    Ok(Question {
+        given: Given {
+            task: options.task.clone(),
+            prompt_tokens: options.prompt_tokens,
+            max_output_tokens: options.max_output_tokens,
+            model: Some(options.model.clone()),
+            endpoint: Some(options.endpoint),
+            labels: options.label.iter().cloned().collect(),
+            headers,
+            max_cost: options.max_cost,
+            needs: options.needs.clone(),
+            turns: options.turns,
+            effort: options.effort,
+            stream: options.stream,
+            n: options.n,
+        },
+        body: options.body.as_deref().map(body).transpose()?,
     })
 }
 
@@ -154,7 +179,7 @@ fn told(explained: &Explained) -> String {
         line(format!("  {}. {}", number + 1, told_step(step)));
     }
     match &explained.refusal {
-        Some(refusal) => line(format!("the request would be refused: {refusal}")),
+        Some(refusal) => line(format!("it would be refused with {} `{}`: {}", refusal.status, refusal.code, refusal.message)),
         None => line(format!("it would go to {}", explained.order.join(", then "))),
     }
     text
@@ -173,6 +198,10 @@ fn told_step(step: &ExplainedStep) -> String {
 
 fn endpoint(word: &str) -> Result<Endpoint, String> {
     Endpoint::parse(word).ok_or_else(|| format!("expected one of {}", Endpoint::ALL.map(Endpoint::as_str).join(", ")))
+}
+
+fn effort(word: &str) -> Result<Effort, String> {
+    Effort::parse(word).ok_or_else(|| "expected one of none, minimal, low, medium, high, xhigh, max".to_owned())
 }
 
 fn need(word: &str) -> Result<Need, String> {

@@ -4,8 +4,10 @@ mod chains;
 mod providers;
 mod rules;
 mod server;
+mod test;
 
 pub(super) use chains::Chains;
+pub(super) use test::question;
 
 use super::checked::{Checked, DefaultRule};
 use super::decode::Findings;
@@ -26,6 +28,7 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
         }
         None => None,
     };
+    let tests = test::check(draft, &listed, findings);
     references::warn_unused(draft, &chains, &listed.directory, findings);
     server::warn_timeouts(draft, &server, findings);
     if findings.has_errors() {
@@ -33,5 +36,5 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
     }
     let providers = listed.entries.into_iter().collect::<Option<Vec<_>>>()?;
     let targets = listed.targets.into_iter().collect::<Option<Vec<_>>>()?;
-    Some(Checked { server, providers, targets, rules: rules?, default: default? })
+    Some(Checked { server, providers, targets, rules: rules?, default: default?, tests: tests? })
 }

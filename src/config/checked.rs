@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::decode::At;
 use super::diagnostic::Place;
 use crate::units::{
     Effort, Endpoint, Format, ModelName, Need, Prices, ProviderName, Rate, RuleName, Secret, Share, TargetName, TaskName, Tokens, Usd,
@@ -21,6 +22,7 @@ pub struct Checked {
     pub targets: Vec<Target>,
     pub rules: Vec<Rule>,
     pub default: DefaultRule,
+    pub tests: Vec<Test>,
 }
 
 /// `server:`.
@@ -286,6 +288,59 @@ pub enum ModelPattern {
     Auto,
     /// `*` matches any characters, `/` too.
     Glob(String),
+}
+
+/// One entry of `tests:`: a request, the state it meets, and what must come of it.
+#[derive(Clone, Debug)]
+pub struct Test {
+    pub name: String,
+    /// Where its name stands in the file.
+    pub place: Place,
+    pub given: Given,
+    /// Indices into [`Checked::providers`]: those whose key is missing.
+    pub no_key: Vec<usize>,
+    /// Indices into [`Checked::targets`]: those at rest.
+    pub resting: Vec<usize>,
+    pub expect: Expect,
+}
+
+/// The facts of a request as somebody states them; an absent one is a fact that the request lacks.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    pub task: Option<TaskName>,
+    pub prompt_tokens: Option<Tokens>,
+    /// The output limit that the client sets.
+    pub max_output_tokens: Option<Tokens>,
+    /// The model that the client names; absent: `auto`.
+    pub model: Option<String>,
+    /// Absent: chat.
+    pub endpoint: Option<Endpoint>,
+    pub labels: BTreeMap<String, String>,
+    pub headers: http::HeaderMap,
+    pub max_cost: Option<Usd>,
+    pub needs: Vec<Need>,
+    pub turns: Option<u64>,
+    pub effort: Option<Effort>,
+    pub stream: bool,
+    /// How many answers the client asks for; absent: one.
+    pub n: Option<u32>,
+}
+
+/// What must come of a test's request: all that is there.
+#[derive(Clone, Debug, Default)]
+pub struct Expect {
+    /// The rule that decides; `default` is one.
+    pub rule: Option<At<RuleName>>,
+    /// The target that is tried first, by index.
+    pub target: Option<At<usize>>,
+    /// All targets that would be tried, in order.
+    pub chain: Option<At<Vec<usize>>>,
+    /// Targets that are left out, each with the word for its reason.
+    pub skipped: Vec<At<(usize, &'static str)>>,
+    /// The code of the refusal.
+    pub refusal: Option<At<&'static str>>,
+    /// What the first target can cost at most.
+    pub worst_case: Option<At<Bounds<Usd>>>,
 }
 
 /// Inclusive on both ends; at least one is there.

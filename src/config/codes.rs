@@ -48,6 +48,7 @@ codes! {
     EMPTY_RANGE = "empty-range": "bounds that no number fulfils, or no bounds at all";
     EMPTY_VALUE = "empty-value": "a key with nothing after it";
     EXPOSED_ADMIN = "exposed-admin": "an admin listener that other machines reach";
+    FAILING_TEST = "failing-test": "a test of the file that comes out differently";
     FILE_TOO_LARGE = "file-too-large": "a file of more than 1 MiB";
     FORBIDDEN_HOST = "forbidden-host": "a host that no provider has: link-local, metadata, multicast";
     HALF_WRITTEN = "half-written": "a file that ends before the running one does";
@@ -73,6 +74,7 @@ codes! {
     UNKNOWN_KEY = "unknown-key": "a key that nothing reads";
     UNKNOWN_MODEL = "unknown-model": "a model that its provider does not list";
     UNKNOWN_PROVIDER = "unknown-provider": "a provider that is not under `providers`";
+    UNKNOWN_RULE = "unknown-rule": "a rule that is not under `rules`";
     UNKNOWN_WORD = "unknown-word": "a word that is none of those allowed";
     UNREADABLE = "unreadable": "a file that is not there or cannot be read";
     UNSETTLED = "unsettled": "a file that keeps changing while it is read";

@@ -49,9 +49,9 @@ pub(super) trait Shape: JsonSchema {
 
 /// A value and its place.
 #[derive(Clone, Debug)]
-pub(super) struct At<T> {
-    pub(super) place: Place,
-    pub(super) value: T,
+pub struct At<T> {
+    pub place: Place,
+    pub value: T,
 }
 
 /// One key of a draft, as written.

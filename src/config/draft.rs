@@ -3,10 +3,12 @@
 mod chain;
 mod provider;
 mod rule;
+mod test;
 
 pub(super) use chain::{ChainDraft, MemberDraft, StepDraft, WaitsDraft};
 pub(super) use provider::{CooldownDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft, TimeoutsDraft};
 pub(super) use rule::{ConditionsDraft, DefaultDraft, RouteDraft, RuleDraft};
+pub(super) use test::{ExpectDraft, GivenDraft, TestDraft};
 
 use super::checked::OnClientDisconnect;
 use super::codes::Code;
@@ -35,11 +37,13 @@ draft! {
         /// Named chains, for reuse by rules.
         chains: Table<ChainDraft>,
         /// The first rule in file order that matches decides.
-        rules: Rules,
+        rules: Each<RuleDraft>,
         /// What happens when no rule matches: `refuse`, or a chain.
         default(required: "write `default: refuse` or `default: { chain: [provider/model] }`"): DefaultDraft,
+        /// Requests and what must become of them: a file that fails one of them is refused.
+        tests: Each<TestDraft>,
     }
-    later ["budgets", "tests", "evals", "include", "publish", "classify", "alerts", "otlp", "log", "ledger"]
+    later ["budgets", "evals", "include", "publish", "classify", "alerts", "otlp", "log", "ledger"]
 }
 
 draft! {
@@ -165,31 +169,26 @@ impl Shape for NoneYet {
     }
 }
 
-/// `rules:`, which may be empty: then `default` decides alone.
+/// A list that may be empty. An item that is wrong leaves the others to be looked at.
 #[derive(Debug)]
-pub(super) struct Rules;
+pub(super) struct Each<S>(std::marker::PhantomData<S>);
 
-impl Shape for Rules {
-    type Value = Vec<decode::At<RuleDraft>>;
+impl<S: Shape> Shape for Each<S> {
+    type Value = Vec<decode::At<S::Value>>;
 
     fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value> {
         match &node.value {
-            Value::List(items) if items.is_empty() => Some(Vec::new()),
-            // A rule that is wrong leaves the others to be looked at.
-            Value::List(items) => Some(
-                items
-                    .iter()
-                    .filter_map(|item| RuleDraft::read(item, findings).map(|value| decode::At { place: item.place, value }))
-                    .collect(),
-            ),
-            _ => List::<RuleDraft>::read(node, findings),
+            Value::List(items) => {
+                Some(items.iter().filter_map(|item| S::read(item, findings).map(|value| decode::At { place: item.place, value })).collect())
+            }
+            _ => List::<S>::read(node, findings),
         }
     }
 }
 
-impl schemars::JsonSchema for Rules {
+impl<S: Shape> schemars::JsonSchema for Each<S> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Rules".into()
+        format!("EachOf{}", S::schema_name()).into()
     }
 
     fn inline_schema() -> bool {
@@ -197,7 +196,7 @@ impl schemars::JsonSchema for Rules {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let items = generator.subschema_for::<RuleDraft>();
+        let items = generator.subschema_for::<S>();
         schemars::json_schema!({ "type": "array", "items": items })
     }
 }

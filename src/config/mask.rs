@@ -6,6 +6,8 @@ use super::diagnostic::nearest;
 
 /// Words that a key for a secret ends with.
 const SECRET_KEYS: [&str; 5] = ["key", "apikey", "token", "secret", "password"];
+/// A key of tests, which says whose key is missing.
+const NAMES_PROVIDERS: &str = "no_key";
 /// How the keys of well-known providers begin.
 const KEY_MARKS: [&str; 6] = ["sk-", "gsk_", "xai-", "AIza", "hf_", "pplx-"];
 /// A word so marked is a key from this length on.
@@ -49,7 +51,8 @@ fn values_of_secret_keys(line: &str) -> Vec<Range<usize>> {
         let start = colon + 1 + (rest.len() - rest.trim_start().len());
         // A misspelt key holds the same as the right one.
         let word = key.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').next().unwrap_or_default();
-        let names_secret = SECRET_KEYS.iter().any(|end| word.ends_with(end)) || nearest(word, &["api_key"]).is_some();
+        let names_secret =
+            word != NAMES_PROVIDERS && (SECRET_KEYS.iter().any(|end| word.ends_with(end)) || nearest(word, &["api_key"]).is_some());
         let value = &line[start..];
         if !names_secret || start == colon + 1 || value.starts_with(['{', '#']) {
             continue;
@@ -107,6 +110,7 @@ mod tests {
     fn secrets_are_starred_and_references_are_not() {
         for (plain, masked) in [
             ("api_key: sk-12", "api_key: *****"),
+            ("{ no_key: openai }", "{ no_key: openai }"),
             ("{ api_key: sk-12, format: openai }", "{ api_key: *****, format: openai }"),
             ("apikey: \"sk 12\" # x", "apikey: ******* # x"),
             ("api_key: ${OPENAI_API_KEY}?", "api_key: ${OPENAI_API_KEY}?"),

@@ -34,14 +34,7 @@ impl Directory {
     /// The index of a target by name; `about` is who names it: a rule, a chain. Nothing once a finding says why, or when it cannot be judged.
     pub(super) fn find(&self, about: &str, name: &str, place: Place, findings: &mut Findings) -> Option<usize> {
         let (provider, model) = name.split_once('/')?;
-        let Some(listed) = self.listed.iter().find(|listed| listed.name == provider) else {
-            if self.is_whole {
-                let names = self.listed.iter().map(|listed| listed.name.as_str());
-                let finding = Diagnostic::error(Code::UNKNOWN_PROVIDER, place, format!("{about} names provider `{provider}`"));
-                findings.push(finding.hint_nearest(provider, names));
-            }
-            return None;
-        };
+        let listed = &self.listed[self.provider(about, provider, place, findings)?];
         let models = listed.models.as_ref()?;
         let at = models.iter().position(|known| known == model);
         if at.is_none() {
@@ -50,6 +43,16 @@ impl Directory {
             findings.push(finding.hint_nearest(model, models.iter().map(String::as_str)));
         }
         at.map(|at| listed.first_target + at)
+    }
+
+    /// The index of a provider by name. Nothing once a finding says why, or when it cannot be judged.
+    pub(super) fn provider(&self, about: &str, name: &str, place: Place, findings: &mut Findings) -> Option<usize> {
+        let found = self.listed.iter().position(|listed| listed.name == name);
+        if found.is_none() && self.is_whole {
+            let finding = Diagnostic::error(Code::UNKNOWN_PROVIDER, place, format!("{about} names provider `{name}`"));
+            findings.push(finding.hint_nearest(name, self.listed.iter().map(|listed| listed.name.as_str())));
+        }
+        found
     }
 
     /// A target that has exactly this model, for hints.

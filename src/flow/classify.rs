@@ -40,6 +40,7 @@ pub fn features(call: &Arc<Call>, headers: &Arc<HeaderMap>) -> Result<Features, 
         answers: call.answers(),
         output_limit: call.output_limit(),
         prompt: Prompt::Of(Arc::clone(call)),
+        draw: fastrand::u64(..),
     })
 }
 
@@ -60,7 +61,7 @@ fn header<'h>(headers: &'h HeaderMap, name: &'static HeaderName) -> Result<Optio
         .transpose()
 }
 
-fn task(text: &str, param: &'static str) -> Result<Task, Refusal> {
+pub(super) fn task(text: &str, param: &'static str) -> Result<Task, Refusal> {
     TaskName::parse(text)
         .map(|name| Task { name, source: TaskSource::Declared })
         .map_err(|error| Refusal::invalid(param, format!("`{}` is no task: {error}", text.escape_default())))

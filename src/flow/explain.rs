@@ -1,18 +1,18 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::admit::Denial;
 use crate::rules::{Features, Found};
 use crate::units::{Tokens, Usd};
 use crate::upstream::Standing;
 
-use super::Running;
-use super::plan::{self, Step};
+use super::plan::{self, Plan, Skip, Step};
+use super::{Refusal, Running, Tried};
 
 /// What would happen to one request, and why: rule by rule, step by step.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Explained {
     pub revision: String,
     pub features: ExplainedFeatures,
@@ -24,18 +24,30 @@ pub struct Explained {
     /// The targets that would be tried, in order.
     pub order: Vec<String>,
     /// Why nothing would be tried; absent where something would.
-    pub refusal: Option<String>,
+    pub refusal: Option<ExplainedRefusal>,
+}
+
+/// What the client would be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplainedRefusal {
+    /// HTTP status.
+    pub status: u16,
+    /// One of the codes in docs/errors.md.
+    pub code: String,
+    pub message: String,
 }
 
 /// What the rules looked at.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainedFeatures {
     pub endpoint: String,
     pub model: String,
     pub task: String,
     /// `declared`, or `none`.
     pub task_source: String,
-    /// Estimated; absent where nothing was said of the prompt.
+    /// Where the facts about the prompt come from: `body`, or `stated` in a question.
+    pub prompt_source: String,
+    /// Absent where nothing was said of the prompt's length.
     pub prompt_tokens: Option<u64>,
     /// A bound that the prompt cannot exceed.
     pub prompt_tokens_at_most: Option<u64>,
@@ -49,7 +61,7 @@ pub struct ExplainedFeatures {
 }
 
 /// One rule, and the first of its conditions that failed.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainedRule {
     pub name: String,
     /// 1-based line in the file; absent for `default`.
@@ -61,7 +73,7 @@ pub struct ExplainedRule {
 }
 
 /// One step of the chain.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainedStep {
     pub target: String,
     /// A word such as `no_key`; absent where the step would be tried.
@@ -88,19 +100,21 @@ pub fn explain(running: &Running, features: &Features) -> Explained {
     let rules = running.rules();
     let found = rules.find(features);
     let plan = found.map(|found| plan::plan(running, found, features));
-    let steps: Vec<ExplainedStep> = plan
-        .iter()
-        .flat_map(|plan| {
-            plan.steps
-                .iter()
-                .enumerate()
-                .map(|(position, step)| explained_step(running, step, plan.is_last(position), plan.tokens_to_reserve(running, step)))
-        })
-        .collect();
+    let mut tried = Tried::default();
+    let mut steps = Vec::new();
+    if let Some(plan) = &plan {
+        for (position, step) in plan.steps.iter().enumerate() {
+            let skip = skip_now(running, plan, position, step);
+            steps.push(explained_step(running, step, skip.as_ref()));
+            if let Some(skip) = skip {
+                tried.skipped(step, skip);
+            }
+        }
+    }
     let order: Vec<String> = steps.iter().filter(|step| step.skip.is_none()).map(|step| step.target.clone()).collect();
-    let refusal = match &found {
-        None => Some("no rule matches, and the file says `default: refuse`".to_owned()),
-        Some(found) if order.is_empty() => Some(format!("no step of rule `{}` can serve this request", found.name)),
+    let refusal = match &plan {
+        None => Some(Refusal::no_rule(features)),
+        Some(plan) if order.is_empty() => Some(Refusal::all_skipped(running, plan, &tried.skips, tried.shortest_wait())),
         Some(_) => None,
     };
     Explained {
@@ -110,7 +124,11 @@ pub fn explain(running: &Running, features: &Features) -> Explained {
         rule: found.map(|found| found.name.to_string()),
         steps,
         order,
-        refusal,
+        refusal: refusal.map(|refusal| ExplainedRefusal {
+            status: refusal.status.as_u16(),
+            code: refusal.code.into(),
+            message: refusal.message,
+        }),
     }
 }
 
@@ -120,6 +138,7 @@ fn explained_features(features: &Features) -> ExplainedFeatures {
         model: features.requested_model.to_string(),
         task: features.task.name.to_string(),
         task_source: features.task.source.as_str().into(),
+        prompt_source: features.prompt.source().into(),
         prompt_tokens: features.prompt_tokens().map(Tokens::count),
         prompt_tokens_at_most: features.prompt_tokens_at_most().map(Tokens::count),
         output_limit: features.output_limit.map(Tokens::count),
@@ -157,22 +176,26 @@ fn explained_rules(running: &Running, found: Option<&Found<'_>>, features: &Feat
     told
 }
 
-fn explained_step(running: &Running, step: &Step<'_>, is_last: bool, tokens: Tokens) -> ExplainedStep {
+/// Why the step would be left out if its turn came now.
+fn skip_now(running: &Running, plan: &Plan<'_>, position: usize, step: &Step<'_>) -> Option<Skip> {
+    let is_last = plan.is_last(position);
+    step.skip
+        .clone()
+        .or_else(|| running.rests().allows(step.target, is_last).err().map(Skip::AtRest))
+        .or_else(|| denied(running, step, is_last, plan.tokens_to_reserve(running, step)).map(Skip::Limit))
+}
+
+fn explained_step(running: &Running, step: &Step<'_>, skip: Option<&Skip>) -> ExplainedStep {
     let target = &running.rules().targets()[step.target];
     let state = match running.rests().standing(step.target) {
         Standing::Ready => "ready".to_owned(),
         Standing::Resting { why, .. } => format!("at rest: {why}"),
         Standing::Down { why } => why.to_owned(),
     };
-    let skip = step
-        .skip
-        .clone()
-        .or_else(|| running.rests().allows(step.target, is_last).err().map(plan::Skip::AtRest))
-        .or_else(|| denied(running, step, is_last, tokens).map(plan::Skip::Limit));
     ExplainedStep {
         target: target.name.to_string(),
-        skip: skip.as_ref().map(|skip| skip.as_str().into()),
-        reason: skip.map(|skip| skip.reason()),
+        skip: skip.map(|skip| skip.as_str().into()),
+        reason: skip.map(Skip::reason),
         state,
         input_tokens: step.estimate.input.map(Tokens::count),
         output_tokens: step.estimate.output.count(),

@@ -10,7 +10,7 @@ use crate::admit::{Gate, Meters};
 use crate::record::{Metrics, Series, Sink};
 use crate::rules::{Found, RuleSet};
 use crate::units::{Clock, RuleName, TargetName};
-use crate::upstream::{Cooldowns, Rests, Upstream, Upstreams};
+use crate::upstream::{Cooldowns, Resolver, Rests, Upstream, Upstreams};
 
 use super::head::header_value;
 
@@ -45,6 +45,24 @@ pub struct Running {
 }
 
 impl Parts {
+    /// Parts that serve nobody and record nothing, for questions about a file.
+    #[must_use]
+    pub fn offline() -> Self {
+        // Time stands still, so that the same question has the same answer.
+        let clock = Clock::manual();
+        Self {
+            meters: Meters::new(clock.clone()),
+            cooldowns: Cooldowns::new(clock.clone()),
+            upstreams: Upstreams::new(clock.clone(), Resolver::System),
+            metrics: Metrics::new(),
+            sink: Sink::to(std::io::sink()).0,
+            tracker: TaskTracker::new(),
+            open_streams: Arc::default(),
+            cut: CancellationToken::new(),
+            clock,
+        }
+    }
+
     /// Finds or makes what the rule set's providers and targets need. Levels, rests and connections stay as they are.
     #[must_use]
     pub fn adopt(&self, rules: RuleSet) -> Running {

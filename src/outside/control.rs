@@ -17,6 +17,8 @@ pub enum ControlError {
     NobodyListens(String),
     #[error("{0}")]
     Forbidden(String),
+    #[error("{0}")]
+    BadQuestion(String),
     #[error("the daemon's answer cannot be used: {0}")]
     Unusable(String),
 }
@@ -60,6 +62,7 @@ impl ControlClient {
         let told = || value["error"].as_str().map_or_else(|| format!("status {}", status.as_u16()), ToOwned::to_owned);
         match status {
             StatusCode::FORBIDDEN => Err(ControlError::Forbidden(told())),
+            StatusCode::BAD_REQUEST => Err(ControlError::BadQuestion(told())),
             StatusCode::OK | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Ok(value),
             _ => Err(unusable(told())),
         }

@@ -24,7 +24,7 @@ pub fn candidates<'r>(rules: &'r RuleSet, chain: &'r Chain, features: &Features)
                 }
             }
             Member::Split(members) => {
-                for uses in drawn_by_weight(members) {
+                for uses in drawn_by_weight(members, features.draw) {
                     add(&mut steps, Candidate { target: uses.target, uses: Some(uses) });
                 }
             }
@@ -39,21 +39,18 @@ fn add<'r>(steps: &mut Vec<Candidate<'r>>, step: Candidate<'r>) {
     }
 }
 
-/// One member drawn by weight, then the others, heaviest first.
-fn drawn_by_weight(members: &[Use]) -> Vec<&Use> {
-    let total: u64 = members.iter().map(|uses| u64::from(uses.weight.get())).sum();
-    let mut mark = fastrand::u64(0..total.max(1));
-    let drawn = members.iter().position(|uses| {
-        let weight = u64::from(uses.weight.get());
-        let hit = mark < weight;
-        mark = mark.saturating_sub(weight);
-        hit
-    });
+/// The members with the heaviest first, and before them the one to which the draw falls.
+fn drawn_by_weight(members: &[Use], draw: u64) -> Vec<&Use> {
     let mut order: Vec<&Use> = members.iter().collect();
     order.sort_by_key(|uses| std::cmp::Reverse(uses.weight));
-    if let Some(drawn) = drawn {
-        order.retain(|uses| !std::ptr::eq(*uses, &raw const members[drawn]));
-        order.insert(0, &members[drawn]);
-    }
+    let total: u64 = members.iter().map(|uses| u64::from(uses.weight.get())).sum();
+    let mut mark = draw % total.max(1);
+    let drawn = order.iter().position(|uses| {
+        let weight = u64::from(uses.weight.get());
+        let is_hit = mark < weight;
+        mark = mark.saturating_sub(weight);
+        is_hit
+    });
+    order[..=drawn.unwrap_or_default()].rotate_right(1);
     order
 }

@@ -25,6 +25,8 @@ pub struct Features {
     /// The output limit that the client set.
     pub output_limit: Option<Tokens>,
     pub prompt: Prompt,
+    /// Where this request falls in a `split`: any number; 0 falls to the heaviest member.
+    pub draw: u64,
 }
 
 /// What a request is about, and who said so.
@@ -59,6 +61,17 @@ pub enum Prompt {
     Of(Arc<Call>),
     /// Stated for `explain`; what was not stated is a fact that the request lacks.
     Stated { tokens: Option<Tokens>, needs: Vec<Need>, turns: Option<u64> },
+}
+
+impl Prompt {
+    /// `body`, or `stated`.
+    #[must_use]
+    pub fn source(&self) -> &'static str {
+        match self {
+            Self::Of(_) => "body",
+            Self::Stated { .. } => "stated",
+        }
+    }
 }
 
 impl Features {

@@ -532,6 +532,8 @@ fn the_schema_accepts_good_files_and_refuses_what_it_can_see() {
         "unknown-provider",
         "unknown-model",
         "unknown-chain",
+        "unknown-rule",
+        "failing-test",
         "chain-cycle",
         "like-cycle",
         "duplicate-name",

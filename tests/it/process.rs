@@ -602,3 +602,57 @@ fn schema_completions_and_man_are_printed() {
         assert!(output.status.code() == Some(code) && (out(&output) + &err(&output)).contains(part), "{arguments:?}: {output:?}");
     }
 }
+
+#[tokio::test]
+async fn explain_live_asks_the_daemon() {
+    let failing = Provider::always(vec![send(json_answer("429 Too Many Requests\r\nretry-after: 60", "{}"))]).await;
+    let sound = sound_provider("hello", false).await;
+    let serving = Serving::start(&with_key(&[&failing, &sound])).await;
+    let revision = serving.status()["revision"].clone();
+    let explain = |more: &[&str]| serving.run(&[&["explain", "--state", "state"], more].concat());
+    assert!(out(&explain(&["--live"])).contains("it would go to p0/m, then p1/m"), "{:?}", explain(&["--live"]));
+    assert_eq!(ask(serving.address("listen"), false).await.status, 200);
+    fs::write(serving.folder.file("body.json"), chat(true)).unwrap();
+    let schema: Value = serde_json::from_slice(&serving.run(&["schema", "explain"]).stdout).unwrap();
+    for arguments in [&[][..], &["--task", "coding", "--prompt-tokens", "9", "--header", "x-app=batch"], &["--body", "body.json"]] {
+        let live = explain(&[&["--live", "--json"], arguments].concat());
+        let live: Value = serde_json::from_slice(&live.stdout).unwrap_or_else(|error| panic!("{error}: {live:?}"));
+        assert!(jsonschema::is_valid(&schema, &live), "{live}");
+        assert_eq!(
+            (&live["revision"], &live["steps"][0]["skip"], &live["order"]),
+            (&revision, &"at_rest".into(), &serde_json::json!(["p1/m"]))
+        );
+        // The file alone knows of no rest.
+        let offline: Value = serde_json::from_slice(&explain(&[&["--json"], arguments].concat()).stdout).unwrap();
+        assert_eq!((&offline["features"], &offline["order"]), (&live["features"], &serde_json::json!(["p0/m", "p1/m"])));
+    }
+    let question = r#"{"given":{"task":"coding"}}"#;
+    let posted = |kind: &str, question: &str| {
+        format!(
+            "POST /explain HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{question}",
+            question.len()
+        )
+    };
+    let admin = serving.address("admin");
+    let answer = got(admin, &posted("application/json", question)).await;
+    assert_eq!((answer.status, &answer.json()["order"]), (200, &serde_json::json!(["p1/m"])));
+    assert_eq!(got(admin, &posted("text/plain", question)).await.status, 415);
+    let wrong = got(admin, &posted("application/json", r#"{"given":{"tsak":"coding"}}"#)).await;
+    assert!(wrong.status == 400 && wrong.body.contains("did you mean `task`?"), "{wrong:?}");
+    drop(serving);
+    let nobody = run(&folder_with("version: 1\n"), &["explain", "--live", "--state", "state"]);
+    assert_eq!(nobody.status.code(), Some(69), "{nobody:?}");
+}
+
+#[test]
+fn check_says_which_rules_no_test_reaches() {
+    let folder = folder_with(
+        "version: 1\nproviders:\n  a: { format: sandbox, models: { m: {}, n: {} } }\nrules:\n  - { name: coding, match: { task: coding }, chain: [a/n] }\n  - { name: long, match: { prompt_tokens: { min: 1k } }, chain: [a/n] }\ndefault: { chain: [a/m] }\ntests:\n  - { name: code, given: { task: coding }, expect: { target: a/n } }\n",
+    );
+    let text = run(&folder, &["check", "--coverage"]);
+    let told = out(&text);
+    assert!(text.status.success() && told.contains("1 test passed"), "{told}");
+    assert!(told.contains("tests reach 1 of 3 rules\n  no test reaches rule `long`\n  no test reaches rule `default`\n"), "{told}");
+    let json: Value = serde_json::from_slice(&run(&folder, &["check", "--coverage", "--json"]).stdout).unwrap();
+    assert_eq!((&json["errors"], &json["unreached"]), (&0.into(), &serde_json::json!(["long", "default"])));
+}

@@ -1,0 +1,102 @@
+//! `tests:` as written.
+
+use super::provider::NeedWord;
+use super::rule::{EffortWord, EndpointWord, Interval, Task};
+use crate::config::collections::{AnyOf, List, Table};
+use crate::config::decode::draft;
+use crate::config::shapes::{Dollars, Flag, Text, TokenCount, Whole, words};
+
+draft! {
+    /// One request and what must become of it. Tests run in every check, before a file comes into force.
+    TestDraft is "a test" {
+        /// What the test is about, in words.
+        name(required: "a failing test is told by its name"): Text,
+        /// The request and the state it meets: what is not said is not there, every key is, nothing rests.
+        given: GivenDraft,
+        /// What must come of it: all that is said here.
+        expect(required: "write `expect: { rule: … }` or `expect: { target: provider/model }`"): ExpectDraft,
+    }
+    later []
+}
+
+draft! {
+    /// The facts of a request, and the state it meets.
+    GivenDraft is "`given`" {
+        /// The declared task.
+        task: Task,
+        /// How long the prompt is, in tokens.
+        prompt_tokens: TokenCount,
+        /// The output limit that the client sets, in tokens.
+        max_output_tokens: TokenCount,
+        /// The model that the client names.
+        model: Text = "auto",
+        /// The kind of call.
+        endpoint: EndpointWord = "chat",
+        /// What the client says of itself, by label.
+        labels: Table<Text>,
+        /// Request headers, by name.
+        headers: Table<Text>,
+        /// The ceiling that the client declares for this request, in US dollars.
+        max_cost: Dollars,
+        /// What the request needs from a model.
+        needs: AnyOf<NeedWord>,
+        /// Messages so far.
+        turns: Whole<0, 1_000_000>,
+        /// Declared reasoning effort.
+        effort: EffortWord,
+        /// Whether the client asks for a stream.
+        stream: Flag = false,
+        /// How many answers the client asks for.
+        n: Whole<1, 128> = 1,
+        /// Providers whose key is missing.
+        no_key: AnyOf<Text>,
+        /// Targets at rest: `provider/model`, or a provider with all its models.
+        resting: AnyOf<Text>,
+    }
+    later ["spent", "time", "caller", "tags"]
+}
+
+draft! {
+    /// What must come of a request.
+    ExpectDraft is "`expect`" {
+        /// The rule that decides, or `default`.
+        rule: Text,
+        /// The target that is tried first.
+        target: Text,
+        /// All targets that would be tried, in order.
+        chain: List<Text>,
+        /// Targets that are left out, each with its reason.
+        skipped: Table<SkipWord>,
+        /// The code with which the request is refused.
+        refusal: RefusalWord,
+        /// What the first target can cost at most, in US dollars.
+        worst_case: Interval<Dollars>,
+    }
+    later []
+}
+
+words! {
+    /// Why a step is left out.
+    SkipWord: &'static str {
+        "no_key" => "no_key",
+        "at_rest" => "at_rest",
+        "context" => "context",
+        "needs" => "needs",
+        "above_ceiling" => "above_ceiling",
+        "sandbox_stands_back" => "sandbox_stands_back",
+    }
+    later ["budget", "not_allowed"]
+}
+
+words! {
+    /// The code of a refusal.
+    RefusalWord: &'static str {
+        "model_not_found" => "model_not_found",
+        "cost_ceiling_exceeded" => "cost_ceiling_exceeded",
+        "context_length_exceeded" => "context_length_exceeded",
+        "unsupported_parameter" => "unsupported_parameter",
+        "server_is_overloaded" => "server_is_overloaded",
+        "no_provider" => "no_provider",
+    }
+    later ["budget_exceeded", "budget_busy", "unpriceable_request"]
+}
