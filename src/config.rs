@@ -12,6 +12,7 @@ mod draft;
 mod half_written;
 mod json_value;
 mod losses;
+mod manual;
 mod mask;
 mod references;
 mod render;
@@ -28,11 +29,12 @@ pub use checked::{
     Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member, ModelPattern,
     OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts, Use,
 };
-pub use codes::Code;
+pub use codes::{Code, UnknownCode};
 pub use decode::At;
 pub use diagnostic::{Diagnostic, Place, Severity};
 pub use half_written::{HalfWritten, half_written};
 pub use losses::losses;
+pub use manual::{diagnostics_page, explain};
 pub use render::{Style, render};
 pub use schema::schema;
 

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
 use crate::app::{check_file, style_for_people};
-use crate::config::{self, Checked, DefaultRule, Key, Provider, Style};
+use crate::config::{self, Checked, Code, DefaultRule, Diagnostic, Key, Provider, Style};
 use crate::outside::{Probe, probe};
 use crate::units::{Clock, Format as WireFormat};
 
@@ -35,6 +35,9 @@ pub(super) struct Options {
     /// List the rules that no test of the file reaches
     #[arg(long)]
     coverage: bool,
+    /// Say more about a finding by its code, with an example, and check nothing
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["json", "online"])]
+    explain: Option<Code>,
     /// Ask each provider whether it answers, its key works and its models exist
     #[arg(long)]
     online: bool,
@@ -49,6 +52,10 @@ enum Format {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if let Some(code) = options.explain {
+        print(&config::explain(code))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let path = options.config.as_ref().unwrap_or(&options.file);
     let format = if options.json { Format::Json } else { options.format };
     let checking = match check_file(path) {
@@ -56,7 +63,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Err(refused) => {
             let told = |style| config::render(&path.display().to_string(), "", &refused.findings, style);
             match format {
-                Format::Text => anstream::eprint!("{}", refused.text),
+                Format::Text => anstream::eprint!("{}{}", refused.text, foot(&refused.findings)),
                 Format::Json => print(&told(Style::Json))?,
                 Format::Github => print(&told(Style::Github))?,
             }
@@ -65,7 +72,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     match format {
         Format::Text => {
-            anstream::eprint!("{}", checking.render(style_for_people()));
+            anstream::eprint!("{}{}", checking.render(style_for_people()), foot(&checking.findings));
             if let Some(checked) = &checking.checked {
                 print(&summary(&checking.name, checked))?;
                 if options.coverage {
@@ -84,6 +91,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let Some(checked) = &checking.checked else { return Ok(ExitCode::from(exit::FINDINGS)) };
     let is_sound = !options.online || online(checked)?;
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::from(exit::FINDINGS) })
+}
+
+/// Where more is told, once below all findings.
+fn foot(findings: &[Diagnostic]) -> String {
+    findings.first().map(|finding| format!("`tollgate check --explain {}` says more\n", finding.code)).unwrap_or_default()
 }
 
 /// The last lines: what the file holds, and who would answer now.

@@ -1,8 +1,11 @@
 //! The kinds of findings. A code is stable: scripts and golden files name it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::Serialize;
+
+use super::diagnostic::nearest;
 
 /// What kind of finding it is: `unknown-provider`. Stable; lower case with dashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -15,6 +18,9 @@ macro_rules! codes {
             $(#[doc = $meaning] pub const $name: Self = Self($code);)*
             /// Every code with what it means, in order of the alphabet.
             pub const ALL: &[(Self, &str)] = &[$((Self($code), $meaning)),*];
+            /// The long text of each, in the same order: what it means, why it matters, and a mistake with its cure where a snippet
+            /// can show one. Markdown of paragraphs and fenced examples alone.
+            const TEXTS: &[&str] = &[$(include_str!(concat!("codes/", $code, ".md"))),*];
         }
     };
 }
@@ -93,6 +99,39 @@ impl Code {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.0
+    }
+
+    /// What it tells of, in one line.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        Self::ALL.iter().find(|(code, _)| *code == self).map_or("", |(_, meaning)| meaning)
+    }
+
+    /// Its long text, as Markdown.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        Self::ALL.iter().zip(Self::TEXTS).find(|((code, _), _)| *code == self).map_or("", |(_, text)| text)
+    }
+}
+
+/// There is no such code.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("there is no code `{wrong}`{}", .nearest.map(|code| format!(", did you mean `{code}`?")).unwrap_or_default())]
+pub struct UnknownCode {
+    wrong: String,
+    nearest: Option<&'static str>,
+}
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    /// Reads a code by itself or as a finding shows it: `unknown-key`, `error[unknown-key]`.
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        let behind = text.split_once('[').map_or(text, |(_, rest)| rest);
+        let name = behind.split(']').next().unwrap_or_default().trim().to_ascii_lowercase().replace('_', "-");
+        let known: Vec<&str> = Self::ALL.iter().map(|(code, _)| code.0).collect();
+        let found = Self::ALL.iter().find(|(code, _)| code.0 == name).map(|(code, _)| *code);
+        found.ok_or_else(|| UnknownCode { nearest: nearest(&name, &known), wrong: name })
     }
 }
 

@@ -33,7 +33,7 @@ fn credential(_: &str) -> io::Result<String> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-fn read(text: &str) -> (Option<Checked>, Vec<Diagnostic>) {
+pub(crate) fn read(text: &str) -> (Option<Checked>, Vec<Diagnostic>) {
     let env = config::Env { variable: &variable, file: &file, credential: &credential };
     let checking = app::check("routes.yaml".into(), text.into(), &env);
     (checking.checked, checking.findings)

@@ -51,14 +51,14 @@ fn one(rule: &At<RuleDraft>, chains: &mut Chains<'_>, listed: &Providers, server
         Field::Wrong => None,
     };
     if let (Some(conditions), Some(key)) = (draft.r#match.get(), draft.r#match.key())
-        && is_empty(conditions)
+        && conditions.is_empty()
         && draft.unless.is_absent()
     {
         let finding = Diagnostic::error(Code::EMPTY_MATCH, key, format!("{about} matches every request"));
         findings.push(finding.hint("what holds for every request is `default`"));
     }
     if let (Some(conditions), Some(key)) = (draft.unless.get(), draft.unless.key())
-        && is_empty(conditions)
+        && conditions.is_empty()
     {
         let finding = Diagnostic::error(Code::EMPTY_MATCH, key, format!("{about} can never match: `unless` holds for every request"));
         findings.push(finding.hint("take `unless` out, or write conditions into it"));
@@ -84,21 +84,6 @@ fn rule_name(name: &At<String>, findings: &mut Findings) -> Option<RuleName> {
             findings.push(finding.hint_name(&name.value));
         })
         .ok()
-}
-
-fn is_empty(draft: &ConditionsDraft) -> bool {
-    draft.task.is_absent()
-        && draft.prompt_tokens.is_absent()
-        && draft.cost_ceiling.is_absent()
-        && draft.max_cost.is_absent()
-        && draft.model.is_absent()
-        && matches!(&draft.labels, Field::Absent)
-        && matches!(&draft.headers, Field::Absent)
-        && draft.needs.is_absent()
-        && draft.turns.is_absent()
-        && draft.effort.is_absent()
-        && draft.endpoint.is_absent()
-        && draft.stream.is_absent()
 }
 
 fn read_conditions(draft: &ConditionsDraft, findings: &mut Findings) -> Conditions {

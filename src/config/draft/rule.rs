@@ -21,9 +21,9 @@ draft! {
         /// Name of the rule, told in `x-tollgate-rule`, records and metrics.
         name(required: "a name is told in answers, records and metrics"): Text,
         /// What a request must fulfil: all of it.
-        r#match(required: "what holds for every request is `default`; a rule has conditions"): ConditionsDraft,
+        r#match(required: "what holds for every request is `default`; a rule has conditions"): Match,
         /// What a request must not fulfil as a whole.
-        unless: ConditionsDraft,
+        unless: Match,
         /// The steps in order: a list, or the name of a chain.
         chain(required: "write `chain: [provider/model]`"): ChainDraft,
         /// The most that a whole call may take; `server.deadline` where it is not said.
@@ -107,6 +107,48 @@ draft! {
         stream: Flag,
     }
     later ["caller", "tags", "spent"]
+}
+
+/// `match:` or `unless:` as written. Where nothing in it can be read, nobody knows whether it is empty.
+#[derive(Debug)]
+pub(in crate::config) struct Match;
+
+impl Shape for Match {
+    type Value = ConditionsDraft;
+
+    fn read(node: &Node, findings: &mut Findings) -> Option<ConditionsDraft> {
+        let draft = ConditionsDraft::read(node, findings)?;
+        let has_keys = matches!(&node.value, Value::Map(entries) if !entries.is_empty());
+        (!has_keys || !draft.is_empty()).then_some(draft)
+    }
+}
+
+impl JsonSchema for Match {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        ConditionsDraft::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        ConditionsDraft::json_schema(generator)
+    }
+}
+
+impl ConditionsDraft {
+    /// True when no condition is there, not even a wrong one.
+    pub(in crate::config) fn is_empty(&self) -> bool {
+        self.task.is_absent()
+            && self.prompt_tokens.is_absent()
+            && self.cost_ceiling.is_absent()
+            && self.max_cost.is_absent()
+            && self.model.is_absent()
+            && self.labels.is_absent()
+            && self.headers.is_absent()
+            && self.needs.is_absent()
+            && self.turns.is_absent()
+            && self.effort.is_absent()
+            && self.endpoint.is_absent()
+            && self.stream.is_absent()
+    }
 }
 
 words! {
