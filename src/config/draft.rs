@@ -1,10 +1,12 @@
 //! The file as it is written: every key known, a place on every value, nothing resolved yet.
 
 mod chain;
+mod include;
 mod provider;
 mod rule;
 
 pub(super) use chain::{ChainDraft, MemberDraft, StepDraft, WaitsDraft};
+pub(super) use include::{IncludePath, IncludedDraft, include_path};
 pub(super) use provider::{CooldownDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft, TimeoutsDraft};
 pub(super) use rule::{ConditionsDraft, DefaultDraft, RouteDraft, RuleDraft};
 
@@ -30,8 +32,12 @@ draft! {
         callers: Callers,
         /// Changes to built-in defaults, for every provider and rule.
         defaults: DefaultsDraft,
+        /// Further files below this file's folder, by path or pattern: `[rules/*.yaml, evals.yaml]`. Each holds `providers`, `chains`
+        /// and `rules`. Rules count in this order: those of this file, then each included file in the order of the list, the files
+        /// of a pattern sorted by name, then `default`.
+        include: List<IncludePath>,
         /// API endpoints by name, each with its key and models.
-        providers(required: "a gateway without providers has nothing to route to"): Table<ProviderDraft>,
+        providers: Table<ProviderDraft>,
         /// Named chains, for reuse by rules.
         chains: Table<ChainDraft>,
         /// The first rule in file order that matches decides.
@@ -39,7 +45,7 @@ draft! {
         /// What happens when no rule matches: `refuse`, or a chain.
         default(required: "write `default: refuse` or `default: { chain: [provider/model] }`"): DefaultDraft,
     }
-    later ["budgets", "tests", "evals", "include", "publish", "classify", "alerts", "otlp", "log", "ledger"]
+    later ["budgets", "tests", "evals", "publish", "classify", "alerts", "otlp", "log", "ledger"]
 }
 
 draft! {
