@@ -123,7 +123,7 @@ impl App {
         })?;
         let history = History::open(&state).map_err(|error| Unstarted::State(state.clone(), error))?;
         let path = std::path::absolute(&config).map_err(|error| Unstarted::State(config.clone(), error))?;
-        let first = reload::first(&path, &history, may_fall_back, |text| file::load(&config, text, None))
+        let first = reload::first(&path, &history, may_fall_back, |sources| file::load(&config, sources, None))
             .map_err(|refused| Unstarted::Config(refused.text))?;
         if !first.loaded.text.is_empty() {
             tracing::warn!(findings = first.loaded.text, "the file has warnings");
@@ -326,7 +326,7 @@ fn hooks(
     let (path, adopting, swapped) = (config.to_owned(), Arc::clone(parts), Arc::clone(live));
     let (told, notifier) = (Arc::clone(parts), notifier.clone());
     Hooks {
-        load: Box::new(move |text| file::load(&path, text, Some(&server))),
+        load: Box::new(move |sources| file::load(&path, sources, Some(&server))),
         is_half_written: Box::new(|running, new| crate::config::half_written(running, new).is_some()),
         losses: Box::new(crate::config::losses),
         adopt: Box::new(move |checked, number, hash| swapped.swap(adopting.adopt(rule_set(checked, number, hash)))),

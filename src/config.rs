@@ -21,6 +21,7 @@ mod sample;
 mod schema;
 mod secrets;
 mod shapes;
+mod sources;
 mod traps;
 mod tree;
 mod urls;
@@ -36,12 +37,17 @@ pub use half_written::{HalfWritten, half_written};
 pub use losses::losses;
 pub use manual::{diagnostics_page, explain};
 pub use render::{Style, render};
-pub use schema::schema;
+pub use schema::{included_schema, schema};
+pub use sources::{Include, SourceFile, Sources, includes};
 
 use decode::{Findings, Shape};
+use draft::{FileDraft, IncludedDraft};
 
 /// Largest file that is read, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
+
+/// The first character of the main file.
+const START: Place = Place { file: 0, line: 1, column: 1, start: 0, end: 0 };
 
 /// Where secrets come from. A look-up answers the text, or says that there is none (`NotFound`) or why it cannot be read.
 #[derive(Clone, Copy)]
@@ -60,57 +66,90 @@ impl std::fmt::Debug for Env<'_> {
     }
 }
 
-/// The one door: what the file says, and every finding, errors first, each in the order of the file.
+/// The one door: what the files say together, and every finding, errors first, each in the order of the files.
 /// The first part is there exactly when no finding is an error.
 #[must_use]
-pub fn read(text: &str, env: &Env<'_>) -> (Option<Checked>, Vec<Diagnostic>) {
-    let mut findings = Findings::default();
-    let checked = read_text(text, env, &mut findings);
+pub fn read(sources: &Sources, env: &Env<'_>) -> (Option<Checked>, Vec<Diagnostic>) {
+    let mut findings = Findings::of(sources.names());
+    let checked = read_all(sources, env, &mut findings);
     let checked = checked.filter(|_| !findings.has_errors());
-    (checked, findings.sorted())
+    let mut findings = findings.sorted();
+    sources.name_in(&mut findings);
+    (checked, findings)
 }
 
 /// The facts of a request in the form of `given:`, as YAML or JSON.
 pub fn read_given(text: &str) -> Result<Given, Vec<Diagnostic>> {
     let mut findings = Findings::default();
-    let draft = tree::parse(text, &mut findings).and_then(|node| draft::GivenDraft::read(&node, &mut findings));
+    let draft = tree::parse(text, 0, &mut findings).and_then(|node| draft::GivenDraft::read(&node, &mut findings));
     let given = draft.and_then(|draft| check::question(&draft, &mut findings));
     given.filter(|_| !findings.has_errors()).ok_or_else(|| findings.sorted())
 }
 
-/// [`read`] for the bytes of a file: refuses what is no UTF-8 text and what is above [`MAX_BYTES`].
+/// [`read`] for the bytes of one file: refuses what is no UTF-8 text and what is above [`MAX_BYTES`].
 #[must_use]
 pub fn read_bytes(bytes: &[u8], env: &Env<'_>) -> (Option<Checked>, Vec<Diagnostic>) {
     match text_of(bytes) {
-        Ok(text) => read(text, env),
+        Ok(text) => read(&Sources::new("routes.yaml", text), env),
         Err(finding) => (None, vec![finding]),
     }
 }
 
-fn read_text(text: &str, env: &Env<'_>, findings: &mut Findings) -> Option<Checked> {
-    if let Err(finding) = text_of(text.as_bytes()) {
-        findings.push(finding);
+/// Every file is looked at, whatever is wrong with the others; names are judged only where all of them are there.
+fn read_all(sources: &Sources, env: &Env<'_>, findings: &mut Findings) -> Option<Checked> {
+    let main = read_main(sources.main(), findings);
+    let included: Vec<_> = (1..sources.files().len()).map(|file| read_included(sources, file, findings)).collect();
+    for fault in sources.faults() {
+        findings.push(fault.clone());
+    }
+    let is_whole = sources.faults().iter().all(|fault| fault.severity != Severity::Error);
+    let (mut draft, place) = main?;
+    for included in included {
+        draft.join(included?, findings);
+    }
+    if !is_whole {
         return None;
     }
-    let node = tree::parse(text, findings)?;
+    if draft.providers.is_absent() {
+        let finding = Diagnostic::error(Code::MISSING_KEY, place, "the file needs `providers`");
+        findings.push(finding.hint("a gateway without providers has nothing to route to"));
+    }
+    check::check(&draft, sources.names(), env, findings)
+}
+
+/// The main file's draft, and its place.
+fn read_main(text: &str, findings: &mut Findings) -> Option<(FileDraft, Place)> {
+    let node = read_node(text, 0, findings)?;
     if matches!(node.value, tree::Value::Nothing) {
-        let finding = Diagnostic::error(Code::MISSING_KEY, Place { line: 1, column: 1, start: 0, end: 0 }, "the file is empty");
+        let finding = Diagnostic::error(Code::MISSING_KEY, START, "the file is empty");
         findings.push(finding.hint("a first file: `version: 1`, `providers` with one entry, `default: { chain: [provider/model] }`"));
         return None;
     }
-    let draft = draft::FileDraft::read(&node, findings)?;
-    check::check(&draft, env, findings)
+    Some((FileDraft::read(&node, findings)?, node.label))
+}
+
+fn read_included(sources: &Sources, file: usize, findings: &mut Findings) -> Option<IncludedDraft> {
+    let node = read_node(sources.text(file), file, findings)?;
+    IncludedDraft::read_file(&node, &sources.name(0), findings)
+}
+
+fn read_node(text: &str, file: usize, findings: &mut Findings) -> Option<tree::Node> {
+    if let Err(mut finding) = text_of(text.as_bytes()) {
+        finding.place.file = file;
+        findings.push(finding);
+        return None;
+    }
+    tree::parse(text, file, findings)
 }
 
 /// The bytes as text, when they are one that YAML can hold.
 fn text_of(bytes: &[u8]) -> Result<&str, Diagnostic> {
-    let start = Place { line: 1, column: 1, start: 0, end: 0 };
     if bytes.len() > MAX_BYTES {
-        let finding = Diagnostic::error(Code::FILE_TOO_LARGE, start, "the file is larger than 1 MiB");
+        let finding = Diagnostic::error(Code::FILE_TOO_LARGE, START, "the file is larger than 1 MiB");
         return Err(finding.hint("two thousand rules fit in a third of that; is this the right file?"));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Diagnostic::error(Code::BAD_ENCODING, start, "the file is UTF-16").hint("save it as UTF-8"));
+        return Err(Diagnostic::error(Code::BAD_ENCODING, START, "the file is UTF-16").hint("save it as UTF-8"));
     }
     let sound = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -132,5 +171,5 @@ fn text_of(bytes: &[u8]) -> Result<&str, Diagnostic> {
 /// The place right behind a text.
 fn place_behind(text: &str) -> Place {
     let last = text.rsplit('\n').next().unwrap_or_default();
-    Place { line: text.matches('\n').count() + 1, column: last.chars().count() + 1, start: text.len(), end: text.len() }
+    Place { line: text.matches('\n').count() + 1, column: last.chars().count() + 1, start: text.len(), end: text.len(), ..START }
 }

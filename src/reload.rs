@@ -3,6 +3,7 @@
 //! Floor 5. What checking and adopting mean is plugged in ([`Hooks`]); this module decides when, how often and what is told.
 
 mod boot;
+mod include;
 mod settle;
 mod source;
 mod turn;
@@ -24,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 pub use boot::{First, first, read_file};
 pub use source::Source;
 
-use crate::config::Diagnostic;
+use crate::config::{Diagnostic, Sources};
 use crate::store::History;
 use crate::units::{Clock, Heartbeat};
-use settle::Settle;
+use include::Included;
+use settle::{Settle, Settled};
 use turn::{State, Turn};
-use watch::{Look, Secrets, Shape, Watch};
+use watch::{Look, Secrets, Watch};
 
 /// How often the file is looked at when nothing hints at a change.
 const POLL: Duration = Duration::from_secs(2);
@@ -108,9 +110,9 @@ pub enum Notice<'a> {
     Present(bool),
 }
 
-/// Checks a text.
-pub type Load<T> = Box<dyn Fn(&str) -> Result<Loaded<T>, Refused> + Send + Sync>;
-/// Compares the text in force with a new one.
+/// Checks a configuration.
+pub type Load<T> = Box<dyn Fn(&Sources) -> Result<Loaded<T>, Refused> + Send + Sync>;
+/// Compares the text of a file in force with a new one.
 pub type IsHalfWritten = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
 /// Compares the value in force with a new one.
 pub type Losses<T> = Box<dyn Fn(&T, &T) -> Vec<String> + Send + Sync>;
@@ -119,7 +121,7 @@ pub type Adopt<T> = Box<dyn Fn(&T, u64, &str) + Send + Sync>;
 
 /// What a reload needs of the floors it does not know. All run on a blocking thread, one at a time.
 pub struct Hooks<T> {
-    /// Checks a text, the comparison with what cannot change in a running daemon (listeners) included.
+    /// Checks a configuration, the comparison with what cannot change in a running daemon (listeners) included.
     pub load: Load<T>,
     /// Whether the second text looks like the first, not yet written to its end.
     pub is_half_written: IsHalfWritten,
@@ -160,7 +162,7 @@ pub struct LastReload {
     pub cause: Cause,
     /// The revision in force afterwards.
     pub revision: String,
-    /// [`content_hash`](crate::store::content_hash) of the text in force.
+    /// [`sources_hash`](crate::store::sources_hash) of the files in force.
     pub file_hash: String,
     pub findings: Vec<Diagnostic>,
     pub text: String,
@@ -198,6 +200,8 @@ struct Told {
     degraded: Option<String>,
     /// Those that count, each as it looked when it was last read or found missing.
     secrets: Secrets,
+    /// What the file on disk includes, as it looked when it was last read.
+    included: Included,
 }
 
 impl<T: Send + 'static> Reloader<T> {
@@ -291,25 +295,33 @@ impl<T: Send + 'static> Reloader<T> {
             if self.0.has_signal.swap(false, Ordering::AcqRel) {
                 cause = Cause::Signal;
             }
-            settle.learn(self.0.told().secrets.clone());
+            let (secrets, included) = self.counting();
+            settle.learn(secrets, included);
             let look = self.look(&watch, refresh).await;
             looked = Instant::now();
             settle.seen(cause, look, looked);
             if let Some(ripe) = settle.ripe(looked) {
                 let again = ripe.secrets_changed || ripe.cause.is_asked_for();
-                if self.reload_with(ripe.cause, again, Some(ripe.file)).await.is_none() {
-                    settle.again(ripe, Instant::now());
+                if self.reload_with(ripe.cause, again, Some(ripe.settled.clone())).await.is_none() {
+                    settle.again(&ripe, Instant::now());
                 }
             }
         }
     }
 
+    /// The secrets and included files that count now.
+    fn counting(&self) -> (Secrets, Included) {
+        let told = self.0.told();
+        (told.secrets.clone(), told.included.clone())
+    }
+
     async fn look(&self, watch: &Arc<Mutex<Watch>>, refresh: bool) -> Look {
-        let secrets = self.0.told().secrets.clone();
+        let (secrets, included) = self.counting();
         loop {
-            let (watching, secrets) = (Arc::clone(watch), secrets.clone());
-            let look =
-                tokio::task::spawn_blocking(move || watching.lock().unwrap_or_else(PoisonError::into_inner).look(secrets.keys(), refresh));
+            let (watching, secrets, patterns) = (Arc::clone(watch), secrets.clone(), included.patterns.clone());
+            let look = tokio::task::spawn_blocking(move || {
+                watching.lock().unwrap_or_else(PoisonError::into_inner).look(secrets.keys(), patterns, refresh)
+            });
             match look.await {
                 Ok(look) => return look,
                 // The watcher's own thread is gone, or the runtime is about to be.
@@ -320,18 +332,18 @@ impl<T: Send + 'static> Reloader<T> {
         }
     }
 
-    /// `again`: the same text is read with fresh secrets. `settled`: how the file looked when it had come to rest; where it looks
-    /// otherwise by now, it is not read, and there is no verdict.
-    async fn reload_with(&self, cause: Cause, again: bool, settled: Option<Shape>) -> Option<Verdict> {
+    /// `again`: the same text is read with fresh secrets. `settled`: how the files looked when they had come to rest; where they look
+    /// otherwise by now, or are others, they are not read, and there is no verdict.
+    async fn reload_with(&self, cause: Cause, again: bool, settled: Option<Settled>) -> Option<Verdict> {
         let mut state = Arc::clone(&self.0.state).lock_owned().await;
         for _ in 0..TORN_READS {
             if self.0.is_draining.load(Ordering::Acquire) {
                 return Some(self.0.ignored(cause));
             }
-            let inner = Arc::clone(&self.0);
+            let (inner, settled) = (Arc::clone(&self.0), settled.clone());
             // The lock goes along, so that a caller who stops waiting does not let the next one in early.
             let turn = tokio::task::spawn_blocking(move || {
-                let turn = inner.turn(&mut state, cause, again, settled);
+                let turn = inner.turn(&mut state, cause, again, settled.as_ref());
                 (state, turn)
             });
             state = match turn.await {

@@ -27,6 +27,8 @@ pub use revision::Revision;
 #[derive(Debug)]
 pub struct RuleSet {
     revision: Revision,
+    /// Names of the configuration's files, the main one first.
+    files: Vec<String>,
     server: Server,
     providers: Vec<Provider>,
     targets: Vec<Target>,
@@ -42,7 +44,7 @@ pub struct Rule {
     pub name: RuleName,
     /// Where its name stands in the file.
     pub place: Place,
-    /// 1-based line of the entry in the file.
+    /// 1-based line of the entry in its file.
     pub line: usize,
     pub matcher: Matcher,
     pub route: Route,
@@ -83,6 +85,12 @@ impl RuleSet {
     #[must_use]
     pub fn revision(&self) -> &Revision {
         &self.revision
+    }
+
+    /// The file that a rule stands in, where that is not the main one.
+    #[must_use]
+    pub fn included_from(&self, rule: &Rule) -> Option<&str> {
+        if rule.place.file == 0 { None } else { self.files.get(rule.place.file).map(String::as_str) }
     }
 
     #[must_use]

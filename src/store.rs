@@ -4,6 +4,8 @@
 
 mod history;
 mod lock;
+mod revisions;
 
-pub use history::{Accepted, History, content_hash};
+pub use history::History;
 pub use lock::{Lock, Unlocked};
+pub use revisions::{Accepted, Kept, content_hash, kept, sources_hash};

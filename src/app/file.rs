@@ -4,21 +4,19 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Checked, Code, Diagnostic, Env, Place, Style};
+use crate::config::{self, Checked, Code, Diagnostic, Env, Place, Sources, Style};
 use crate::flow::{self, Parts, Running};
 use crate::reload::{Loaded, Refused, read_file};
 use crate::rules::{Revision, RuleSet};
-use crate::store::content_hash;
+use crate::store::sources_hash;
 
 /// The largest secret that is read from a file: 64 KiB.
 const LARGEST_SECRET: u64 = 64 << 10;
 
-/// A file that was looked at, and what was found in it.
+/// A configuration that was looked at, and what was found in it.
 #[derive(Clone, Debug)]
 pub struct Checking {
-    /// As the user named it.
-    pub name: String,
-    pub text: String,
+    pub sources: Sources,
     pub checked: Option<Checked>,
     pub findings: Vec<Diagnostic>,
     /// Files whose content went into secrets.
@@ -30,28 +28,29 @@ pub struct Checking {
 impl Checking {
     #[must_use]
     pub fn render(&self, style: Style) -> String {
-        config::render(&self.name, &self.text, &self.findings, style)
+        config::render(&self.sources, &self.findings, style)
     }
 }
 
-/// Everything there is to find in a text, and what it says where none of that is an error.
+/// Everything there is to find in the files, and what they say where none of that is an error.
 #[must_use]
-pub fn check(name: String, text: String, env: &Env<'_>) -> Checking {
-    let (checked, mut findings) = config::read(&text, env);
+pub fn check(sources: Sources, env: &Env<'_>) -> Checking {
+    let (checked, mut findings) = config::read(&sources, env);
     let mut unreached = Vec::new();
     let checked = checked.filter(|checked| {
-        let tested = flow::run_tests(checked, &revision_of(&text));
+        let tested = flow::run_tests(checked, &revision_of(&sources));
         let is_sound = tested.findings.is_empty();
         findings.extend(tested.findings);
         unreached = tested.unreached;
         is_sound
     });
     findings.sort_by_key(|finding| (finding.severity, finding.place));
-    Checking { unreached, name, text, checked, findings, secrets: Vec::new() }
+    sources.name_in(&mut findings);
+    Checking { sources, checked, findings, secrets: Vec::new(), unreached }
 }
 
-/// Checks a text with the secrets of this process.
-fn check_text(path: &Path, text: String) -> Checking {
+/// Checks files with the secrets of this process.
+fn check_sources(sources: Sources) -> Checking {
     let secrets = RefCell::new(Vec::new());
     let file = |path: &str| {
         secrets.borrow_mut().push(PathBuf::from(path));
@@ -63,23 +62,24 @@ fn check_text(path: &Path, text: String) -> Checking {
         small_file(&folder.join(name))
     };
     let env = Env { variable: &|name| std::env::var(name).ok(), file: &file, credential: &credential };
-    let checking = check(path.display().to_string(), text, &env);
+    let checking = check(sources, &env);
     Checking { secrets: secrets.into_inner(), ..checking }
 }
 
-/// Reads and checks a file.
+/// Reads and checks a file and all that it includes.
 pub fn check_file(path: &Path) -> Result<Checking, Refused> {
-    read_file(path).map(|source| check_text(path, source.text))
+    read_file(path).map(|source| check_sources(source.sources))
 }
 
 /// What a reload loads: a sound file, or what it was refused for. The listeners of a running daemon stay as they are.
-pub(super) fn load(path: &Path, text: &str, running: Option<&config::Server>) -> Result<Loaded<Checked>, Refused> {
-    let mut checking = check_text(path, text.to_owned());
+pub(super) fn load(path: &Path, sources: &Sources, running: Option<&config::Server>) -> Result<Loaded<Checked>, Refused> {
+    let mut checking = check_sources(sources.clone().named(path.display().to_string()));
     if let (Some(running), Some(checked)) = (running, &checking.checked)
-        && let Some(finding) = needs_restart(text, running, &checked.server)
+        && let Some(finding) = needs_restart(sources.main(), running, &checked.server)
     {
         checking.checked = None;
         checking.findings.push(finding);
+        checking.sources.name_in(&mut checking.findings);
     }
     let said = checking.render(Style::Plain);
     match checking.checked {
@@ -101,6 +101,7 @@ fn needs_restart(text: &str, running: &config::Server, new: &config::Server) -> 
     let start = block + text[block..].find(key).unwrap_or_default();
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let place = Place {
+        file: 0,
         line: text[..start].matches('\n').count() + 1,
         column: text[line_start..start].chars().count() + 1,
         start,
@@ -127,7 +128,7 @@ pub fn offline(path: &Path) -> anyhow::Result<Option<Running>> {
             return Ok(None);
         }
     };
-    let revision = revision_of(&checking.text);
+    let revision = revision_of(&checking.sources);
     if let Some(checked) = checking.checked {
         return Ok(Some(Parts::offline().adopt(RuleSet::from((checked, revision)))));
     }
@@ -135,9 +136,9 @@ pub fn offline(path: &Path) -> anyhow::Result<Option<Running>> {
     Ok(None)
 }
 
-/// The revision of a text that no daemon has numbered.
-fn revision_of(text: &str) -> Revision {
-    Revision { number: 0, hash: content_hash(text.as_bytes()) }
+/// The revision of files that no daemon has numbered.
+fn revision_of(sources: &Sources) -> Revision {
+    Revision { number: 0, hash: sources_hash(sources) }
 }
 
 /// The state folder: `--state`, else `$STATE_DIRECTORY`, else `server.state`, else `./state`.
@@ -145,10 +146,10 @@ fn revision_of(text: &str) -> Revision {
 pub fn state_folder(option: Option<&Path>, config: &Path) -> PathBuf {
     let from_systemd = || std::env::var("STATE_DIRECTORY").ok().and_then(|folders| folders.split(':').next().map(PathBuf::from));
     let from_file = || {
-        let text = read_file(config).ok()?.text;
-        match check_text(config, text.clone()).checked {
+        let sources = read_file(config).ok()?.sources;
+        match check_sources(sources.clone()).checked {
             Some(checked) => checked.server.state,
-            None => stated(&text),
+            None => stated(sources.main()),
         }
     };
     option.map(Path::to_owned).or_else(from_systemd).or_else(from_file).unwrap_or_else(|| PathBuf::from("state"))

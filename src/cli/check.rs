@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
 use crate::app::{check_file, style_for_people};
-use crate::config::{self, Checked, Code, DefaultRule, Diagnostic, Key, Provider, Style};
+use crate::config::{self, Checked, Code, DefaultRule, Diagnostic, Key, Provider, Sources, Style};
 use crate::outside::{Probe, probe};
 use crate::units::{Clock, Format as WireFormat};
 
@@ -61,7 +61,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let checking = match check_file(path) {
         Ok(checking) => checking,
         Err(refused) => {
-            let told = |style| config::render(&path.display().to_string(), "", &refused.findings, style);
+            let told = |style| config::render(&Sources::new(path.display().to_string(), ""), &refused.findings, style);
             match format {
                 Format::Text => anstream::eprint!("{}{}", refused.text, foot(&refused.findings)),
                 Format::Json => print(&told(Style::Json))?,
@@ -74,7 +74,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Format::Text => {
             anstream::eprint!("{}{}", checking.render(style_for_people()), foot(&checking.findings));
             if let Some(checked) = &checking.checked {
-                print(&summary(&checking.name, checked))?;
+                print(&summary(&checking.sources.name(0), checked))?;
                 if options.coverage {
                     print(&coverage(checked, &checking.unreached))?;
                 }

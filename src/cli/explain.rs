@@ -167,7 +167,11 @@ fn told(explained: &Explained) -> String {
     ));
     line(format!("by revision {}:", explained.revision));
     for rule in &explained.rules {
-        let place = rule.line.map(|line| format!(" (line {line})")).unwrap_or_default();
+        let place = match (&rule.file, rule.line) {
+            (Some(file), Some(line)) => format!(" ({file}:{line})"),
+            (None, Some(line)) => format!(" (line {line})"),
+            (_, None) => String::new(),
+        };
         match (&rule.condition, &rule.wanted, &rule.actual) {
             (Some(condition), Some(wanted), Some(actual)) => {
                 line(format!("  rule `{}`{place} does not match on {condition}: wanted {wanted}, found {actual}", rule.name));

@@ -15,6 +15,8 @@ pub(super) struct Schema {
 enum Of {
     /// routes.yaml
     Routes,
+    /// A file that routes.yaml includes
+    Include,
     /// One line of the record stream
     Record,
     /// The answer of `explain --json` and of a dry run
@@ -29,6 +31,7 @@ pub(super) struct Completions {
 pub(super) fn schema(options: &Schema) -> anyhow::Result<ExitCode> {
     match options.of {
         Of::Routes => print_json(&crate::config::schema())?,
+        Of::Include => print_json(&crate::config::included_schema())?,
         Of::Record => print_json(&schemars::schema_for!(crate::record::Record))?,
         Of::Explain => print_json(&schemars::schema_for!(crate::flow::Explained))?,
     }

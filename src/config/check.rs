@@ -14,8 +14,8 @@ use super::decode::Findings;
 use super::draft::{DefaultDraft, FileDraft};
 use super::{Env, references};
 
-/// The checked file, or nothing once a finding says why. Warnings may stand beside a checked file.
-pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -> Option<Checked> {
+/// The checked configuration, or nothing once a finding says why. Warnings may stand beside a checked file.
+pub(super) fn check(draft: &FileDraft, files: Vec<String>, env: &Env<'_>, findings: &mut Findings) -> Option<Checked> {
     let server = server::check(draft, findings);
     let listed = providers::check(draft, env, findings);
     let mut chains = Chains::new(draft.chains.get().map(Vec::as_slice).unwrap_or_default(), &listed.directory);
@@ -36,5 +36,5 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
     }
     let providers = listed.entries.into_iter().collect::<Option<Vec<_>>>()?;
     let targets = listed.targets.into_iter().collect::<Option<Vec<_>>>()?;
-    Some(Checked { server, providers, targets, rules: rules?, default: default?, tests: tests? })
+    Some(Checked { files, server, providers, targets, rules: rules?, default: default?, tests: tests? })
 }

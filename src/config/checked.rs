@@ -14,9 +14,11 @@ use crate::units::{
     Effort, Endpoint, Format, ModelName, Need, Prices, ProviderName, Rate, RuleName, Secret, Share, TargetName, TaskName, Tokens, Usd,
 };
 
-/// A whole file. `targets` holds every model of every provider, in file order; rules name them by index.
+/// A whole configuration. `targets` holds every model of every provider, in file order; rules name them by index.
 #[derive(Clone, Debug)]
 pub struct Checked {
+    /// The files that it is made of, as the user would name them: the main one, then the included ones. [`Place::file`] is an index.
+    pub files: Vec<String>,
     pub server: Server,
     pub providers: Vec<Provider>,
     pub targets: Vec<Target>,
@@ -175,7 +177,7 @@ pub struct Rule {
     pub name: RuleName,
     /// Where its name stands in the file.
     pub place: Place,
-    /// 1-based line of the entry in the file.
+    /// 1-based line of the entry in its file.
     pub line: usize,
     pub matches: Conditions,
     pub unless: Option<Conditions>,

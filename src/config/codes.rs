@@ -33,6 +33,7 @@ codes! {
     BAD_FLAG = "bad-flag": "something other than `true` or `false`";
     BAD_GLOB = "bad-glob": "a pattern that no request can match";
     BAD_HEADER_NAME = "bad-header-name": "a condition on a header whose name no request can carry";
+    BAD_INCLUDE = "bad-include": "an `include` that is no path or pattern below the main file's folder";
     BAD_KEY = "bad-key": "a map key that is no plain text";
     BAD_MONEY = "bad-money": "an amount of dollars that cannot be read";
     BAD_NAME = "bad-name": "a name with letters that names do not have";
@@ -46,9 +47,10 @@ codes! {
     CHAIN_CYCLE = "chain-cycle": "named chains that lead back to themselves";
     CONFLICTING_KEYS = "conflicting-keys": "the same thing said in two places";
     COPIED_KEY = "copied-key": "a key that `like` would send to another host";
+    DUPLICATE_INCLUDE = "duplicate-include": "a file that is included twice, or the main file itself";
     DUPLICATE_KEY = "duplicate-key": "a map key that is there twice";
     DUPLICATE_MEMBER = "duplicate-member": "a target that a chain names twice";
-    DUPLICATE_NAME = "duplicate-name": "a rule name that is there twice";
+    DUPLICATE_NAME = "duplicate-name": "a rule name that is there twice, or another name that two files say";
     EMPTY_LIST = "empty-list": "a list that must not be empty";
     EMPTY_MATCH = "empty-match": "a rule that matches every request";
     EMPTY_RANGE = "empty-range": "bounds that no number fulfils, or no bounds at all";
@@ -61,6 +63,8 @@ codes! {
     KEY_DOES_NOT_APPLY = "key-does-not-apply": "a key that has no meaning where it stands";
     LIKE_CYCLE = "like-cycle": "providers that copy each other";
     LONG_CHAIN = "long-chain": "a chain of more than six steps";
+    MAIN_FILE_ONLY = "main-file-only": "a setting that only the main file may have";
+    MISSING_INCLUDE = "missing-include": "an included file that is not there";
     MISSING_KEY = "missing-key": "a key that must be there";
     MISSING_SECRET = "missing-secret": "a secret that is not where the file says";
     NEEDS_RESTART = "needs-restart": "an address that changes under a running daemon";
@@ -76,12 +80,14 @@ codes! {
     RESERVED_NAME = "reserved-name": "a name that has a meaning of its own";
     SAME_ADDRESS = "same-address": "both listeners on one address";
     TIMEOUT_ABOVE_DEADLINE = "timeout-above-deadline": "a wait that is longer than the whole call may take";
+    TOO_MANY_FILES = "too-many-files": "more than 100 included files, or more than 4 MiB in all";
     UNKNOWN_CHAIN = "unknown-chain": "a chain that is not under `chains`";
     UNKNOWN_KEY = "unknown-key": "a key that nothing reads";
     UNKNOWN_MODEL = "unknown-model": "a model that its provider does not list";
     UNKNOWN_PROVIDER = "unknown-provider": "a provider that is not under `providers`";
     UNKNOWN_RULE = "unknown-rule": "a rule that is not under `rules`";
     UNKNOWN_WORD = "unknown-word": "a word that is none of those allowed";
+    UNMATCHED_INCLUDE = "unmatched-include": "an `include` pattern that no file matches";
     UNREADABLE = "unreadable": "a file that is not there or cannot be read";
     UNSETTLED = "unsettled": "a file that keeps changing while it is read";
     UNSUPPORTED_VERSION = "unsupported-version": "a file format of another version";

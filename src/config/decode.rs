@@ -12,11 +12,25 @@ use super::tree::{Entry, Node, Scalar, Value};
 /// Every finding so far, each once: what `like` copies is looked at again for every copy.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
+    /// The files of the configuration as the user would name them; empty where there is but one.
+    files: Vec<String>,
     all: Vec<Diagnostic>,
     told: BTreeSet<(Place, String)>,
 }
 
 impl Findings {
+    pub(super) fn of(files: Vec<String>) -> Self {
+        Self { files, ..Self::default() }
+    }
+
+    /// A place that a message in another one points to: `line 12`, or `rules/team-a.yaml:12` where that is another file.
+    pub(super) fn pointed(&self, to: Place, from: Place) -> String {
+        match self.files.get(to.file) {
+            Some(file) if to.file != from.file => format!("{file}:{}", to.line),
+            _ => format!("line {}", to.line),
+        }
+    }
+
     pub(super) fn push(&mut self, finding: Diagnostic) {
         if self.told.insert((finding.place, finding.message.clone())) {
             self.all.push(finding);

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -16,6 +17,9 @@ pub enum Severity {
 /// A place in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
+    /// Which file of the configuration: 0 is the main one, see [`Sources`](super::Sources).
+    #[serde(skip)]
+    pub file: usize,
     /// 1-based.
     pub line: usize,
     /// 1-based, in characters.
@@ -33,6 +37,9 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// Lower case, no full stop, with the value that was wrong.
     pub message: String,
+    /// The file as the user would name it; absent as long as nobody asked [`Sources`](super::Sources).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Arc<String>>,
     pub place: Place,
     /// What to do, as text that can be pasted where possible.
     pub hint: Option<String>,
@@ -41,7 +48,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     #[must_use]
     pub fn error(code: Code, place: Place, message: impl Into<String>) -> Self {
-        Self { code, severity: Severity::Error, message: message.into(), place, hint: None }
+        Self { code, severity: Severity::Error, message: message.into(), file: None, place, hint: None }
     }
 
     #[must_use]
@@ -61,7 +68,7 @@ impl Diagnostic {
     }
 
     /// A hint that names the nearest of `known`, or else all of them where they are few.
-    pub(super) fn hint_nearest<'a>(self, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn hint_nearest<'a>(self, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
         match nearest(wrong, &known) {
             Some(name) => self.hint(format!("did you mean `{name}`?")),

@@ -1,11 +1,13 @@
 //! The file as it is written: every key known, a place on every value, nothing resolved yet.
 
 mod chain;
+mod include;
 mod provider;
 mod rule;
 mod test;
 
 pub(super) use chain::{ChainDraft, MemberDraft, StepDraft, WaitsDraft};
+pub(super) use include::{IncludePath, IncludedDraft, include_path};
 pub(super) use provider::{CooldownDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft, TimeoutsDraft};
 pub(super) use rule::{ConditionsDraft, DefaultDraft, RouteDraft, RuleDraft};
 pub(super) use test::{ExpectDraft, GivenDraft, TestDraft};
@@ -32,8 +34,12 @@ draft! {
         callers: Callers,
         /// Changes to built-in defaults, for every provider and rule.
         defaults: DefaultsDraft,
+        /// Further files below this file's folder, by path or pattern: `[rules/*.yaml, evals.yaml]`. Each holds `providers`, `chains`
+        /// and `rules`. Rules count in this order: those of this file, then each included file in the order of the list, the files
+        /// of a pattern sorted by name, then `default`.
+        include: List<IncludePath>,
         /// API endpoints by name, each with its key and models.
-        providers(required: "a gateway without providers has nothing to route to"): Table<ProviderDraft>,
+        providers: Table<ProviderDraft>,
         /// Named chains, for reuse by rules.
         chains: Table<ChainDraft>,
         /// The first rule in file order that matches decides.
@@ -43,7 +49,7 @@ draft! {
         /// Requests and what must become of them: a file that fails one of them is refused.
         tests: Each<TestDraft>,
     }
-    later ["budgets", "evals", "include", "publish", "classify", "alerts", "otlp", "log", "ledger"]
+    later ["budgets", "evals", "publish", "classify", "alerts", "otlp", "log", "ledger"]
 }
 
 draft! {

@@ -1,5 +1,6 @@
 //! Findings for people, as JSON, and as annotations of a code host.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use super::codes::Code;
 use super::diagnostic::{Diagnostic, Place, Severity};
-use super::mask;
+use super::{Sources, mask};
 
 /// How findings are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +24,19 @@ pub enum Style {
 }
 
 /// All findings as one text that ends with a line break; nothing when there are none, but for JSON.
-/// `text` is what [`super::read`] was given under the name `file`.
+/// `sources` is what [`super::read`] was given.
 #[must_use]
-pub fn render(file: &str, text: &str, findings: &[Diagnostic], style: Style) -> String {
+pub fn render(sources: &Sources, findings: &[Diagnostic], style: Style) -> String {
     match style {
-        Style::Plain => for_people(file, text, findings, &Renderer::plain()),
-        Style::Colour => for_people(file, text, findings, &Renderer::styled()),
+        Style::Plain => for_people(sources, findings, &Renderer::plain()),
+        Style::Colour => for_people(sources, findings, &Renderer::styled()),
         Style::Json => {
             let (errors, warnings) = counts(findings);
-            format!("{}\n", json!({ "file": file, "errors": errors, "warnings": warnings, "findings": findings }))
+            let mut findings = findings.to_vec();
+            sources.name_in(&mut findings);
+            format!("{}\n", json!({ "file": sources.name(0), "errors": errors, "warnings": warnings, "findings": findings }))
         }
-        Style::Github => findings.iter().map(|finding| annotation(file, finding)).collect(),
+        Style::Github => findings.iter().map(|finding| annotation(&sources.name(finding.place.file), finding)).collect(),
     }
 }
 
@@ -43,26 +46,28 @@ fn counts(findings: &[Diagnostic]) -> (usize, usize) {
     (errors, findings.len() - errors)
 }
 
-fn for_people(file: &str, text: &str, findings: &[Diagnostic], renderer: &Renderer) -> String {
+fn for_people(sources: &Sources, findings: &[Diagnostic], renderer: &Renderer) -> String {
     let mut out = String::new();
     for finding in findings {
         let level = match finding.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let (source, line_start, span) = excerpt(text, finding.place);
+        let file = sources.name(finding.place.file);
+        let (source, line_start, span) = excerpt(sources.text(finding.place.file), finding.place);
         let is_secret = matches!(finding.code, Code::BAD_SECRET | Code::PLAIN_SECRET);
         let source = mask::line(source, is_secret.then(|| span.clone()));
         let mut group = level
             .primary_title(finding.message.as_str())
             .id(finding.code.as_str())
-            .element(Snippet::source(source).line_start(line_start).path(file).annotation(AnnotationKind::Primary.span(span)));
+            .element(Snippet::source(source).line_start(line_start).path(file.as_str()).annotation(AnnotationKind::Primary.span(span)));
         if let Some(hint) = &finding.hint {
             group = group.element(Level::HELP.with_name("hint").message(hint.as_str()));
         }
         out.push_str(&renderer.render(&[group]));
         out.push_str("\n\n");
     }
+    let file = told_files(sources, findings);
     match counts(findings) {
         (0, 0) => {}
         (errors, 0) => line(&mut out, &format!("{} in {file}", many(errors, "error"))),
@@ -70,6 +75,15 @@ fn for_people(file: &str, text: &str, findings: &[Diagnostic], renderer: &Render
         (errors, warnings) => line(&mut out, &format!("{} and {} in {file}", many(errors, "error"), many(warnings, "warning"))),
     }
     out
+}
+
+/// The file that all findings are in, or how many they are spread over.
+fn told_files(sources: &Sources, findings: &[Diagnostic]) -> String {
+    let files: BTreeSet<usize> = findings.iter().map(|finding| finding.place.file).collect();
+    match files.first() {
+        Some(file) if files.len() == 1 => sources.name(*file),
+        _ => format!("{} files", files.len()),
+    }
 }
 
 fn line(out: &mut String, text: &str) {
@@ -107,7 +121,7 @@ fn floor(text: &str, at: usize) -> usize {
 }
 
 fn annotation(file: &str, finding: &Diagnostic) -> String {
-    let Diagnostic { code, severity, message, place, hint } = finding;
+    let Diagnostic { code, severity, message, file: _, place, hint } = finding;
     let mut body = message.clone();
     if let Some(hint) = hint {
         // Writing to a String cannot fail.

@@ -51,7 +51,7 @@ fn at_tab(text: &str, place: Place) -> Place {
     };
     let before = &text[..start];
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    Place { line: before.matches('\n').count() + 1, column, start, end: start + 1 }
+    Place { line: before.matches('\n').count() + 1, column, start, end: start + 1, ..place }
 }
 
 /// The key of a line such as `version:1`.

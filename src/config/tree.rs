@@ -55,13 +55,13 @@ impl Node {
     }
 }
 
-/// Reads a whole file. A file that is no YAML has one finding, since nothing behind the mistake can be trusted.
+/// Reads a whole file; `file` is its place among the files of the configuration. A file that is no YAML has one finding, since nothing behind the mistake can be trusted.
 /// A key that is there twice is a finding too; its first value stands.
-pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
+pub(super) fn parse(text: &str, file: usize, findings: &mut Findings) -> Option<Node> {
     match serde_yaml::from_str_with_options::<Spanned<Raw>>(text, options()) {
-        Ok(raw) => Some(Builder { text, findings }.node(raw, None)),
+        Ok(raw) => Some(Builder { text, file, findings }.node(raw, None)),
         Err(error) => {
-            findings.push(refused(text, &error));
+            findings.push(refused(text, file, &error));
             None
         }
     }
@@ -88,12 +88,12 @@ fn options() -> serde_yaml::Options {
 }
 
 /// The parser's error as a finding of ours.
-fn refused(text: &str, error: &Error) -> Diagnostic {
+fn refused(text: &str, file: usize, error: &Error) -> Diagnostic {
     let error = error.without_snippet();
-    let place = error.location().map(|location| place_of(text, location)).unwrap_or_default();
+    let place = error.location().map_or(Place { file, ..Place::default() }, |location| place_of(text, file, location));
     let finding = |code, message: String| Diagnostic::error(code, place, message);
     match error {
-        Error::AliasError { error, .. } => refused(text, error),
+        Error::AliasError { error, .. } => refused(text, file, error),
         Error::UnknownAnchor { .. } => traps::unknown_anchor(text, place),
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
             finding(Code::YAML_ALIAS, "this alias stands inside its own anchor".into()).hint("write the values out")
@@ -140,7 +140,7 @@ fn too_much(breach: &serde_yaml::budget::BudgetBreach) -> String {
 }
 
 /// A place without byte offsets gets them from its line and column.
-fn place_of(text: &str, location: Location) -> Place {
+fn place_of(text: &str, file: usize, location: Location) -> Place {
     let line = usize::try_from(location.line()).unwrap_or(1).max(1);
     let column = usize::try_from(location.column()).unwrap_or(1).max(1);
     let span = location.span();
@@ -154,7 +154,7 @@ fn place_of(text: &str, location: Location) -> Place {
         let start = rest.char_indices().nth(column - 1).map_or(line_start + rest.len(), |(at, _)| line_start + at);
         (start, start)
     });
-    Place { line, column, start, end }
+    Place { file, line, column, start, end }
 }
 
 /// What the parser hands over before the source text is looked at.
@@ -229,14 +229,15 @@ impl<'de> Visitor<'de> for RawVisitor {
 
 struct Builder<'a> {
     text: &'a str,
+    file: usize,
     findings: &'a mut Findings,
 }
 
 impl Builder<'_> {
     fn node(&mut self, raw: Spanned<Raw>, label: Option<Place>) -> Node {
-        let defined = place_of(self.text, raw.defined);
+        let defined = place_of(self.text, self.file, raw.defined);
         // An alias is marked where it is used: that is the line to change.
-        let place = if raw.referenced == raw.defined { defined } else { place_of(self.text, raw.referenced) };
+        let place = if raw.referenced == raw.defined { defined } else { place_of(self.text, self.file, raw.referenced) };
         let value = match raw.value {
             Raw::Nothing => Value::Nothing,
             Raw::Inferred => Value::Scalar(Scalar { text: self.source(defined).into(), is_quoted: false }),

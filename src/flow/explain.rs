@@ -64,7 +64,10 @@ pub struct ExplainedFeatures {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExplainedRule {
     pub name: String,
-    /// 1-based line in the file; absent for `default`.
+    /// The file that the rule stands in; absent for the main one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// 1-based line in that file; absent for `default`.
     pub line: Option<usize>,
     pub matched: bool,
     pub condition: Option<String>,
@@ -162,6 +165,7 @@ fn explained_rules(running: &Running, found: Option<&Found<'_>>, features: &Feat
             let mismatch = rule.matcher.mismatch(rules, &rule.route, features);
             ExplainedRule {
                 name: rule.name.to_string(),
+                file: rules.included_from(rule).map(str::to_owned),
                 line: Some(rule.line),
                 matched: mismatch.is_none(),
                 condition: mismatch.as_ref().map(|mismatch| mismatch.condition.into()),
@@ -171,7 +175,15 @@ fn explained_rules(running: &Running, found: Option<&Found<'_>>, features: &Feat
         })
         .collect();
     if let Some(found) = found.filter(|found| found.index == rules.rules().len()) {
-        told.push(ExplainedRule { name: found.name.to_string(), line: None, matched: true, condition: None, wanted: None, actual: None });
+        told.push(ExplainedRule {
+            name: found.name.to_string(),
+            file: None,
+            line: None,
+            matched: true,
+            condition: None,
+            wanted: None,
+            actual: None,
+        });
     }
     told
 }

@@ -1,8 +1,10 @@
 use std::path::Path;
 
+use super::include::Included;
 use super::source::{self, Fault, Source};
 use super::{Loaded, Refused};
-use crate::store::{History, content_hash};
+use crate::config::Sources;
+use crate::store::{Accepted, History};
 
 /// How often a file that changes while it is read is read again at the start.
 const READS: usize = 100;
@@ -10,17 +12,19 @@ const READS: usize = 100;
 /// What a daemon starts on.
 #[derive(Clone, Debug)]
 pub struct First<T> {
-    pub text: String,
-    /// [`content_hash`] of the text.
+    pub sources: Sources,
+    /// [`sources_hash`](crate::store::sources_hash) of them.
     pub hash: String,
     /// The revision's number.
     pub number: u64,
     pub loaded: Loaded<T>,
     /// Why the file on disk is not the one in force; present when the last good one had to stand in.
     pub refused: Option<(Option<String>, Refused)>,
+    /// What the file on disk includes, as it looked when it was read.
+    pub(super) included: Included,
 }
 
-/// Reads a file as a reload would: regular, at most 1 MiB, UTF-8. For the commands that check a file.
+/// Reads a file and all that it includes as a reload would: regular, at most 1 MiB each, UTF-8. For the commands that check a file.
 pub fn read_file(path: &Path) -> Result<Source, Refused> {
     for _ in 0..READS {
         match source::read(path) {
@@ -37,22 +41,24 @@ pub fn first<T>(
     path: &Path,
     history: &History,
     may_fall_back: bool,
-    load: impl Fn(&str) -> Result<Loaded<T>, Refused>,
+    load: impl Fn(&Sources) -> Result<Loaded<T>, Refused>,
 ) -> Result<First<T>, Refused> {
-    let (hash, refused) = match read_file(path) {
-        Ok(Source { text, hash }) => match load(&text) {
-            Ok(loaded) => return Ok(First { number: history.number_of(&hash), text, hash, loaded, refused: None }),
-            Err(refused) => (Some(hash), refused),
-        },
-        Err(refused) => (None, refused),
+    let (on_disk, included, refused) = match read_file(path) {
+        Ok(Source { sources, hash, included }) => {
+            let included = included.unwrap_or_default();
+            match load(&sources) {
+                Ok(loaded) => return Ok(First { number: history.number_of(&hash), sources, hash, loaded, refused: None, included }),
+                Err(refused) => (Some(hash), included, refused),
+            }
+        }
+        Err(refused) => (None, Included::default(), refused),
     };
     if !may_fall_back {
         return Err(refused);
     }
-    let Some(accepted) = history.last() else { return Err(refused) };
-    let Ok(loaded) = load(&accepted.text) else { return Err(refused) };
-    let (revision, accepted_at, findings) = (accepted.number, accepted.at, &refused.text);
-    tracing::error!(revision, %accepted_at, findings, "degraded: the file is refused, the last good one serves");
-    let hash_of_good = content_hash(accepted.text.as_bytes());
-    Ok(First { text: accepted.text, hash: hash_of_good, number: accepted.number, loaded, refused: Some((hash, refused)) })
+    let Some(Accepted { number, hash, at, sources }) = history.last() else { return Err(refused) };
+    let Ok(loaded) = load(&sources) else { return Err(refused) };
+    let findings = &refused.text;
+    tracing::error!(revision = number, accepted_at = %at, findings, "degraded: the file is refused, the last good one serves");
+    Ok(First { sources, hash, number, loaded, refused: Some((on_disk, refused)), included })
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Cause;
+use super::include::Included;
 use super::watch::{Look, Secrets, Shape};
 
 /// How long a file must look the same after its last change before it is read.
@@ -33,13 +34,19 @@ struct Pending {
 }
 
 /// Time to read the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ripe {
     pub(super) cause: Cause,
-    /// How the file looked when it had come to rest.
-    pub(super) file: Shape,
+    pub(super) settled: Settled,
     /// A secret outside the file changed, so that the same text may mean something else.
     pub(super) secrets_changed: bool,
+}
+
+/// How the file and what it includes looked when all had come to rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settled {
+    pub(super) file: Shape,
+    pub(super) included: Included,
 }
 
 impl Settle {
@@ -58,9 +65,12 @@ impl Settle {
         self.pending.as_ref().map(Pending::due)
     }
 
-    /// Takes in which secrets count now. One that is new starts as it looked when it was first read; the others keep
+    /// Takes in which secrets and included files count now. What is new starts as it looked when it was first read; the others keep
     /// what led to the last load, so that a change during a load is seen afterwards and a refused one is not tried without end.
-    pub(super) fn learn(&mut self, secrets: Secrets) {
+    pub(super) fn learn(&mut self, secrets: Secrets, included: Included) {
+        if self.read.included.patterns != included.patterns {
+            self.read.included = included;
+        }
         let known = std::mem::replace(&mut self.read.secrets, secrets);
         for (path, shape) in &mut self.read.secrets {
             *shape = known.get(path).copied().unwrap_or(*shape);
@@ -95,13 +105,13 @@ impl Settle {
     pub(super) fn ripe(&mut self, now: Instant) -> Option<Ripe> {
         let pending = self.pending.take_if(|pending| now >= pending.due())?;
         let secrets_changed = std::mem::take(&mut self.owes_secrets) || !pending.look.same_secrets(&self.read);
-        let file = pending.look.file;
+        let settled = Settled { file: pending.look.file, included: pending.look.included.clone() };
         self.read = pending.look;
-        Some(Ripe { cause: pending.cause, file, secrets_changed })
+        Some(Ripe { cause: pending.cause, settled, secrets_changed })
     }
 
     /// The file moved on before it was read: what was due is due once it has come to rest again.
-    pub(super) fn again(&mut self, ripe: Ripe, now: Instant) {
+    pub(super) fn again(&mut self, ripe: &Ripe, now: Instant) {
         let first_signal = (ripe.cause == Cause::Signal).then_some(now);
         self.owes_secrets = ripe.secrets_changed;
         self.pending = Some(Pending { cause: ripe.cause, look: self.read.clone(), same_since: now, last_event: now, first_signal });
@@ -194,10 +204,10 @@ mod tests {
         let mut settle = rested();
         settle.seen(Cause::Poll, Look::fake(0, 1), start);
         assert_eq!(settle.ripe(start), None);
-        let file = Look::fake(0, 0).file;
-        assert_eq!(settle.ripe(start + QUIET), Some(Ripe { cause: Cause::Poll, file, secrets_changed: true }));
+        let told = |ripe: Option<Ripe>| ripe.map(|ripe| (ripe.cause, ripe.secrets_changed));
+        assert_eq!(told(settle.ripe(start + QUIET)), Some((Cause::Poll, true)));
         settle.seen(Cause::Watch, Look::fake(1, 1), start + QUIET);
-        assert_eq!(settle.ripe(start + QUIET * 2), Some(Ripe { cause: Cause::Watch, file, secrets_changed: false }));
+        assert_eq!(told(settle.ripe(start + QUIET * 2)), Some((Cause::Watch, false)));
     }
 
     #[test]
@@ -207,7 +217,7 @@ mod tests {
         settle.seen(Cause::Signal, Look::fake(1, 1), start);
         let first = settle.ripe(start + QUIET).unwrap();
         assert!(first.secrets_changed);
-        settle.again(first, start + QUIET);
+        settle.again(&first, start + QUIET);
         settle.seen(Cause::Watch, Look::fake(2, 1), start + QUIET + APART);
         assert_eq!(settle.ripe(start + QUIET * 2), None);
         assert_eq!(settle.ripe(start + QUIET * 2 + APART), Some(first));

@@ -4,18 +4,21 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::Refused;
-use crate::config::{Code, Diagnostic, Place};
-use crate::store::content_hash;
+use super::include::{self, Included};
+use crate::config::{self, Code, Diagnostic, Include, Place, Sources};
+use crate::store::sources_hash;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// A file as it was read: whole, and UTF-8.
+/// A file and all that it includes as they were read: whole, and UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    pub text: String,
-    /// [`content_hash`] of the text.
+    pub sources: Sources,
+    /// [`sources_hash`] of them.
     pub hash: String,
+    /// How the included files looked right before they were read; absent where the file does not say which they are.
+    pub(super) included: Option<Included>,
 }
 
 /// Why there is no text to check.
@@ -30,11 +33,12 @@ pub(super) enum Fault {
 
 impl Fault {
     pub(super) fn refused(self, path: &Path) -> Refused {
-        let finding = match self {
+        let mut finding = match self {
             Self::Unsound(finding) => finding,
             Self::Missing => finding(Code::UNREADABLE, "no such file".into(), None),
             Self::Torn => finding(Code::UNSETTLED, "the file keeps changing while it is read".into(), Some("try again when it is whole")),
         };
+        finding.file = Some(path.display().to_string().into());
         let Place { line, column, .. } = finding.place;
         let place = if line == 0 { String::new() } else { format!(":{line}:{column}") };
         let hint = finding.hint.as_ref().map(|hint| format!("\n   hint: {hint}")).unwrap_or_default();
@@ -65,8 +69,18 @@ impl Stat {
     }
 }
 
-/// Reads a regular file of at most 1 MiB. Waits for no pipe, and reads no more than one byte beyond the limit.
+/// Reads a file and all that it includes.
 pub(super) fn read(path: &Path) -> Result<Source, Fault> {
+    let text = read_text(path)?;
+    let entries = config::includes(&text);
+    let patterns = |entries: &Vec<Include>| entries.iter().map(|include| include.pattern.clone()).collect();
+    let included = entries.as_ref().map(|entries| Included::look(include::folder(path), patterns(entries)).0);
+    let sources = include::gather(path, text, entries.as_deref().unwrap_or_default())?;
+    Ok(Source { hash: sources_hash(&sources), sources, included })
+}
+
+/// Reads a regular file of at most 1 MiB. Waits for no pipe, and reads no more than one byte beyond the limit.
+pub(super) fn read_text(path: &Path) -> Result<String, Fault> {
     // Asked before opening, because opening alone may already do something to a device.
     regular(&fs::metadata(path).map_err(|error| unreadable(&error))?)?;
     let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(|error| unreadable(&error))?;
@@ -82,9 +96,7 @@ pub(super) fn read(path: &Path) -> Result<Source, Fault> {
     if Stat::of(&before) != Stat::of(&after) {
         return Err(Fault::Torn);
     }
-    let hash = content_hash(&bytes);
-    let text = String::from_utf8(bytes).map_err(|error| not_utf8(error.as_bytes(), error.utf8_error().valid_up_to()))?;
-    Ok(Source { text, hash })
+    String::from_utf8(bytes).map_err(|error| not_utf8(error.as_bytes(), error.utf8_error().valid_up_to()))
 }
 
 fn regular(metadata: &Metadata) -> Result<(), Fault> {
@@ -122,7 +134,7 @@ fn not_utf8(bytes: &[u8], sound: usize) -> Fault {
     let before = String::from_utf8_lossy(&bytes[..sound]);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let place = Place { line, column, start: sound, end: sound + 1 };
+    let place = Place { file: 0, line, column, start: sound, end: sound + 1 };
     Fault::Unsound(Diagnostic { place, ..finding(Code::BAD_ENCODING, message, Some(hint)) })
 }
 

@@ -29,7 +29,10 @@ struct Fixture {
     stop: CancellationToken,
 }
 
-fn load(text: &str) -> Result<Loaded<String>, Refused> {
+/// The value of a configuration is its files' texts, one behind the other.
+fn load(sources: &Sources) -> Result<Loaded<String>, Refused> {
+    let texts: Vec<&str> = sources.files().iter().map(|file| file.text.as_str()).collect();
+    let text = texts.concat();
     assert!(!text.contains("panic"), "asked for");
     let secrets: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("secret ")).map(PathBuf::from).collect();
     let read: Vec<_> = secrets.iter().map(fs::read_to_string).collect();
@@ -38,12 +41,13 @@ fn load(text: &str) -> Result<Loaded<String>, Refused> {
             code: Code::BAD_NAME,
             severity: Severity::Error,
             message: "`bad` is no word".into(),
-            place: Place { line: 2, column: 1, start: 11, end: 14 },
+            file: None,
+            place: Place { file: 0, line: 2, column: 1, start: 11, end: 14 },
             hint: None,
         };
         return Err(Refused { text: "error[bad]: `bad` is no word\n".into(), findings: vec![finding], secrets });
     }
-    let value = read.into_iter().flatten().fold(text.to_owned(), |value, secret| value + &secret);
+    let value = read.into_iter().flatten().fold(text, |value, secret| value + &secret);
     Ok(Loaded { value, secrets, findings: Vec::new(), text: String::new() })
 }
 
@@ -63,9 +67,9 @@ impl Fixture {
         let (adopted_tx, adopted) = mpsc::unbounded_channel();
         let (notices_tx, notices) = mpsc::unbounded_channel();
         let hooks = Hooks {
-            load: Box::new(move |text| {
+            load: Box::new(move |sources| {
                 count.fetch_add(1, Ordering::AcqRel);
-                load(text)
+                load(sources)
             }),
             is_half_written: Box::new(is_half_written),
             losses: Box::new(|old, new| losses(old, new)),
@@ -477,4 +481,132 @@ async fn a_start_without_a_good_file_is_refused() {
     let refused = first(&folder.join("routes.yaml"), &history, true, load).unwrap_err();
     assert!(refused.text.starts_with("error[unreadable]: no such file\n  --> /"), "{}", refused.text);
     fs::remove_dir_all(folder).unwrap();
+}
+
+/// A main file that includes what matches `pattern`, and nothing else.
+fn including(pattern: &str) -> String {
+    format!("include: [\"{pattern}\"]\n...\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn included_files_are_watched_like_the_main_one() {
+    let mut fixture = Fixture::new();
+    let task = fixture.by_events().await;
+    let main = including("rules/*.yaml");
+    let rules = fixture.folder.join("rules");
+    // The folder is not there yet: it is waited for.
+    rename_over(&fixture.path.clone(), &main);
+    assert_eq!(fixture.next().await, (2, main.clone()));
+    fs::create_dir(&rules).unwrap();
+    fs::write(rules.join("b.yaml"), "rule b\n").unwrap();
+    assert_eq!(fixture.next().await, (3, format!("{main}rule b\n")));
+    rename_over(&rules.join("a.yaml"), "rule a\n");
+    assert_eq!(fixture.next().await, (4, format!("{main}rule a\nrule b\n")));
+    // In place, by another name that does not match, by a link.
+    fs::write(rules.join("a.yaml"), "rule A\n").unwrap();
+    assert_eq!(fixture.next().await, (5, format!("{main}rule A\nrule b\n")));
+    fs::rename(rules.join("b.yaml"), rules.join("b.off")).unwrap();
+    assert_eq!(fixture.next().await, (6, format!("{main}rule A\n")));
+    symlink("b.off", rules.join("b.yaml")).unwrap();
+    assert_eq!(fixture.next().await, (7, format!("{main}rule A\nrule b\n")));
+    // What the link leads to is watched, too.
+    fs::write(rules.join("b.off"), "rule B\n").unwrap();
+    assert_eq!(fixture.next().await, (8, format!("{main}rule A\nrule B\n")));
+    // Neighbours are nobody's business.
+    fs::write(rules.join("notes.txt"), "rule c\n").unwrap();
+    fs::remove_dir_all(&rules).unwrap();
+    assert_eq!(fixture.next().await, (9, main));
+    assert_eq!(fixture.loads(), 8);
+    fixture.finish(task).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_events_the_poll_sees_included_files_within_its_period() {
+    let mut fixture = Fixture::new();
+    let task = fixture.by_poll().await;
+    let main = including("*/rules.yaml");
+    let team = fixture.folder.join("team");
+    fs::create_dir(&team).unwrap();
+    fs::write(team.join("rules.yaml"), "rule a\n").unwrap();
+    fs::write(&fixture.path, &main).unwrap();
+    assert_eq!(fixture.next().await, (2, format!("{main}rule a\n")));
+    for (number, text) in [(3, "rule b\n"), (4, "rule b\nrule c\n")] {
+        let begin = Instant::now();
+        fs::write(team.join("rules.yaml"), text).unwrap();
+        assert_eq!(fixture.next().await, (number, format!("{main}{text}")));
+        assert!(begin.elapsed() <= POLL + Duration::from_millis(200), "{:?}", begin.elapsed());
+    }
+    fs::remove_file(team.join("rules.yaml")).unwrap();
+    assert_eq!(fixture.next().await, (5, main));
+    tokio::time::sleep(POLL * 5).await;
+    assert_eq!(fixture.loads(), 4);
+    fixture.finish(task).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_are_newly_included_are_read_once_they_have_come_to_rest() {
+    let mut fixture = Fixture::new();
+    let task = fixture.by_poll().await;
+    let (main, rules) = (including("a.yaml"), fixture.folder.join("a.yaml"));
+    fs::write(&fixture.path, &main).unwrap();
+    // Written on for longer than the main file takes to come to rest.
+    let mut text = String::new();
+    for line in 0..20 {
+        text.extend(["rule ", &line.to_string(), "\n"]);
+        fs::write(&rules, &text).unwrap();
+        fixture.reloader.hang_up();
+        tokio::time::sleep(Duration::from_millis(90)).await;
+        // A signal may not cut a running write short, however old it is.
+        assert_eq!(fixture.loads(), 0, "after line {line}");
+    }
+    assert_eq!(fixture.next().await, (2, format!("{main}{text}")));
+    assert_eq!(fixture.loads(), 1);
+    fixture.finish(task).await;
+}
+
+#[tokio::test]
+async fn c03_an_included_file_may_be_half_written_too() {
+    let mut fixture = Fixture::new();
+    let (main, rules) = (including("*.rules"), fixture.folder.join("a.rules"));
+    fs::write(&fixture.path, &main).unwrap();
+    let whole = "rule a\nrule b\n...\n";
+    fs::write(&rules, whole).unwrap();
+    assert!(fixture.reloader.reload(Cause::Watch).await.changed);
+    assert_eq!(fixture.next().await, (2, format!("{main}{whole}")));
+    for half in ["", "rule a\n", "rule a\nrule c\n"] {
+        fs::write(&rules, half).unwrap();
+        let verdict = fixture.reloader.reload(Cause::Watch).await;
+        assert_eq!((verdict.ok, verdict.findings[0].code), (false, Code::HALF_WRITTEN), "{half:?}");
+        assert!(verdict.text.contains(&format!("--> {}\n", rules.display())), "{}", verdict.text);
+    }
+    // A file of its own that is new, and one that is gone, are no halves.
+    fs::write(fixture.folder.join("b.rules"), "rule x\n").unwrap();
+    fs::remove_file(&rules).unwrap();
+    assert!(fixture.reloader.reload(Cause::Watch).await.changed);
+    assert_eq!(fixture.next().await, (3, format!("{main}rule x\n")));
+    // What was in force once is whole, though it is the beginning of what is in force now.
+    fs::write(fixture.folder.join("b.rules"), "rule x\nrule y\n").unwrap();
+    assert!(fixture.reloader.reload(Cause::Watch).await.changed);
+    fs::write(fixture.folder.join("b.rules"), "rule x\n").unwrap();
+    assert!(fixture.reloader.reload(Cause::Watch).await.changed);
+    fixture.clean();
+}
+
+#[tokio::test]
+async fn a_start_on_the_last_good_files_has_all_of_them() {
+    let fixture = Fixture::new();
+    let (main, rules) = (including("*.rules"), fixture.folder.join("a.rules"));
+    fs::write(&fixture.path, &main).unwrap();
+    fs::write(&rules, "rule a\n").unwrap();
+    assert!(fixture.reloader.reload(Cause::Watch).await.changed);
+    let revision = fixture.reloader.status().revision;
+    fs::write(&rules, "bad\n").unwrap();
+    let mut fixture = Fixture::at(&fixture.path, fixture.folder);
+    assert!(fixture.reloader.degraded().is_some_and(|why| why.contains("`bad` is no word")));
+    assert_eq!(fixture.reloader.status().revision, revision);
+    // The file that spoilt it is watched from the start on.
+    let task = fixture.by_events().await;
+    fs::write(&rules, "rule b\n").unwrap();
+    assert_eq!(fixture.next().await, (3, format!("{main}rule b\n")));
+    fixture.finish(task).await;
 }

@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 
 use tokio::task::JoinError;
 
+use super::include::{self, Included};
+use super::settle::Settled;
 use super::source::{self, Fault, Source};
-use super::watch::{Secrets, Shape, shape};
+use super::watch::{Secrets, shape};
 use super::{Cause, First, Inner, LastReload, Loaded, Notice, Refused, Told, Verdict};
-use crate::config::{Code, Diagnostic, Place};
+use crate::config::{Code, Diagnostic, Place, Sources};
 use crate::store::History;
 use crate::units::Clock;
 
 /// What is in force, and what was last turned away.
 #[derive(Debug)]
 pub(super) struct State<T> {
-    text: String,
+    sources: Sources,
     hash: String,
     number: u64,
     value: T,
@@ -35,11 +37,11 @@ pub(super) enum Turn {
 }
 
 impl<T> State<T> {
-    /// From what the daemon started on. A file that came from disk joins the history; failing that is told, not fatal.
+    /// From what the daemon started on. Files that came from disk joins the history; failing that is told, not fatal.
     pub(super) fn begin(first: First<T>, history: &History, clock: &Clock) -> (Self, Told) {
-        let First { text, hash, number, loaded, refused } = first;
+        let First { sources, hash, number, loaded, refused, included } = first;
         if refused.is_none() {
-            keep(history, &text, &hash, clock).ok();
+            keep(history, &sources, &hash, clock).ok();
         }
         let revision = revision(number, &hash);
         let (ok, findings, said) = match &refused {
@@ -59,9 +61,9 @@ impl<T> State<T> {
         let mut watched = loaded.secrets.clone();
         watched.extend(refused.iter().flat_map(|(_, refused)| refused.secrets.clone()));
         let refused = refused.map(|(hash, refused)| (hash, verdict_of(&refused, &revision)));
-        let state = Self { text, hash, number, value: loaded.value, secrets: loaded.secrets, refused, is_present: true };
+        let state = Self { sources, hash, number, value: loaded.value, secrets: loaded.secrets, refused, is_present: true };
         let secrets = watched.into_iter().map(|path| (path.clone(), shape(&path))).collect();
-        (state, Told { last, degraded, secrets })
+        (state, Told { last, degraded, secrets, included })
     }
 
     fn revision(&self) -> String {
@@ -80,11 +82,16 @@ impl Told {
 }
 
 impl<T> Inner<T> {
-    /// One reading of the file, from disk to verdict. Blocks.
-    pub(super) fn turn(&self, state: &mut State<T>, cause: Cause, again: bool, settled: Option<Shape>) -> Turn {
-        let source = match source::read(&self.path) {
-            // Looked at after it was read: what was read is then what had come to rest.
-            _ if settled.is_some_and(|settled| settled != shape(&self.path)) => return Turn::MovedOn,
+    /// One reading of the file and all that it includes, from disk to verdict. Blocks.
+    pub(super) fn turn(&self, state: &mut State<T>, cause: Cause, again: bool, settled: Option<&Settled>) -> Turn {
+        let source = source::read(&self.path);
+        let included = source.as_ref().ok().and_then(|source| source.included.clone());
+        let is_settled = settled.is_none_or(|settled| self.is_settled(settled, included.as_ref()));
+        if let Some(included) = included {
+            self.told().included = included;
+        }
+        let source = match source {
+            _ if !is_settled => return Turn::MovedOn,
             Err(Fault::Torn) => return Turn::Torn,
             source => source,
         };
@@ -107,26 +114,54 @@ impl<T> Inner<T> {
         Turn::Done(verdict)
     }
 
+    /// Whether what was read is what had come to rest; asked after it was read. `included`: what the file that was read includes.
+    fn is_settled(&self, settled: &Settled, included: Option<&Included>) -> bool {
+        let looks_the_same = || {
+            let patterns = settled.included.patterns.clone();
+            settled.included == Included::look(include::folder(&self.path), patterns).0
+        };
+        // Files that nobody watched until now have yet to come to rest.
+        settled.file == shape(&self.path)
+            && included.is_none_or(|included| included.patterns == settled.included.patterns)
+            && looks_the_same()
+    }
+
     fn other_text(&self, state: &mut State<T>, cause: Cause, source: Source, again: bool) -> Verdict {
         self.present(state, true);
         match &state.refused {
             Some((Some(hash), verdict)) if *hash == source.hash && !again => return verdict.clone(),
             _ => {}
         }
-        if cause != Cause::Command && (self.hooks.is_half_written)(&state.text, &source.text) {
-            return self.refuse(state, cause, Some(source.hash), &half_written(&self.path), self.known_secrets(state));
+        if cause != Cause::Command
+            && let Some(path) = self.half_written(state, &source)
+        {
+            return self.refuse(state, cause, Some(source.hash), &half_written(&path), self.known_secrets(state));
         }
-        let (loaded, secrets) = self.load(state, &source.text);
+        let (loaded, secrets) = self.load(state, &source.sources);
         match loaded {
             Ok(loaded) => self.adopt(state, cause, source, loaded, secrets),
             Err(refused) => self.refuse(state, cause, Some(source.hash), &refused, secrets),
         }
     }
 
+    /// The first file that looks as if the rest of it were still to come. What was in force once is whole.
+    fn half_written(&self, state: &State<T>, source: &Source) -> Option<PathBuf> {
+        if self.history.knows(&source.hash) {
+            return None;
+        }
+        let running = state.sources.files();
+        let mut pairs = source.sources.files().iter().enumerate().filter_map(|(at, file)| {
+            let known = if at == 0 { running.first() } else { running.iter().skip(1).find(|known| known.path == file.path) };
+            Some((at, file, known?))
+        });
+        let (at, file, _) = pairs.find(|(_, file, known)| (self.hooks.is_half_written)(&known.text, &file.text))?;
+        Some(if at == 0 { self.path.clone() } else { include::folder(&self.path).join(&file.path) })
+    }
+
     /// The check, and how each secret looked afterwards that it or the running value needs.
-    fn load(&self, state: &State<T>, text: &str) -> (Result<Loaded<T>, Refused>, Secrets) {
+    fn load(&self, state: &State<T>, sources: &Sources) -> (Result<Loaded<T>, Refused>, Secrets) {
         (self.hooks.notice)(Notice::Begun);
-        let loaded = (self.hooks.load)(text);
+        let loaded = (self.hooks.load)(sources);
         let needed = match &loaded {
             Ok(loaded) => loaded.secrets.clone(),
             Err(refused) => [state.secrets.as_slice(), &refused.secrets].concat(),
@@ -135,14 +170,14 @@ impl<T> Inner<T> {
     }
 
     fn adopt(&self, state: &mut State<T>, cause: Cause, source: Source, loaded: Loaded<T>, secrets: Secrets) -> Verdict {
-        let Source { text, hash } = source;
+        let Source { sources, hash, included: _ } = source;
         let number = self.history.number_of(&hash);
         let removed = (self.hooks.losses)(&state.value, &loaded.value);
         let mut said = format!("revision {} is in force\n", revision(number, &hash));
         said.extend(removed.iter().map(|name| format!("removed: {name}\n")));
         let Loaded { value, secrets: needed, findings, text: warnings } = loaded;
         said.push_str(&warnings);
-        let next = State { text, hash, number, value, secrets: needed, refused: None, is_present: state.is_present };
+        let next = State { sources, hash, number, value, secrets: needed, refused: None, is_present: state.is_present };
         let revision = next.revision();
         let mut verdict = Verdict { ok: true, changed: true, revision, text: said, findings, removed };
         // Whoever looks finds the new revision and the word that it was accepted together.
@@ -151,7 +186,7 @@ impl<T> Inner<T> {
         told.note(self.last(&next, cause, &verdict), secrets.clone());
         drop(told);
         *state = next;
-        if let Err(error) = keep(&self.history, &state.text, &state.hash, &self.clock) {
+        if let Err(error) = keep(&self.history, &state.sources, &state.hash, &self.clock) {
             writeln!(verdict.text, "warning: it could not be kept in the state folder: {error}").ok();
         }
         let (revision, warnings) = (&verdict.revision, verdict.findings.len());
@@ -165,7 +200,7 @@ impl<T> Inner<T> {
 
     /// The running text once more, with the secrets as they are now.
     fn read_again(&self, state: &mut State<T>, cause: Cause) -> Verdict {
-        let (loaded, secrets) = self.load(state, &state.text);
+        let (loaded, secrets) = self.load(state, &state.sources);
         let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(refused) => return self.refuse(state, cause, None, &refused, secrets),
@@ -187,7 +222,7 @@ impl<T> Inner<T> {
         if state.secrets.is_empty() {
             return;
         }
-        if let Ok(loaded) = (self.hooks.load)(&state.text) {
+        if let Ok(loaded) = (self.hooks.load)(&state.sources) {
             (self.hooks.adopt)(&loaded.value, state.number, &state.hash);
             state.value = loaded.value;
             state.secrets = loaded.secrets;
@@ -308,6 +343,7 @@ fn half_written(path: &Path) -> Refused {
     let hint = "it is loaded when the rest comes; `tollgate reload` loads it as it is".to_owned();
     let text = format!("error[half-written]: {message}\n  --> {}\n   hint: {hint}\n", path.display());
     let finding = Diagnostic::error(Code::HALF_WRITTEN, Place::default(), message).hint(hint);
+    let finding = Diagnostic { file: Some(path.display().to_string().into()), ..finding };
     Refused { text, findings: vec![finding], secrets: Vec::new() }
 }
 
@@ -319,6 +355,7 @@ fn log_refusal(cause: Cause, refused: &Refused, revision: &str) {
         revision,
         findings = refused.findings.len(),
         code = worst.map(|finding| finding.code.as_str()),
+        file = worst.and_then(|finding| finding.file.as_deref().map(String::as_str)),
         line = place.line,
         column = place.column,
         finding = worst.map(|finding| finding.message.as_str()),
@@ -327,9 +364,9 @@ fn log_refusal(cause: Cause, refused: &Refused, revision: &str) {
 }
 
 /// A failure is told and keeps nothing from coming into force.
-fn keep(history: &History, text: &str, hash: &str, clock: &Clock) -> io::Result<()> {
+fn keep(history: &History, sources: &Sources, hash: &str, clock: &Clock) -> io::Result<()> {
     history
-        .accept(text, hash, clock.wall())
+        .accept(sources, hash, clock.wall())
         .map(drop)
         .inspect_err(|error| tracing::warn!(%error, "an accepted file could not be kept in the state folder"))
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
+use super::include::{self, Included};
 use super::source::Stat;
 
 /// Links that one path may lead through, as the kernel counts them.
@@ -20,6 +21,7 @@ pub(super) struct Look {
     pub(super) file: Shape,
     /// Where each link on the way to the file points.
     links: Vec<(PathBuf, PathBuf)>,
+    pub(super) included: Included,
     pub(super) secrets: Secrets,
 }
 
@@ -34,7 +36,7 @@ pub(super) enum Shape {
 
 impl Look {
     pub(super) fn same(&self, other: &Self) -> bool {
-        self.file == other.file && self.links == other.links && self.same_secrets(other)
+        self.file == other.file && self.links == other.links && self.included == other.included && self.same_secrets(other)
     }
 
     /// Compares the secrets that both know: one that has just come into use did not change.
@@ -49,6 +51,7 @@ impl Look {
         Self {
             file: Shape::Absent(io::ErrorKind::NotFound),
             links: link(file),
+            included: Included::default(),
             secrets: BTreeMap::from([("/secret".into(), Shape::Absent(absent))]),
         }
     }
@@ -84,19 +87,29 @@ impl Watch {
         self.armed.clear();
     }
 
-    /// Follows the links anew, watches every directory on the way and looks. `refresh` renews each watch, since a replaced directory ends its own in silence.
-    pub(super) fn look<'a>(&mut self, secrets: impl IntoIterator<Item = &'a PathBuf, IntoIter: Clone>, refresh: bool) -> Look {
+    /// Follows the links anew, watches every directory on the way and looks. `patterns`: what the file includes. `refresh` renews each
+    /// watch, since a replaced directory ends its own in silence.
+    pub(super) fn look<'a>(
+        &mut self,
+        secrets: impl IntoIterator<Item = &'a PathBuf, IntoIter: Clone>,
+        patterns: Vec<String>,
+        refresh: bool,
+    ) -> Look {
         let secrets = secrets.into_iter();
         let trail = Trail::follow(&self.path);
         let mut wanted = trail.directories;
         for secret in secrets.clone() {
             wanted.extend(Trail::follow(secret).directories);
         }
+        let (before, directories) = Included::look(include::folder(&self.path), patterns);
+        wanted.extend(directories);
         if self.wants_events {
             self.arm(&wanted, refresh);
         }
         // Looked at after the watches are set, so that no change falls between.
-        Look { file: shape(&self.path), links: trail.links, secrets: secrets.map(|secret| (secret.clone(), shape(secret))).collect() }
+        let included = if before.patterns.is_empty() { before } else { Included::look(include::folder(&self.path), before.patterns).0 };
+        let secrets = secrets.map(|secret| (secret.clone(), shape(secret))).collect();
+        Look { file: shape(&self.path), links: trail.links, included, secrets }
     }
 
     fn arm(&mut self, wanted: &BTreeSet<PathBuf>, refresh: bool) {
@@ -164,13 +177,13 @@ pub(super) fn shape(path: &Path) -> Shape {
 
 /// The way to a file: each link on it, and each directory in which a change could lead it elsewhere.
 #[derive(Debug, Default)]
-struct Trail {
-    links: Vec<(PathBuf, PathBuf)>,
-    directories: BTreeSet<PathBuf>,
+pub(super) struct Trail {
+    pub(super) links: Vec<(PathBuf, PathBuf)>,
+    pub(super) directories: BTreeSet<PathBuf>,
 }
 
 impl Trail {
-    fn follow(path: &Path) -> Self {
+    pub(super) fn follow(path: &Path) -> Self {
         let mut trail = Self::default();
         let mut at = PathBuf::from("/");
         let mut left = parts(path);
@@ -252,7 +265,7 @@ mod tests {
         let folder = fs::canonicalize(folder()).unwrap();
         let (path, secret) = (folder.join("routes.yaml"), folder.join("key"));
         let mut watch = Watch::polling(path.clone(), Arc::default());
-        let mut look = || watch.look([&secret], false);
+        let mut look = || watch.look([&secret], vec!["rules/*.yaml".into()], false);
         let absent = look();
         fs::write(&path, "a").unwrap();
         let there = look();
@@ -263,7 +276,20 @@ mod tests {
         let with_secret = look();
         assert!(!there.same(&with_secret) && !there.same_secrets(&with_secret));
         fs::write(&path, "ab").unwrap();
-        assert!(with_secret.same_secrets(&look()));
+        let other = look();
+        assert!(with_secret.same_secrets(&other) && !with_secret.same(&other));
+        // Included files count, from the first one that matches on; their neighbours do not.
+        fs::create_dir(folder.join("rules")).unwrap();
+        fs::write(folder.join("rules/notes.txt"), "b").unwrap();
+        assert!(other.same(&look()));
+        fs::write(folder.join("rules/a.yaml"), "b").unwrap();
+        let with_included = look();
+        assert!(!other.same(&with_included));
+        fs::write(folder.join("rules/a.yaml"), "bc").unwrap();
+        let changed = look();
+        assert!(!with_included.same(&changed));
+        fs::remove_file(folder.join("rules/a.yaml")).unwrap();
+        assert!(!changed.same(&look()));
         fs::remove_dir_all(folder).unwrap();
     }
 }

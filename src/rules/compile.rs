@@ -9,7 +9,7 @@ use super::{Matcher, Revision, Rule, RuleSet};
 /// Total: a checked file leaves nothing to refuse.
 impl From<(Checked, Revision)> for RuleSet {
     fn from((checked, revision): (Checked, Revision)) -> Self {
-        let Checked { server, providers, targets, rules, default, tests: _ } = checked;
+        let Checked { files, server, providers, targets, rules, default, tests: _ } = checked;
         let by_name = targets.iter().enumerate().map(|(index, target)| (target.name.clone(), index)).collect();
         let mut by_model: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (index, target) in targets.iter().enumerate() {
@@ -25,7 +25,7 @@ impl From<(Checked, Revision)> for RuleSet {
                 route: rule.route,
             })
             .collect();
-        Self { revision, server, providers, targets, rules, default, by_name, by_model }
+        Self { revision, files, server, providers, targets, rules, default, by_name, by_model }
     }
 }
 

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::admit::Meters;
-use crate::config::{Env, read};
+use crate::config::{Env, Sources, read};
 use crate::record::{Metrics, Sink};
 use crate::rules::{Revision, RuleSet};
 use crate::units::Clock;
@@ -19,7 +19,7 @@ fn connected(server_settings: &str) -> DuplexStream {
     );
     let nothing = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let env = Env { variable: &|_| None, file: &nothing, credential: &nothing };
-    let checked = read(&file, &env).0.unwrap();
+    let checked = read(&Sources::new("routes.yaml", file), &env).0.unwrap();
     let clock = Clock::System;
     let parts = Arc::new(Parts {
         meters: Meters::new(clock.clone()),

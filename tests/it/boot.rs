@@ -92,7 +92,7 @@ async fn a_damaged_copy_is_passed_over() {
     daemon.write(&good.replace("default:", "rules:\n  - { name: more, match: { endpoint: chat }, chain: [p0/m] }\ndefault:"));
     let second = daemon.wait_for_another(&first).await;
     let folder = daemon.stop().await;
-    fs::write(folder.file(&format!("state/revisions/00000{second}.yaml")), "version: 1\nprov").unwrap();
+    fs::write(folder.file(&format!("state/revisions/00000{second}/routes.yaml")), "version: 1\nprov").unwrap();
     fs::write(folder.file("routes.yaml"), "version: 2\n").unwrap();
     let daemon = Daemon::start_in(folder, |options| options.may_fall_back = true).await.unwrap_or_else(|(_, error)| panic!("{error}"));
     assert_eq!(daemon.revision(), first);

@@ -8,9 +8,23 @@ use tollgate::config::{self, Code, Diagnostic, Severity};
 
 use crate::config::read;
 
-/// Told of the file itself or beside a running daemon, so that no snippet can show them.
-const WITHOUT_EXAMPLE: [&str; 8] =
-    ["bad-encoding", "file-too-large", "half-written", "needs-restart", "not-a-file", "unreadable", "unsettled", "yaml-too-much"];
+/// Told of the file itself, of several files or beside a running daemon, so that no snippet can show them.
+const WITHOUT_EXAMPLE: [&str; 14] = [
+    "bad-encoding",
+    "bad-include",
+    "duplicate-include",
+    "file-too-large",
+    "half-written",
+    "main-file-only",
+    "missing-include",
+    "needs-restart",
+    "not-a-file",
+    "too-many-files",
+    "unmatched-include",
+    "unreadable",
+    "unsettled",
+    "yaml-too-much",
+];
 
 /// The examples of a code: before, after.
 fn examples(code: Code) -> Vec<&'static str> {

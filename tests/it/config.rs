@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tollgate::app;
-use tollgate::config::{self, Checked, Diagnostic, Severity, Style};
+use tollgate::config::{self, Checked, Diagnostic, Severity, Sources, Style};
 
 /// Secrets of the tests: what is not listed is missing.
 fn variable(name: &str) -> Option<String> {
@@ -35,8 +35,12 @@ fn credential(_: &str) -> io::Result<String> {
 
 pub(crate) fn read(text: &str) -> (Option<Checked>, Vec<Diagnostic>) {
     let env = config::Env { variable: &variable, file: &file, credential: &credential };
-    let checking = app::check("routes.yaml".into(), text.into(), &env);
+    let checking = app::check(Sources::new("routes.yaml", text), &env);
     (checking.checked, checking.findings)
+}
+
+fn render(text: &str, findings: &[Diagnostic], style: Style) -> String {
+    config::render(&Sources::new("routes.yaml", text), findings, style)
 }
 
 fn read_bytes(bytes: &[u8]) -> (Option<Checked>, Vec<Diagnostic>) {
@@ -60,7 +64,7 @@ fn yaml_files(name: &str) -> BTreeMap<String, String> {
 fn good_files_load_without_a_finding() {
     for (name, text) in yaml_files("good") {
         let (checked, findings) = read(&text);
-        assert_eq!(config::render(&format!("{name}.yaml"), &text, &findings, Style::Plain), "", "{name}");
+        assert_eq!(render(&text, &findings, Style::Plain), "", "{name}");
         assert!(checked.is_some(), "{name}");
     }
 }
@@ -72,7 +76,7 @@ fn bad_files_are_told_in_exactly_these_words() {
     for (name, text) in yaml_files("bad") {
         let (_, findings) = read(&text);
         assert!(!findings.is_empty(), "{name} has no finding");
-        let told = config::render("routes.yaml", &text, &findings, Style::Plain);
+        let told = render(&text, &findings, Style::Plain);
         let path = folder("bad").join(format!("{name}.txt"));
         if rewrite {
             fs::write(&path, &told).unwrap();
@@ -85,10 +89,14 @@ fn bad_files_are_told_in_exactly_these_words() {
 
 #[test]
 fn every_code_has_a_golden_file() {
-    let told: String =
-        yaml_files("bad").keys().map(|name| fs::read_to_string(folder("bad").join(format!("{name}.txt"))).unwrap()).collect();
+    let told: String = yaml_files("bad")
+        .keys()
+        .map(|name| folder("bad").join(format!("{name}.txt")))
+        .chain(fs::read_dir(folder("include")).unwrap().map(|case| case.unwrap().path().join("expected.txt")))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
     // Told of the file itself or beside a running daemon: tests of the reload have them.
-    let elsewhere = ["bad-encoding", "file-too-large", "half-written", "needs-restart", "not-a-file", "unreadable", "unsettled"];
+    let elsewhere = ["bad-encoding", "file-too-large", "half-written", "needs-restart", "too-many-files", "unreadable", "unsettled"];
     let missing: Vec<&str> = config::Code::ALL
         .iter()
         .map(|(code, _)| code.as_str())
@@ -150,7 +158,7 @@ fn c01_what_is_no_text_is_refused_with_its_place_and_bom_and_crlf_are_read() {
     let wrong = minimal.replace("sandbox", "sandbux");
     for text in [format!("\u{feff}{wrong}"), wrong.replace('\n', "\r\n")] {
         let (_, findings) = read_bytes(text.as_bytes());
-        let told = config::render("routes.yaml", &text, &findings, Style::Plain);
+        let told = render(&text, &findings, Style::Plain);
         assert!(told.contains("routes.yaml:3:18") && told.contains("^^^^^^^\n"), "{told}");
     }
 }
@@ -298,7 +306,7 @@ fn no_finding_tells_a_secret() {
         let (_, findings) = read(&text);
         assert!(!findings.is_empty());
         for style in [Style::Plain, Style::Colour, Style::Json, Style::Github] {
-            let told = config::render("routes.yaml", &text, &findings, style);
+            let told = render(&text, &findings, style);
             assert!(!told.contains("verysecret") && !told.contains("sk one"), "{told}");
         }
     }
@@ -466,9 +474,9 @@ fn losses_are_named() {
 fn findings_are_told_to_programs_too() {
     let text = "version: 1\nprovider: {}\ndefault: refuse\n";
     let (_, findings) = read(text);
-    let json: serde_json::Value = serde_json::from_str(&config::render("a,b.yaml", text, &findings, Style::Json)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&config::render(&Sources::new("a,b.yaml", text), &findings, Style::Json)).unwrap();
     assert_eq!((&json["errors"], &json["findings"][1]["code"]), (&2.into(), &"unknown-key".into()));
-    let github = config::render("a,b.yaml", text, &findings, Style::Github);
+    let github = config::render(&Sources::new("a,b.yaml", text), &findings, Style::Github);
     assert_eq!(
         github.lines().nth(1),
         Some("::error file=a%2Cb.yaml,line=2,col=1,title=unknown-key::the file has no key `provider`%0Ahint: did you mean `providers`?")
@@ -495,7 +503,7 @@ fn a_random_edit_never_panics_and_never_hides_an_error() {
         let edited: String = edited.into_iter().collect();
         let (checked, findings) = read(&edited);
         assert_eq!(checked.is_none(), findings.iter().any(|finding| finding.severity == Severity::Error), "{edited}");
-        let told = config::render("routes.yaml", &edited, &findings, Style::Plain);
+        let told = render(&edited, &findings, Style::Plain);
         assert_eq!(told.is_empty(), findings.is_empty());
     }
 }
@@ -610,6 +618,6 @@ fn two_thousand_rules_are_read_whole() {
 fn the_shipped_file_loads_without_a_finding() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("routes.yaml")).unwrap();
     let (checked, findings) = read(&text);
-    assert_eq!(config::render("routes.yaml", &text, &findings, Style::Plain), "");
+    assert_eq!(render(&text, &findings, Style::Plain), "");
     assert!(checked.is_some());
 }

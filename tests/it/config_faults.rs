@@ -470,5 +470,5 @@ async fn c31_a_file_is_accepted_while_the_state_folder_cannot_be_written() {
     fs::write(fixture.daemon.file(), fixture.other("second")).unwrap();
     let verdict = fixture.reload(Cause::Command).await;
     assert!(verdict.changed && verdict.revision.starts_with("3-") && !verdict.text.contains("could not be kept"), "{verdict:?}");
-    assert_eq!(fs::read_to_string(revisions.join(format!("00000{}.yaml", verdict.revision))).unwrap(), fixture.other("second"));
+    assert_eq!(fs::read_to_string(revisions.join(format!("00000{}/routes.yaml", verdict.revision))).unwrap(), fixture.other("second"));
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tollgate::config::{self, Env};
+use tollgate::config::{self, Env, Sources};
 
 /// The blocks of a language in a Markdown text.
 fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
@@ -18,8 +18,9 @@ fn read(path: &str) -> String {
 fn findings(text: &str) -> String {
     let missing = |_: &str| Err(std::io::ErrorKind::NotFound.into());
     let env = Env { variable: &|_| None, file: &missing, credential: &missing };
-    let (_, findings) = config::read(text, &env);
-    config::render("routes.yaml", text, &findings, config::Style::Plain)
+    let sources = Sources::new("routes.yaml", text);
+    let (_, findings) = config::read(&sources, &env);
+    config::render(&sources, &findings, config::Style::Plain)
 }
 
 #[test]

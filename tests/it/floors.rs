@@ -53,6 +53,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util::server", &["server"]),
     ("reqwest", &["outside"]),
     ("notify", &["reload::watch"]),
+    ("glob", &["reload::include"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),

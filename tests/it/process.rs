@@ -582,9 +582,32 @@ fn explain_tells_people_and_programs() {
 }
 
 #[test]
+fn included_files_are_named_by_check_and_explain() {
+    let folder = folder_with(
+        "version: 1\ninclude: [rules/*.yaml]\nproviders:\n  a: { format: sandbox, models: { m: {} } }\nrules:\n  - { name: own, match: { task: x }, chain: [a/m] }\ndefault: { chain: [a/m] }\n",
+    );
+    fs::create_dir(folder.file("rules")).unwrap();
+    fs::write(folder.file("rules/team-a.yaml"), "rules:\n  - { name: coding, match: { task: coding }, chain: [a/m] }\n").unwrap();
+    let text = run(&folder, &["explain", "--task", "coding"]);
+    assert!(
+        out(&text).contains("rule `own` (line 6) does not match") && out(&text).contains("rule `coding` (rules/team-a.yaml:2) matches"),
+        "{text:?}"
+    );
+    let json: Value = serde_json::from_slice(&run(&folder, &["explain", "--task", "coding", "--json"]).stdout).unwrap();
+    assert_eq!((&json["rules"][0]["file"], &json["rules"][1]["file"]), (&Value::Null, &"rules/team-a.yaml".into()));
+    let check = run(&folder, &["check"]);
+    assert!(check.status.success() && out(&check).contains("1 providers, 1 targets, 2 rules"), "{check:?}");
+    // From elsewhere the same files have longer names.
+    fs::write(folder.file("rules/team-a.yaml"), "rulez: []\n").unwrap();
+    fs::create_dir(folder.file("elsewhere")).unwrap();
+    let check = command(&folder, &["check", "../routes.yaml"]).current_dir(folder.file("elsewhere")).output().unwrap();
+    assert!(check.status.code() == Some(1) && err(&check).contains("--> ../rules/team-a.yaml:1:1"), "{check:?}");
+}
+
+#[test]
 fn schema_completions_and_man_are_printed() {
     let folder = Folder::new();
-    for of in ["routes", "record", "explain"] {
+    for of in ["routes", "include", "record", "explain"] {
         let schema = run(&folder, &["schema", of]);
         let value: Value = serde_json::from_slice(&schema.stdout).unwrap();
         assert!(jsonschema::validator_for(&value).is_ok() && value["$schema"].is_string(), "{of}");

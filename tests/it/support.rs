@@ -348,7 +348,7 @@ impl Inside {
     pub(crate) fn at(clock: Clock, routes: &str) -> Self {
         let nothing = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
         let env = tollgate::config::Env { variable: &|_| None, file: &nothing, credential: &nothing };
-        let (checked, findings) = tollgate::config::read(routes, &env);
+        let (checked, findings) = tollgate::config::read(&tollgate::config::Sources::new("routes.yaml", routes), &env);
         let checked = checked.unwrap_or_else(|| panic!("{findings:#?}\n{routes}"));
         let records = Records::default();
         let (sink, thread) = Sink::to(records.clone());

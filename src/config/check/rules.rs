@@ -25,15 +25,15 @@ pub(super) fn check(
     findings: &mut Findings,
 ) -> Option<Vec<Rule>> {
     let drafts = draft.rules.get().map(Vec::as_slice).unwrap_or_default();
-    let mut first_lines: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut first_places: BTreeMap<&str, Place> = BTreeMap::new();
     let mut rules = Vec::new();
     for rule in drafts {
         if let Some(name) = rule.value.name.at() {
-            if let Some(line) = first_lines.get(name.value.as_str()) {
-                let message = format!("two rules are named `{}`, the first in line {line}", name.value);
+            if let Some(first) = first_places.get(name.value.as_str()) {
+                let message = format!("two rules are named `{}`, the first in {}", name.value, findings.pointed(*first, name.place));
                 findings.push(Diagnostic::error(Code::DUPLICATE_NAME, name.place, message).hint("give one of them another name"));
             }
-            first_lines.entry(&name.value).or_insert(name.place.line);
+            first_places.entry(&name.value).or_insert(name.place);
         }
         rules.push(one(rule, chains, listed, server, findings));
     }

@@ -5,7 +5,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::admit::Meters;
-use crate::config::{Env, read};
+use crate::config::{Env, Sources, read};
 use crate::flow::classify::features;
 use crate::flow::{Asked, plan};
 use crate::record::{Metrics, Sink};
@@ -21,7 +21,7 @@ const LAST: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reaso
 async fn relayed(script: &[(u64, &'static str)]) -> Vec<(u64, Result<String, CutShort>)> {
     let file = "version: 1\nproviders:\n  box: { format: sandbox, models: { m: {} } }\ndefault: { chain: [box/m] }\n";
     let nothing = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
-    let checked = read(file, &Env { variable: &|_| None, file: &nothing, credential: &nothing }).0.unwrap();
+    let checked = read(&Sources::new("routes.yaml", file), &Env { variable: &|_| None, file: &nothing, credential: &nothing }).0.unwrap();
     let clock = Clock::System;
     let parts = Arc::new(Parts {
         meters: Meters::new(clock.clone()),

@@ -1,0 +1,164 @@
+//! `include:`, and the files that it brings, as written.
+
+use super::{ChainDraft, Each, FileDraft, ProviderDraft, RuleDraft, TestDraft, Version};
+use crate::config::codes::Code;
+use crate::config::collections::{Row, Table};
+use crate::config::decode::{Field, Findings, Shape, draft, scalar};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::shapes::scalar_schema;
+use crate::config::tree::{Node, Value};
+
+draft! {
+    /// A part of the configuration in a file of its own, named under `include` of the main file.
+    IncludedDraft is "an included file" {
+        /// Version of this file format; an included file may leave it out.
+        version: Version,
+        /// API endpoints by name, beside those of the other files.
+        providers: Table<ProviderDraft>,
+        /// Named chains, beside those of the other files.
+        chains: Table<ChainDraft>,
+        /// Rules that are looked at after those of the main file and of the files included before this one.
+        rules: Each<RuleDraft>,
+        /// Tests beside those of the other files.
+        tests: Each<TestDraft>,
+    }
+    later ["budgets", "callers", "evals"]
+}
+
+/// What is said once, in the main file.
+const MAIN_FILE_ONLY: [&str; 10] = ["default", "server", "defaults", "include", "publish", "classify", "alerts", "otlp", "log", "ledger"];
+
+impl IncludedDraft {
+    /// The draft of a whole included file, or nothing once a finding says why. `main` is the name of the main file.
+    pub(in crate::config) fn read_file(node: &Node, main: &str, findings: &mut Findings) -> Option<Self> {
+        let entries = match &node.value {
+            // A file whose rules are all commented out, for one.
+            Value::Nothing => &[],
+            Value::Map(entries) => entries.as_slice(),
+            _ => return Self::read(node, findings),
+        };
+        let (misplaced, own): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(|entry| MAIN_FILE_ONLY.contains(&entry.key.as_str()));
+        for entry in &misplaced {
+            let finding = Diagnostic::error(Code::MAIN_FILE_ONLY, entry.value.label, format!("`{}` belongs in the main file", entry.key));
+            findings.push(match entry.key.as_str() {
+                "default" => finding.hint(format!("what holds where no rule matches is said once, in `{main}`")),
+                "include" => finding.hint(format!("included files include nothing: name the file under `include` of `{main}`")),
+                _ => finding.hint(format!("move it to `{main}`")),
+            });
+        }
+        Self::read(&Node { value: Value::Map(own), ..node.clone() }, findings)
+    }
+}
+
+impl FileDraft {
+    /// Puts what an included file says behind what is there; a name that is there already is told.
+    pub(in crate::config) fn join(&mut self, included: IncludedDraft, findings: &mut Findings) {
+        join_rows("provider", &mut self.providers, included.providers, findings);
+        join_rows("chain", &mut self.chains, included.chains, findings);
+        join(&mut self.rules, included.rules);
+        join(&mut self.tests, included.tests);
+    }
+}
+
+fn join_rows<T>(noun: &str, own: &mut Field<Vec<Row<T>>>, mut more: Field<Vec<Row<T>>>, findings: &mut Findings) {
+    if let (Some(own), Field::Given { at, .. }) = (own.get(), &mut more) {
+        at.value.retain(|row| {
+            let Some(first) = own.iter().find(|first| first.name == row.name) else { return true };
+            let message = format!("two {noun}s are named `{}`, the first in {}", row.name, findings.pointed(first.key, row.key));
+            findings.push(Diagnostic::error(Code::DUPLICATE_NAME, row.key, message).hint("give one of them another name"));
+            false
+        });
+    }
+    join(own, more);
+}
+
+/// One wrong part makes the whole wrong, so that no name is judged by half of them.
+fn join<T>(own: &mut Field<Vec<T>>, more: Field<Vec<T>>) {
+    *own = match (std::mem::replace(own, Field::Wrong), more) {
+        (own, Field::Absent) => own,
+        (Field::Absent, more) => more,
+        (Field::Given { key, mut at }, Field::Given { at: more, .. }) => {
+            at.value.extend(more.value);
+            Field::Given { key, at }
+        }
+        _ => Field::Wrong,
+    };
+}
+
+/// One entry of `include:`.
+#[derive(Debug)]
+pub(in crate::config) struct IncludePath;
+
+scalar_schema!(IncludePath: {
+    "type": "string",
+    "pattern": r"^(\./)*[^./][^/]*(/[^./][^/]*)*$",
+    "examples": ["rules/*.yaml", "evals.yaml"]
+});
+
+impl Shape for IncludePath {
+    type Value = String;
+
+    fn read(node: &Node, findings: &mut Findings) -> Option<String> {
+        let scalar = scalar(node, "a path or a pattern such as `rules/*.yaml`", findings)?;
+        include_path(&scalar.text)
+            .map_err(|(message, hint)| findings.push(Diagnostic::error(Code::BAD_INCLUDE, node.place, message).hint(hint)))
+            .ok()
+    }
+}
+
+/// The path or pattern without `./`, or what is wrong with it and what to write instead.
+pub(in crate::config) fn include_path(text: &str) -> Result<String, (String, &'static str)> {
+    let mut path = text;
+    while let Some(rest) = path.strip_prefix("./") {
+        path = rest;
+    }
+    let below = "included files stand below this file's folder: write the path from there, as in `rules/team-a.yaml`";
+    if path.starts_with('/') {
+        return Err((format!("`{text}` is an absolute path"), below));
+    }
+    if path.is_empty() || path == "." || path.split('/').any(str::is_empty) {
+        return Err((format!("`{text}` names no file"), "name files, as in `rules/*.yaml`"));
+    }
+    for part in path.split('/') {
+        if part == ".." {
+            return Err((format!("`{text}` leaves the folder of this file"), below));
+        }
+        if part.starts_with('.') {
+            return Err((format!("`{text}` leads to a hidden file"), "included files and their folders have names that begin with no dot"));
+        }
+        if part.contains("**") {
+            return Err((
+                format!("`{text}` searches every folder below"),
+                "name the folders one by one: `rules/*.yaml`, `teams/*/rules.yaml`",
+            ));
+        }
+    }
+    Ok(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::include_path;
+
+    #[test]
+    fn includes_stay_below_the_folder() {
+        for (text, path) in [
+            ("rules/*.yaml", Some("rules/*.yaml")),
+            ("././a.yaml", Some("a.yaml")),
+            ("a..b.yaml", Some("a..b.yaml")),
+            ("[a-c].yaml", Some("[a-c].yaml")),
+            ("", None),
+            (".", None),
+            ("rules/", None),
+            ("rules//a.yaml", None),
+            ("/etc/a.yaml", None),
+            ("../a.yaml", None),
+            ("rules/../../a.yaml", None),
+            (".hidden.yaml", None),
+            ("..data/a.yaml", None),
+            ("**/a.yaml", None),
+        ] {
+            assert_eq!(include_path(text).ok().as_deref(), path, "{text:?}");
+        }
+    }
+}
