@@ -5,6 +5,7 @@
 mod check;
 mod daemon;
 mod explain;
+mod fmt;
 mod generate;
 mod reload;
 mod serve;
@@ -52,6 +53,8 @@ enum Command {
     Check(check::Options),
     /// Say what would happen to one request, and why
     Explain(Box<explain::Options>),
+    /// Print a file in its canonical form, comments kept
+    Fmt(fmt::Options),
     /// Tell the running daemon to read its file now
     Reload(daemon::Daemon),
     /// Show what the running daemon does
@@ -87,6 +90,7 @@ impl Cli {
             Command::Serve(options) => serve::run(&options),
             Command::Check(options) => check::run(&options),
             Command::Explain(options) => explain::run(&options),
+            Command::Fmt(options) => fmt::run(&options),
             Command::Reload(daemon) => reload::run(&daemon),
             Command::Status(daemon) => status::run(&daemon),
             Command::Schema(options) => generate::schema(&options),

@@ -9,6 +9,7 @@ mod collections;
 mod decode;
 mod diagnostic;
 mod draft;
+mod format;
 mod half_written;
 mod json_value;
 mod losses;
@@ -33,6 +34,7 @@ pub use checked::{
 pub use codes::{Code, UnknownCode};
 pub use decode::At;
 pub use diagnostic::{Diagnostic, Place, Severity};
+pub use format::format;
 pub use half_written::{HalfWritten, half_written};
 pub use losses::losses;
 pub use manual::{diagnostics_page, explain};

@@ -81,6 +81,7 @@ codes! {
     SAME_ADDRESS = "same-address": "both listeners on one address";
     TIMEOUT_ABOVE_DEADLINE = "timeout-above-deadline": "a wait that is longer than the whole call may take";
     TOO_MANY_FILES = "too-many-files": "more than 100 included files, or more than 4 MiB in all";
+    UNFORMATTABLE = "unformattable": "a file whose layout cannot change without changing what it means";
     UNKNOWN_CHAIN = "unknown-chain": "a chain that is not under `chains`";
     UNKNOWN_KEY = "unknown-key": "a key that nothing reads";
     UNKNOWN_MODEL = "unknown-model": "a model that its provider does not list";

@@ -1,6 +1,6 @@
 //! Nodes → draft: a cursor that takes the keys it knows, collects findings and names strangers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::{JsonSchema, Schema};
 use serde_json::json;
@@ -16,9 +16,47 @@ pub(super) struct Findings {
     files: Vec<String>,
     all: Vec<Diagnostic>,
     told: BTreeSet<(Place, String)>,
+    form: Option<Form>,
+}
+
+/// How what was read is written canonically; kept only where a file is to be formatted.
+#[derive(Debug, Default)]
+pub(super) struct Form {
+    /// Where another spelling is the canonical one.
+    pub(super) spellings: BTreeMap<Place, String>,
+    /// By the place of a map's first key: the canonical rank of each of its keys, in the order of the file.
+    pub(super) ranks: BTreeMap<Place, Vec<usize>>,
 }
 
 impl Findings {
+    /// Keeps the canonical form of what is read, too.
+    pub(super) fn with_form() -> Self {
+        Self { form: Some(Form::default()), ..Self::default() }
+    }
+
+    /// The canonical form of what was read.
+    pub(super) fn form(&mut self) -> Form {
+        self.form.take().unwrap_or_default()
+    }
+
+    /// Says how the scalar at a node is written canonically.
+    pub(super) fn spelled(&mut self, node: &Node, spelling: impl FnOnce() -> String) {
+        let Value::Scalar(scalar) = &node.value else { return };
+        if let Some(form) = &mut self.form {
+            let spelling = spelling();
+            if spelling != scalar.text {
+                form.spellings.insert(node.place, spelling);
+            }
+        }
+    }
+
+    fn ranked(&mut self, entries: &[Entry], known: &[&str]) {
+        if let (Some(form), Some(first)) = (&mut self.form, entries.first()) {
+            let rank = |entry: &Entry| known.iter().position(|key| *key == entry.key).unwrap_or(known.len());
+            form.ranks.insert(first.value.label, entries.iter().map(rank).collect());
+        }
+    }
+
     pub(super) fn of(files: Vec<String>) -> Self {
         Self { files, ..Self::default() }
     }
@@ -150,6 +188,7 @@ impl<'a> Cursor<'a> {
 
     /// Names every key that is not known here, and every one that only a later version knows.
     pub(super) fn close(self, known: &[&str], later: &[&str], findings: &mut Findings) {
+        findings.ranked(self.entries, known);
         for entry in self.entries {
             let key = entry.key.as_str();
             if later.contains(&key) {

@@ -30,8 +30,6 @@ draft! {
         version(required: "the first line of settings is `version: 1`"): Version,
         /// Addresses, bounds and time limits of the daemon.
         server: ServerDraft,
-        /// `open` serves whoever reaches the listener; without it only loopback is served.
-        callers: Callers,
         /// Changes to built-in defaults, for every provider and rule.
         defaults: DefaultsDraft,
         /// Further files below this file's folder, by path or pattern: `[rules/*.yaml, evals.yaml]`. Each holds `providers`, `chains`
@@ -40,6 +38,8 @@ draft! {
         include: List<IncludePath>,
         /// API endpoints by name, each with its key and models.
         providers: Table<ProviderDraft>,
+        /// `open` serves whoever reaches the listener; without it only loopback is served.
+        callers: Callers,
         /// Named chains, for reuse by rules.
         chains: Table<ChainDraft>,
         /// The first rule in file order that matches decides.

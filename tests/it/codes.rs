@@ -9,7 +9,7 @@ use tollgate::config::{self, Code, Diagnostic, Severity};
 use crate::config::read;
 
 /// Told of the file itself, of several files or beside a running daemon, so that no snippet can show them.
-const WITHOUT_EXAMPLE: [&str; 14] = [
+const WITHOUT_EXAMPLE: [&str; 15] = [
     "bad-encoding",
     "bad-include",
     "duplicate-include",
@@ -20,6 +20,7 @@ const WITHOUT_EXAMPLE: [&str; 14] = [
     "needs-restart",
     "not-a-file",
     "too-many-files",
+    "unformattable",
     "unmatched-include",
     "unreadable",
     "unsettled",

@@ -687,3 +687,25 @@ fn check_says_which_rules_no_test_reaches() {
     let json: Value = serde_json::from_slice(&run(&folder, &["check", "--coverage", "--json"]).stdout).unwrap();
     assert_eq!((&json["errors"], &json["unreached"]), (&0.into(), &serde_json::json!(["long", "default"])));
 }
+
+#[test]
+fn fmt_prints_checks_and_writes() {
+    use std::os::unix::fs::PermissionsExt;
+    let untidy = "rules:\n  - chain: [a/m]   # why\n    name: code\n    match: {task: coding}\nversion: 1\nproviders:\n  a: { format: sandbox, models: { m: {} } }\ndefault: refuse\n";
+    let folder = folder_with(untidy);
+    fs::set_permissions(folder.file("routes.yaml"), fs::Permissions::from_mode(0o640)).unwrap();
+    let printed = run(&folder, &["fmt"]);
+    assert!(printed.status.success() && fs::read_to_string(folder.file("routes.yaml")).unwrap() == untidy, "{printed:?}");
+    let wanted = "version: 1\nproviders:\n  a: { format: sandbox, models: { m: {} } }\nrules:\n  - name: code\n    match: { task: coding }\n    chain: [a/m] # why\ndefault: refuse\n...\n";
+    assert_eq!(out(&printed), wanted);
+    let checked = run(&folder, &["fmt", "--check"]);
+    assert!(checked.status.code() == Some(1) && err(&checked).contains("not in its canonical form"), "{checked:?}");
+    assert!(run(&folder, &["fmt", "--write"]).status.success());
+    assert_eq!(fs::read_to_string(folder.file("routes.yaml")).unwrap(), wanted);
+    assert_eq!(fs::metadata(folder.file("routes.yaml")).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(run(&folder, &["fmt", "--check"]).status.success());
+    fs::write(folder.file("routes.yaml"), "rules: [\n").unwrap();
+    let refused = run(&folder, &["fmt", "--write"]);
+    assert!(refused.status.code() == Some(1) && err(&refused).contains("yaml-syntax"), "{refused:?}");
+    assert_eq!(fs::read_to_string(folder.file("routes.yaml")).unwrap(), "rules: [\n");
+}

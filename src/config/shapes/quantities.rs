@@ -10,7 +10,7 @@ use super::scalar_schema;
 use crate::config::codes::Code;
 use crate::config::decode::{Findings, Shape, scalar};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::tree::{Node, Scalar};
+use crate::config::tree::{Node, Scalar, Value};
 use crate::units::{Price, QuantityError, Share, Tokens, Usd, parse_bytes, parse_count, parse_duration, parse_share};
 
 /// Milliseconds in a second, minute, hour and day, for the bounds of [`Time`].
@@ -59,6 +59,7 @@ impl<const MIN: u64, const MAX: u64> Shape for Time<MIN, MAX> {
             });
             return None;
         }
+        findings.spelled(node, || if duration.is_zero() { "0".into() } else { spelled(duration) });
         Some(duration)
     }
 }
@@ -116,7 +117,20 @@ impl<const MIN: u64, const MAX: u64> Shape for Whole<MIN, MAX> {
             });
             return None;
         }
+        if !scalar.text.contains(['_', '.']) {
+            findings.spelled(node, || spelled_count(count));
+        }
         Some(count)
+    }
+}
+
+/// A count as the file would write it: `32k`, `1M`, `1536`.
+fn spelled_count(count: u64) -> String {
+    match count {
+        0 => "0".into(),
+        _ if count.is_multiple_of(1_000_000) => format!("{}M", count / 1_000_000),
+        _ if count.is_multiple_of(1_000) => format!("{}k", count / 1_000),
+        _ => count.to_string(),
     }
 }
 
@@ -215,7 +229,13 @@ impl Shape for Dollars {
     type Value = Usd;
 
     fn read(node: &Node, findings: &mut Findings) -> Option<Usd> {
-        money(node, findings)
+        let amount = money(node, findings)?;
+        if let Value::Scalar(Scalar { text, .. }) = &node.value
+            && !text.starts_with('$')
+        {
+            findings.spelled(node, || format!("${text}"));
+        }
+        Some(amount)
     }
 }
 
