@@ -9,6 +9,7 @@ mod notify;
 mod probes;
 mod serve;
 mod status;
+mod write;
 
 use std::fmt;
 use std::io::Write;
@@ -37,8 +38,9 @@ use crate::upstream::{Cooldowns, Resolver, Upstreams};
 use listeners::Listeners;
 use notify::Notifier;
 
-pub use file::{Checking, check, check_file, offline, state_folder, style_for_people};
+pub use file::{Checking, as_written, check, check_file, check_sources, offline, state_folder, style_for_people};
 pub use serve::serve;
+pub use write::Staged;
 
 /// How long a cut stream's last words may take to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
