@@ -38,7 +38,7 @@ use crate::upstream::{Cooldowns, Resolver, Upstreams};
 use listeners::Listeners;
 use notify::Notifier;
 
-pub use file::{Checking, check, check_file, offline, state_folder, style_for_people};
+pub use file::{Checking, as_written, check, check_file, check_sources, offline, state_folder, style_for_people};
 pub use serve::serve;
 pub use write::Staged;
 

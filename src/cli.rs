@@ -7,7 +7,11 @@ mod daemon;
 mod explain;
 mod fmt;
 mod generate;
+mod history;
+mod patch;
 mod reload;
+mod revisions;
+mod rollback;
 mod serve;
 mod status;
 
@@ -59,6 +63,10 @@ enum Command {
     Reload(daemon::Daemon),
     /// Show what the running daemon does
     Status(daemon::Daemon),
+    /// List the accepted files, or say what differs between two of them
+    History(history::Options),
+    /// Bring an accepted file back: as a patch, or written
+    Rollback(rollback::Options),
     /// Print a JSON Schema: of routes.yaml, of records, of `explain --json`
     Schema(generate::Schema),
     /// Print shell completions
@@ -93,6 +101,8 @@ impl Cli {
             Command::Fmt(options) => fmt::run(&options),
             Command::Reload(daemon) => reload::run(&daemon),
             Command::Status(daemon) => status::run(&daemon),
+            Command::History(options) => history::run(&options),
+            Command::Rollback(options) => rollback::run(&options),
             Command::Schema(options) => generate::schema(&options),
             Command::Completions(options) => generate::completions(&options),
             Command::Man => generate::man(),

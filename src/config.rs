@@ -2,6 +2,7 @@
 //!
 //! Floor 1. Text → positioned nodes → draft → checked. Every finding comes back, each with its place.
 
+mod changes;
 mod check;
 mod checked;
 mod codes;
@@ -27,6 +28,7 @@ mod traps;
 mod tree;
 mod urls;
 
+pub use changes::{Change, Kind, What, changes};
 pub use checked::{
     Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member, ModelPattern,
     OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts, Use,
@@ -38,6 +40,7 @@ pub use format::format;
 pub use half_written::{HalfWritten, half_written};
 pub use losses::losses;
 pub use manual::{diagnostics_page, explain};
+pub use mask::masked;
 pub use render::{Style, render};
 pub use schema::{included_schema, schema};
 pub use sources::{Include, SourceFile, Sources, includes};

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use boot::{First, first, read_file};
+pub use boot::{First, first, included_by, read_file};
 pub use source::Source;
 
 use crate::config::{Diagnostic, Sources};

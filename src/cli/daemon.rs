@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::app;
 use crate::control::Side;
-use crate::outside::ControlError;
+use crate::outside::{ControlClient, ControlError};
 
 use super::{Config, exit};
 
@@ -33,10 +33,20 @@ impl Daemon {
         self.json
     }
 
+    pub(super) fn state(&self) -> PathBuf {
+        app::state_folder(self.state.as_deref(), &self.config.config)
+    }
+
+    /// What the running daemon says of itself; nothing where none can be asked.
+    pub(super) fn status(&self) -> anyhow::Result<Option<Value>> {
+        let socket = app::control_socket(&self.state(), Side::Command);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(async { ControlClient::new(&socket).ok()?.get_status().await.ok() }))
+    }
+
     /// Runs `ask` with the daemon's socket, and whether JSON is wanted; it answers the exit code.
     pub(super) fn ask(&self, ask: impl AsyncFnOnce(&Path, bool) -> io::Result<u8>) -> anyhow::Result<ExitCode> {
-        let state = app::state_folder(self.state.as_deref(), &self.config.config);
-        let socket = app::control_socket(&state, Side::Command);
+        let socket = app::control_socket(&self.state(), Side::Command);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(ExitCode::from(runtime.block_on(ask(&socket, self.json))?))
     }

@@ -72,14 +72,14 @@ fn readable(status: &Value) -> String {
     text
 }
 
-fn plain() -> Table {
+pub(super) fn plain() -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table
 }
 
 /// Adds a table without the spaces that pad its right and left edges.
-fn push(text: &mut String, table: &Table) {
+pub(super) fn push(text: &mut String, table: &Table) {
     for line in table.to_string().lines() {
         text.push_str(line.strip_prefix(' ').unwrap_or(line).trim_end());
         text.push('\n');

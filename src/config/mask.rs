@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::checked::{Checked, Key};
 use super::diagnostic::nearest;
 
 /// Words that a key for a secret ends with.
@@ -12,6 +13,17 @@ const NAMES_PROVIDERS: &str = "no_key";
 const KEY_MARKS: [&str; 6] = ["sk-", "gsk_", "xai-", "AIza", "hf_", "pplx-"];
 /// A word so marked is a key from this length on.
 const SHORTEST_KEY: usize = 16;
+
+/// A whole text in which no secret can be read: neither what looks like one, nor any key that `file` says in plain text.
+#[must_use]
+pub fn masked(text: &str, file: Option<&Checked>) -> String {
+    let keys = file.into_iter().flat_map(|file| &file.providers).filter_map(|provider| match &provider.key {
+        Key::Present(secret) if !is_reference(secret.expose()) => Some(secret.expose()),
+        _ => None,
+    });
+    let text = keys.fold(text.to_owned(), |text, key| text.replace(key, &"*".repeat(key.len())));
+    text.split_inclusive('\n').map(|written| line(written, None)).collect()
+}
 
 /// The line with a `*` for every byte of what may be a secret, so that places stay where they were.
 /// `marked` is a part that is a secret whatever stands around it.

@@ -1,9 +1,9 @@
 use std::path::Path;
 
-use super::include::Included;
+use super::include::{self, Included};
 use super::source::{self, Fault, Source};
 use super::{Loaded, Refused};
-use crate::config::Sources;
+use crate::config::{self, SourceFile, Sources};
 use crate::store::{Accepted, History};
 
 /// How often a file that changes while it is read is read again at the start.
@@ -34,6 +34,18 @@ pub fn read_file(path: &Path) -> Result<Source, Refused> {
         }
     }
     Err(Fault::Torn.refused(path))
+}
+
+/// The files that a main file at `path` would bring along if it said `text`. What cannot be read of them is left out.
+#[must_use]
+pub fn included_by(path: &Path, text: &str) -> Vec<SourceFile> {
+    let includes = config::includes(text).unwrap_or_default();
+    for _ in 0..READS {
+        if let Ok(sources) = include::gather(path, text.to_owned(), &includes) {
+            return sources.files().iter().skip(1).cloned().collect();
+        }
+    }
+    Vec::new()
 }
 
 /// The file a daemon starts on: the one on disk, else, where `may_fall_back`, the newest accepted one that still loads.

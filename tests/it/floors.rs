@@ -55,6 +55,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["outside"]),
     ("notify", &["reload::watch"]),
     ("glob", &["reload::include"]),
+    ("similar", &["cli::patch"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),

@@ -16,6 +16,7 @@ mod documents;
 mod drain;
 mod explain;
 mod floors;
+mod history;
 mod include;
 mod limits;
 mod process;
