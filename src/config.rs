@@ -27,8 +27,9 @@ mod tree;
 mod urls;
 
 pub use checked::{
-    Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member, ModelPattern,
-    OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts, Use,
+    Bounds, Chain, Checked, ConditionPlaces, Conditions, CooldownPolicy, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member,
+    ModelPattern, OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts,
+    Use,
 };
 pub use codes::{Code, UnknownCode};
 pub use decode::At;
