@@ -24,7 +24,7 @@ use crate::config::Diagnostic;
 #[must_use]
 pub fn analyze(rules: &RuleSet) -> Vec<Diagnostic> {
     let space = Space::new(rules);
-    let mut before = Before::new(space.impossible());
+    let mut before = Before::new(&space);
     let mut findings = Vec::new();
     for rule in rules.rules() {
         let Some(taken) = space.taken(&rule.matcher, &rule.route) else { continue };

@@ -1,6 +1,9 @@
+use fixedbitset::FixedBitSet;
+
 use super::Rule;
 use super::block::Block;
-use super::cover::{Cover, cover};
+use super::cover::Cover;
+use super::space::Space;
 
 /// What earlier rules leave to a rule.
 pub(super) enum Standing<'r> {
@@ -16,16 +19,16 @@ pub(super) enum Standing<'r> {
 
 /// What no request can be, and what the rules so far take.
 pub(super) struct Before<'r> {
-    impossible: &'r [Block],
+    space: &'r Space,
     blocks: Vec<(&'r Rule, Block)>,
     /// For each dimension, how many blocks have each atom beside those that have all of them.
     counts: Vec<Vec<u32>>,
 }
 
 impl<'r> Before<'r> {
-    pub(super) fn new(impossible: &'r [Block]) -> Self {
-        let mut before = Self { impossible, blocks: Vec::new(), counts: Vec::new() };
-        for block in impossible {
+    pub(super) fn new(space: &'r Space) -> Self {
+        let mut before = Self { space, blocks: Vec::new(), counts: Vec::new() };
+        for block in space.impossible() {
             before.count(block);
         }
         before
@@ -45,7 +48,7 @@ impl<'r> Before<'r> {
             if self.leaves_the_likeliest(part) {
                 return Standing::Open;
             }
-            match cover(part, self.impossible.iter().chain(self.blocks.iter().map(|(_, block)| block))) {
+            match self.space.cover(part, self.blocks.iter().map(|(_, block)| block)) {
                 Cover::Open => return Standing::Open,
                 Cover::Unknown => is_known = false,
                 Cover::By(numbers) => used.extend(numbers),
@@ -53,8 +56,7 @@ impl<'r> Before<'r> {
         }
         used.sort_unstable();
         used.dedup();
-        let mut rules: Vec<&'r Rule> =
-            used.into_iter().filter_map(|number| Some(self.blocks.get(number.checked_sub(self.impossible.len())?)?.0)).collect();
+        let mut rules: Vec<&'r Rule> = used.into_iter().map(|number| self.blocks[number].0).collect();
         rules.dedup_by(|one, other| std::ptr::eq(*one, *other));
         match is_known {
             false => Standing::Unknown,
@@ -66,7 +68,7 @@ impl<'r> Before<'r> {
     /// Whether `rule` takes nothing that is not in `taken`.
     pub(super) fn is_within(&self, rule: &Rule, taken: &[Block]) -> bool {
         let parts = self.blocks.iter().filter(|(other, _)| std::ptr::eq(*other, rule)).map(|(_, block)| block);
-        parts.into_iter().all(|part| matches!(cover(part, self.impossible.iter().chain(taken)), Cover::By(_)))
+        parts.into_iter().all(|part| matches!(self.space.cover(part, taken), Cover::By(_)))
     }
 
     /// One rule that is enough where there is one, else all without which the others are not.
@@ -87,21 +89,39 @@ impl<'r> Before<'r> {
     fn are_enough(&self, rules: &[&Rule], taken: &[Block]) -> bool {
         let blocks =
             || self.blocks.iter().filter(|(rule, _)| rules.iter().any(|other| std::ptr::eq(*rule, *other))).map(|(_, block)| block);
-        taken.iter().all(|part| matches!(cover(part, self.impossible.iter().chain(blocks())), Cover::By(_)))
+        taken.iter().all(|part| matches!(self.space.cover(part, blocks()), Cover::By(_)))
     }
 
-    /// Whether a part has a request that nothing has so far, looked for only where most rules have none: that is enough for nearly
-    /// every rule.
+    /// Whether a part has a request that nothing has so far, looked for only where few blocks are: that is enough for nearly every
+    /// rule.
     fn leaves_the_likeliest(&self, part: &Block) -> bool {
-        let rarest = |dimension: usize, counts: &Vec<u32>| match part.side(dimension) {
-            Some(atoms) => atoms.ones().min_by_key(|atom| counts.get(*atom)),
-            None => (0..counts.len()).min_by_key(|atom| counts[*atom]),
-        };
-        let point: Vec<Option<usize>> = self.counts.iter().enumerate().map(|(dimension, counts)| rarest(dimension, counts)).collect();
-        let has_point = |block: &Block| {
-            block.sides().all(|(dimension, atoms)| point.get(dimension).copied().flatten().is_some_and(|atom| atoms.contains(atom)))
-        };
-        !part.is_empty() && !self.impossible.iter().chain(self.blocks.iter().map(|(_, block)| block)).any(has_point)
+        let mut point: Vec<Option<usize>> = (0..self.counts.len()).map(|dimension| self.rarest(dimension, part, None)).collect();
+        let mut is_moved = vec![false; point.len()];
+        // A block that has the point is left where that leads to the fewest others, in each dimension once.
+        while !part.is_empty() {
+            let has_point = |block: &&Block| {
+                block.sides().all(|(dimension, atoms)| point.get(dimension).copied().flatten().is_some_and(|atom| atoms.contains(atom)))
+            };
+            let Some(block) = self.space.impossible().iter().chain(self.blocks.iter().map(|(_, block)| block)).find(has_point) else {
+                return true;
+            };
+            let moves = block.sides().filter(|(dimension, _)| !is_moved[*dimension]);
+            let next = moves.filter_map(|(dimension, atoms)| Some((dimension, self.rarest(dimension, part, Some(atoms))?)));
+            let Some((dimension, atom)) = next.min_by_key(|(dimension, atom)| self.counts[*dimension][*atom]) else { return false };
+            point[dimension] = Some(atom);
+            is_moved[dimension] = true;
+        }
+        false
+    }
+
+    /// The atom of a part that the fewest blocks have, of those that are not in `outside`.
+    fn rarest(&self, dimension: usize, part: &Block, outside: Option<&FixedBitSet>) -> Option<usize> {
+        let counts = &self.counts[dimension];
+        let is_outside = |atom: &usize| outside.is_none_or(|outside| !outside.contains(*atom));
+        match part.side(dimension) {
+            Some(atoms) => atoms.ones().filter(is_outside).min_by_key(|atom| counts.get(*atom)),
+            None => (0..counts.len()).filter(is_outside).min_by_key(|atom| counts[*atom]),
+        }
     }
 
     fn count(&mut self, block: &Block) {

@@ -1,9 +1,23 @@
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
 use fixedbitset::FixedBitSet;
 
 use super::block::Block;
 
-/// Comparisons of sets that one question may take. Rules that people write take a thousandth of it.
-const MOST_WORK: usize = 200_000;
+/// Comparisons of sets that one question may take, and those about one file together. Rules that people write take a thousandth.
+const MOST_OF_ONE: usize = 100_000;
+const MOST_OF_ALL: usize = 4_000_000;
+
+/// How much work is left to the questions about one file.
+#[derive(Debug)]
+pub(super) struct Patience(Cell<usize>);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Cell::new(MOST_OF_ALL))
+    }
+}
 
 /// Whether some blocks hold all that is in another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,20 +34,30 @@ pub(super) enum Cover {
 ///
 /// Follows the block from dimension to dimension. Atoms that the same blocks have are one case, and a case that has all the blocks
 /// of another and more needs no look of its own: what holds the other holds it too.
-pub(super) fn cover<'b>(block: &Block, by: impl IntoIterator<Item = &'b Block>) -> Cover {
+pub(super) fn cover<'b>(block: &Block, by: impl IntoIterator<Item = &'b Block>, patience: &Patience) -> Cover {
+    if patience.0.get() == 0 {
+        return Cover::Unknown;
+    }
     let (numbers, blocks): (Vec<usize>, Vec<&Block>) = by.into_iter().enumerate().filter(|(_, other)| other.meets(block)).unzip();
     if block.is_empty() {
         return Cover::By(Vec::new());
     }
-    let mut dimensions: Vec<usize> = blocks.iter().flat_map(|other| other.sides().map(|(dimension, _)| dimension)).collect();
-    dimensions.sort_unstable();
-    dimensions.dedup();
-    let cuts: Vec<Cut> = dimensions.iter().map(|dimension| Cut::new(*dimension, block, &blocks)).collect();
-    let mut search = Search { cuts: &cuts, used: FixedBitSet::with_capacity(blocks.len()), work: 0 };
+    let mut sides: BTreeMap<usize, Vec<(usize, &FixedBitSet)>> = BTreeMap::new();
+    for (number, other) in blocks.iter().enumerate() {
+        for (dimension, atoms) in other.sides() {
+            sides.entry(dimension).or_default().push((number, atoms));
+        }
+    }
+    let cuts: Vec<Cut> = sides.iter().map(|(dimension, sides)| Cut::new(block.side(*dimension), sides, blocks.len())).collect();
+    let rows: usize = cuts.iter().map(|cut| cut.rows.len()).sum();
+    let mut search =
+        Search { cuts: &cuts, used: FixedBitSet::with_capacity(blocks.len()), work: rows, most: patience.0.get().min(MOST_OF_ONE) };
     let mut alive = FixedBitSet::with_capacity(blocks.len());
     alive.insert_range(..);
     let all: Vec<usize> = (0..cuts.len()).collect();
-    match search.is_covered(&all, &alive) {
+    let is_covered = search.is_covered(&all, &alive);
+    patience.0.set(patience.0.get().saturating_sub(search.work));
+    match is_covered {
         Some(true) => Cover::By(search.used.ones().map(|used| numbers[used]).collect()),
         Some(false) => Cover::Open,
         None => Cover::Unknown,
@@ -49,30 +73,33 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(dimension: usize, block: &Block, by: &[&Block]) -> Self {
-        let mut free = FixedBitSet::with_capacity(by.len());
-        let mut size = 0;
-        for (number, other) in by.iter().enumerate() {
-            match other.side(dimension) {
-                None => free.insert(number),
-                Some(atoms) => size = atoms.len(),
-            }
+    /// `own` are the atoms of the block that is divided, all where it does not say; `sides` those of the others that have not all,
+    /// each with its number out of `count`.
+    fn new(own: Option<&FixedBitSet>, sides: &[(usize, &FixedBitSet)], count: usize) -> Self {
+        let mut free = FixedBitSet::with_capacity(count);
+        free.insert_range(..);
+        for (number, _) in sides {
+            free.remove(*number);
         }
-        let own = block.side(dimension);
+        let size = sides.first().map_or(0, |(_, atoms)| atoms.len());
+        let mut rows = vec![FixedBitSet::new(); size];
         let mut whole = free.clone();
-        let mut rows = vec![free; size];
-        for (number, other) in by.iter().enumerate() {
-            let Some(atoms) = other.side(dimension) else { continue };
+        for (number, atoms) in sides {
             if own.map_or_else(|| atoms.is_full(), |own| own.is_subset(atoms)) {
-                whole.insert(number);
+                whole.insert(*number);
             }
-            atoms.ones().for_each(|atom| rows[atom].insert(number));
+            for atom in atoms.ones().filter(|atom| own.is_none_or(|own| own.contains(*atom))) {
+                rows[atom].grow_and_insert(*number);
+            }
         }
-        if let Some(own) = own {
-            rows = own.ones().map(|atom| std::mem::take(&mut rows[atom])).collect();
-        }
+        let mut rows: Vec<FixedBitSet> =
+            rows.into_iter().enumerate().filter(|(atom, _)| own.is_none_or(|own| own.contains(*atom))).map(|(_, row)| row).collect();
         rows.sort_unstable();
         rows.dedup();
+        for row in &mut rows {
+            row.grow(count);
+            row.union_with(&free);
+        }
         Self { whole, rows }
     }
 
@@ -99,6 +126,7 @@ struct Search<'c> {
     cuts: &'c [Cut],
     used: FixedBitSet,
     work: usize,
+    most: usize,
 }
 
 impl Search<'_> {
@@ -127,7 +155,7 @@ impl Search<'_> {
                 }
             }
         }
-        if self.work > MOST_WORK {
+        if self.work > self.most {
             return None;
         }
         let Some((cut, cases)) = best else { return Some(false) };

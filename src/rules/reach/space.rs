@@ -5,6 +5,7 @@ use fixedbitset::FixedBitSet;
 use super::block::Block;
 use super::calls::{self, Call};
 use super::costs;
+use super::cover::{Cover, Patience, cover};
 use super::cuts::Cuts;
 use super::texts::{Domain, Texts};
 use crate::config::{Bounds, Route};
@@ -44,6 +45,7 @@ pub(super) struct Space {
     /// The cost of the cheapest step of a chain: up to each of these ceilings, and above them.
     ceilings: BTreeMap<costs::Key, (usize, Vec<Usd>)>,
     impossible: Vec<Block>,
+    patience: Patience,
 }
 
 impl Space {
@@ -69,6 +71,7 @@ impl Space {
             headers: BTreeMap::new(),
             ceilings: BTreeMap::new(),
             impossible: Vec::new(),
+            patience: Patience::default(),
         };
         let mut next = FIRST_NAMED;
         for (name, patterns) in facts.labels {
@@ -89,6 +92,20 @@ impl Space {
     /// What no request can be.
     pub(super) fn impossible(&self) -> &[Block] {
         &self.impossible
+    }
+
+    /// Whether some blocks, and what no request can be, together hold all that is in `block`. The numbers of the answer are those of
+    /// `by`.
+    pub(super) fn cover<'b>(&'b self, block: &Block, by: impl IntoIterator<Item = &'b Block>) -> Cover {
+        match cover(block, self.impossible.iter().chain(by), &self.patience) {
+            Cover::By(used) => Cover::By(used.into_iter().filter_map(|number| number.checked_sub(self.impossible.len())).collect()),
+            other => other,
+        }
+    }
+
+    /// Whether no request is in `block`.
+    pub(super) fn is_empty(&self, block: &Block) -> bool {
+        matches!(self.cover(block, []), Cover::By(_))
     }
 
     /// The requests that a rule matches, in parts. Nothing where its patterns are too many to tell.

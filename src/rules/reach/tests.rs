@@ -68,7 +68,7 @@ fn check(rules: &RuleSet, requests: &[Features], tally: &Tally) {
     let found: Vec<usize> = requests.iter().map(|features| rules.find(features).unwrap().index).collect();
     let matches = |rule: &Rule, features: &Features| rule.matcher.matches(rules, &rule.route, features);
     let space = Space::new(rules);
-    let mut before = Before::new(space.impossible());
+    let mut before = Before::new(&space);
     for (index, rule) in rules.rules().iter().enumerate() {
         let taken = space.taken(&rule.matcher, &rule.route).unwrap();
         let is_found = found.contains(&index);

@@ -1,5 +1,5 @@
 use super::block::Block;
-use super::cover::{Cover, cover};
+use super::cover::Cover;
 use super::space::Space;
 use super::written::{joined, path, written};
 use crate::config::{Code, ConditionPlaces, Diagnostic, Place};
@@ -64,7 +64,7 @@ fn conflict<'r>(rule: &'r Rule, space: &Space) -> (Vec<&'r Condition>, bool) {
                 None => return false,
             },
         };
-        parts.iter().all(|part: &Block| matches!(cover(part, space.impossible()), Cover::By(_)))
+        parts.iter().all(|part| space.is_empty(part))
     };
     let mut conditions: Vec<&Condition> = rule.matcher.all().iter().collect();
     let unless = rule.matcher.unless().filter(|_| !is_never(&conditions, None));
@@ -143,7 +143,7 @@ fn holds_always(condition: &Condition, of: &Rule, space: &Space) -> bool {
 /// Whether a condition holds for all of a block.
 fn is_given(condition: &Condition, of: &Rule, block: &Block, space: &Space) -> bool {
     let Some(holding) = space.block([condition], &of.route) else { return false };
-    matches!(cover(block, space.impossible().iter().chain([&holding])), Cover::By(_))
+    matches!(space.cover(block, [&holding]), Cover::By(_))
 }
 
 fn place_of(condition: &Condition, places: &ConditionPlaces) -> Option<Place> {
