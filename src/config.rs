@@ -30,8 +30,9 @@ mod urls;
 
 pub use changes::{Change, Kind, What, changes};
 pub use checked::{
-    Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member, ModelPattern,
-    OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts, Use,
+    Bounds, Chain, Checked, ConditionPlaces, Conditions, CooldownPolicy, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member,
+    ModelPattern, OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts,
+    Use,
 };
 pub use codes::{Code, UnknownCode};
 pub use decode::At;

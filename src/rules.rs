@@ -9,6 +9,7 @@ mod features;
 mod glob;
 mod live;
 mod matcher;
+mod reach;
 mod revision;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ pub use estimate::{Estimate, Unfit, estimate, unfit};
 pub use features::{Features, Prompt, Task, TaskSource};
 pub use live::Live;
 pub use matcher::{Matcher, Mismatch};
+pub use reach::analyze;
 pub use revision::Revision;
 
 /// All rules of one accepted file, ready to run.

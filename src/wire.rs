@@ -8,4 +8,4 @@ mod openai;
 mod sse;
 
 pub use error::{Class, ErrorTold, Mark, Next, error_body, error_event, read_error};
-pub use openai::{BadCall, Call, Edits, Finish, ReplyFault, Tap, Told, read_reply};
+pub use openai::{BadCall, Call, Edits, Finish, ReplyFault, Tap, Told, least_prompt, read_reply};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{self, Checked, Code, Diagnostic, Env, Place, Sources, Style};
 use crate::flow::{self, Parts, Running};
 use crate::reload::{Loaded, Refused, read_file};
-use crate::rules::{Revision, RuleSet};
+use crate::rules::{self, Revision, RuleSet};
 use crate::store::sources_hash;
 
 /// The largest secret that is read from a file: 64 KiB.
@@ -38,6 +38,7 @@ pub fn check(sources: Sources, env: &Env<'_>) -> Checking {
     let (checked, mut findings) = config::read(&sources, env);
     let mut unreached = Vec::new();
     let checked = checked.filter(|checked| {
+        findings.extend(rules::analyze(&RuleSet::from((checked.clone(), revision_of(&sources)))));
         let tested = flow::run_tests(checked, &revision_of(&sources));
         let is_sound = tested.findings.is_empty();
         findings.extend(tested.findings);

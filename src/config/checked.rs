@@ -280,7 +280,11 @@ pub struct Conditions {
     pub effort: Option<Vec<Effort>>,
     pub endpoint: Option<Vec<Endpoint>>,
     pub stream: Option<bool>,
+    pub places: ConditionPlaces,
 }
+
+/// Where conditions stand, by their keys (`task`, `labels.feature`): first the key, then each value of a list.
+pub type ConditionPlaces = BTreeMap<String, Vec<Place>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelPattern {

@@ -68,6 +68,7 @@ codes! {
     MISSING_KEY = "missing-key": "a key that must be there";
     MISSING_SECRET = "missing-secret": "a secret that is not where the file says";
     NEEDS_RESTART = "needs-restart": "an address that changes under a running daemon";
+    NEVER_MATCHES = "never-matches": "a rule whose conditions exclude each other";
     NEVER_UNDER_CEILING = "never-under-ceiling": "a step without a price in a rule about money";
     NOT_A_FILE = "not-a-file": "a path that names a folder, a pipe or a device";
     NOT_YET_SUPPORTED = "not-yet-supported": "a setting that this version does not have";
@@ -89,6 +90,7 @@ codes! {
     UNKNOWN_RULE = "unknown-rule": "a rule that is not under `rules`";
     UNKNOWN_WORD = "unknown-word": "a word that is none of those allowed";
     UNMATCHED_INCLUDE = "unmatched-include": "an `include` pattern that no file matches";
+    UNREACHABLE_RULE = "unreachable-rule": "a rule to which earlier rules leave nothing";
     UNREADABLE = "unreadable": "a file that is not there or cannot be read";
     UNSETTLED = "unsettled": "a file that keeps changing while it is read";
     UNSUPPORTED_VERSION = "unsupported-version": "a file format of another version";

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::config::{Bounds, Conditions, ModelPattern, OnCeiling, Route};
+use crate::config::{Bounds, ConditionPlaces, Conditions, ModelPattern, OnCeiling, Route};
 use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd};
 
 use super::glob::Glob;
@@ -12,6 +12,8 @@ pub struct Matcher {
     all: Vec<Condition>,
     unless: Option<Vec<Condition>>,
     cost_ceiling: Option<Usd>,
+    places: ConditionPlaces,
+    unless_places: ConditionPlaces,
 }
 
 /// The first condition that kept a rule from matching.
@@ -27,7 +29,7 @@ pub struct Mismatch {
 
 /// One condition. Cheap ones come first, so that dear facts are only worked out when they decide.
 #[derive(Debug)]
-enum Condition {
+pub(super) enum Condition {
     Endpoint(Vec<Endpoint>),
     Stream(bool),
     Task(Vec<TaskName>),
@@ -43,19 +45,21 @@ enum Condition {
 }
 
 #[derive(Debug)]
-enum Model {
+pub(super) enum Model {
     Known,
     Auto,
     Glob(Glob),
 }
 
 impl Matcher {
-    pub(super) fn new(matches: Conditions, unless: Option<Conditions>, on_ceiling: OnCeiling) -> Self {
+    pub(super) fn new(mut matches: Conditions, mut unless: Option<Conditions>, on_ceiling: OnCeiling) -> Self {
         let cost_ceiling = matches.cost_ceiling;
+        let places = std::mem::take(&mut matches.places);
+        let unless_places = unless.as_mut().map(|unless| std::mem::take(&mut unless.places)).unwrap_or_default();
         let mut all = conditions(matches);
         // Where the rule clamps or refuses, the ceiling decides in the plan and not about the match.
         all.retain(|condition| on_ceiling == OnCeiling::NextRule || !matches!(condition, Condition::CostCeiling(_)));
-        Self { all, unless: unless.map(conditions), cost_ceiling }
+        Self { all, unless: unless.map(conditions), cost_ceiling, places, unless_places }
     }
 
     /// The dollars that one request of this rule may cost at most.
@@ -72,6 +76,26 @@ impl Matcher {
                 _ => None,
             },
         )
+    }
+
+    /// What must hold.
+    pub(super) fn all(&self) -> &[Condition] {
+        &self.all
+    }
+
+    /// What must not hold together.
+    pub(super) fn unless(&self) -> Option<&[Condition]> {
+        self.unless.as_deref()
+    }
+
+    /// Where conditions of the rule's `match` stand.
+    pub(super) fn places(&self) -> &ConditionPlaces {
+        &self.places
+    }
+
+    /// Where conditions of its `unless` stand.
+    pub(super) fn unless_places(&self) -> &ConditionPlaces {
+        &self.unless_places
     }
 
     pub(super) fn matches(&self, rules: &RuleSet, route: &Route, features: &Features) -> bool {
@@ -119,7 +143,7 @@ impl Condition {
         }
     }
 
-    fn key(&self) -> &'static str {
+    pub(super) fn key(&self) -> &'static str {
         match self {
             Self::Endpoint(_) => "endpoint",
             Self::Stream(_) => "stream",
@@ -190,7 +214,7 @@ impl Model {
         }
     }
 
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         match self {
             Self::Known => "known",
             Self::Auto => "auto",
@@ -223,7 +247,21 @@ fn some_target_is_within(ceiling: Usd, rules: &RuleSet, route: &Route, features:
 
 fn conditions(from: Conditions) -> Vec<Condition> {
     let globs = |texts: &[String]| texts.iter().map(|text| Glob::new(text)).collect::<Vec<_>>();
-    let Conditions { task, prompt_tokens, cost_ceiling, max_cost, model, labels, headers, needs, turns, effort, endpoint, stream } = from;
+    let Conditions {
+        task,
+        prompt_tokens,
+        cost_ceiling,
+        max_cost,
+        model,
+        labels,
+        headers,
+        needs,
+        turns,
+        effort,
+        endpoint,
+        stream,
+        places: _,
+    } = from;
     let mut all = Vec::new();
     all.extend(endpoint.map(Condition::Endpoint));
     all.extend(stream.map(Condition::Stream));

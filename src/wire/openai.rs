@@ -11,6 +11,7 @@ mod usage;
 
 pub use call::{BadCall, Call};
 pub use edit::Edits;
+pub use prompt::least_prompt;
 pub use reply::{Finish, ReplyFault, Told, read_reply};
 pub use tap::Tap;
 

@@ -616,7 +616,7 @@ fn every_key_of_the_schema_has_words() {
 fn two_thousand_rules_are_read_whole() {
     let head = "version: 1\nproviders:\n  box: { format: sandbox, models: { echo: {} } }\ndefault: refuse\nrules:\n";
     let mut text = String::from(head);
-    for number in 0..2_000 {
+    for number in 1..=2_000 {
         writeln!(
             text,
             "  - {{ name: rule-{number}, match: {{ task: [a, b], prompt_tokens: {{ max: {number}k }}, stream: true }}, chain: [box/echo] }}"

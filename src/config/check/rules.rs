@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::chains::{Chains, changes};
 use super::providers::Providers;
 use super::server::warn_waits;
-use crate::config::checked::{Bounds, Chain, Conditions, Member, Route, Rule, Server, Use};
+use crate::config::checked::{Bounds, Chain, ConditionPlaces, Conditions, Member, Route, Rule, Server, Use};
 use crate::config::codes::Code;
-use crate::config::collections::Rows;
+use crate::config::collections::{Row, Rows};
 use crate::config::decode::{At, Field, Findings};
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::draft::{ConditionsDraft, FileDraft, RouteDraft, RuleDraft};
@@ -100,7 +100,44 @@ fn read_conditions(draft: &ConditionsDraft, findings: &mut Findings) -> Conditio
         effort: values(&draft.effort),
         endpoint: values(&draft.endpoint),
         stream: draft.stream.get().copied(),
+        places: places(draft),
     }
+}
+
+fn places(draft: &ConditionsDraft) -> ConditionPlaces {
+    fn single<T>(field: &Field<T>) -> Option<Vec<Place>> {
+        field.key().map(|key| vec![key])
+    }
+    fn listed<T>(field: &Field<Vec<At<T>>>) -> Option<Vec<Place>> {
+        field.key().map(|key| std::iter::once(key).chain(field.get().into_iter().flatten().map(|value| value.place)).collect())
+    }
+    fn named(table: &str, field: &Field<Rows<Vec<At<String>>>>) -> Vec<(String, Option<Vec<Place>>)> {
+        let row = |row: &Row<Vec<At<String>>>| {
+            let values = row.value.iter().flatten().map(|value| value.place);
+            (format!("{table}.{}", row.name), Some(std::iter::once(row.key).chain(values).collect()))
+        };
+        field.get().into_iter().flatten().map(row).collect()
+    }
+    let ConditionsDraft { task, prompt_tokens, cost_ceiling, max_cost, model, labels, headers, needs, turns, effort, endpoint, stream } =
+        draft;
+    [
+        ("task", listed(task)),
+        ("prompt_tokens", single(prompt_tokens)),
+        ("cost_ceiling", single(cost_ceiling)),
+        ("max_cost", single(max_cost)),
+        ("model", listed(model)),
+        ("needs", listed(needs)),
+        ("turns", single(turns)),
+        ("effort", listed(effort)),
+        ("endpoint", listed(endpoint)),
+        ("stream", single(stream)),
+    ]
+    .map(|(key, places)| (key.to_owned(), places))
+    .into_iter()
+    .chain(named("labels", labels))
+    .chain(named("headers", headers).into_iter().map(|(key, places)| (key.to_ascii_lowercase(), places)))
+    .filter_map(|(key, places)| Some((key, places?)))
+    .collect()
 }
 
 fn values<T: Clone>(field: &Field<Vec<At<T>>>) -> Option<Vec<T>> {

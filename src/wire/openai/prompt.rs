@@ -19,6 +19,34 @@ struct Attachment {
     most: u64,
 }
 
+/// Each for so many bytes of JSON.
+impl Attachment {
+    fn image(_: u64) -> Self {
+        Self { usual: 1_000, most: 3_000 }
+    }
+
+    /// Ten tokens a second, of sound between 5 and 64 kB a second as base64.
+    fn audio(bytes: u64) -> Self {
+        Self { usual: bytes / 2_000 + 10, most: bytes / 200 + 100 }
+    }
+
+    fn file(bytes: u64) -> Self {
+        Self { usual: bytes / 16 + 100, most: bytes + 3_000 }
+    }
+}
+
+/// The fewest tokens that a prompt of so many messages is ever taken for, when it needs all of `needs`.
+#[must_use]
+pub fn least_prompt(messages: u64, needs: &[Need]) -> Tokens {
+    let attached = needs.iter().map(|need| match need {
+        Need::Vision => Attachment::image(0).usual,
+        Need::Audio => Attachment::audio(0).usual,
+        Need::Files => Attachment::file(0).usual,
+        Need::Tools | Need::JsonSchema | Need::Reasoning => 0,
+    });
+    Tokens::new(PER_REQUEST + messages.saturating_mul(PER_MESSAGE) + attached.sum::<u64>())
+}
+
 /// The parts of a call that the model reads: where the texts stand, and what else there is.
 #[derive(Debug, Default)]
 pub(super) struct Prompt {
@@ -141,22 +169,21 @@ impl Prompt {
             "type" => scan.value().map(|_| ()),
             "image_url" => {
                 self.has_image = true;
-                self.attach(scan, |_| Attachment { usual: 1_000, most: 3_000 })
+                self.attach(scan, Attachment::image)
             }
-            // Ten tokens a second, of sound between 5 and 64 kB a second as base64.
             "input_audio" => {
                 self.has_audio = true;
-                self.attach(scan, |bytes| Attachment { usual: bytes / 2_000 + 10, most: bytes / 200 + 100 })
+                self.attach(scan, Attachment::audio)
             }
             "file" => {
                 self.has_file = true;
-                self.attach(scan, |bytes| Attachment { usual: bytes / 16 + 100, most: bytes + 3_000 })
+                self.attach(scan, Attachment::file)
             }
             _ => self.whole(scan),
         })
     }
 
-    fn attach(&mut self, scan: &mut Scan<'_>, weigh: impl Fn(u64) -> Attachment) -> Result<(), Fault> {
+    fn attach(&mut self, scan: &mut Scan<'_>, weigh: fn(u64) -> Attachment) -> Result<(), Fault> {
         let weight = weigh(scan.value()?.text.len() as u64);
         self.attached_usually += weight.usual;
         self.attached_at_most += weight.most;

@@ -1,0 +1,44 @@
+//! Which rules can never match, told from the rules alone.
+//!
+//! Every fact that a rule may look at is cut into atoms: the smallest kinds of it that some condition tells apart. A rule is then a
+//! few blocks of atoms, and it never matches when what no request can be and the blocks of earlier rules leave nothing of its own.
+
+mod before;
+mod block;
+mod calls;
+mod costs;
+mod cover;
+mod cuts;
+mod space;
+mod texts;
+mod told;
+mod written;
+
+use before::{Before, Standing};
+use space::Space;
+
+use super::{Rule, RuleSet};
+use crate::config::Diagnostic;
+
+/// What about the rules cannot be meant. Warnings, in the order of the file. What would take too long to tell is not told.
+#[must_use]
+pub fn analyze(rules: &RuleSet) -> Vec<Diagnostic> {
+    let space = Space::new(rules);
+    let mut before = Before::new(&space);
+    let mut findings = Vec::new();
+    for rule in rules.rules() {
+        let Some(taken) = space.taken(&rule.matcher, &rule.route) else { continue };
+        match before.standing(&taken) {
+            Standing::Open | Standing::Unknown => before.add(rule, taken),
+            Standing::Never => findings.push(told::never_matches(rule, &space)),
+            Standing::Behind(covers) => {
+                let is_same = matches!(covers.as_slice(), [only] if before.is_within(only, &taken));
+                findings.push(told::unreachable(rule, &covers, is_same, &space));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests;

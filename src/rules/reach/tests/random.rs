@@ -1,0 +1,142 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::config::{self, Bounds, Conditions, DefaultRule, Env, ModelPattern, Place};
+use crate::rules::{Revision, RuleSet};
+use crate::units::{Effort, Endpoint, Need, RuleName, TaskName, Tokens, Usd};
+
+/// One kind of fact that the rules of a file look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fact {
+    Endpoint,
+    Effort,
+    Needs,
+    Turns,
+    PromptTokens,
+    Stream,
+    Task,
+    MaxCost,
+    Model,
+    Label(&'static str),
+    Header(&'static str),
+    Ceiling,
+}
+
+/// The facts that one file's rules look at: few enough for every request to be tried.
+pub(super) const PROFILES: &[&[Fact]] = &[
+    &[Fact::Endpoint, Fact::Effort, Fact::Needs, Fact::Turns, Fact::PromptTokens],
+    &[Fact::Needs, Fact::Effort, Fact::Stream, Fact::Task],
+    &[Fact::Endpoint, Fact::Turns],
+    &[Fact::Needs, Fact::PromptTokens],
+    &[Fact::Turns, Fact::PromptTokens, Fact::MaxCost],
+    &[Fact::Model],
+    &[Fact::Model, Fact::Task, Fact::Stream],
+    &[Fact::Model, Fact::Label("l")],
+    &[Fact::Header("h")],
+    &[Fact::Header("h"), Fact::Stream, Fact::Task],
+    &[Fact::Header("h"), Fact::Label("l")],
+    &[Fact::Label("l"), Fact::Label("k"), Fact::Stream],
+    &[Fact::Label("l"), Fact::Label("a,b")],
+    &[Fact::Label("l"), Fact::PromptTokens, Fact::Ceiling],
+    &[Fact::Ceiling, Fact::Endpoint, Fact::Needs, Fact::MaxCost],
+    &[Fact::Stream, Fact::Task, Fact::Endpoint],
+];
+
+/// A random file: which facts its rules look at, and the rules.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) profile: usize,
+    rules: Vec<RuleDraft>,
+}
+
+/// The conditions of `match` and `unless`.
+type RuleDraft = (Vec<Pick>, Option<Vec<Pick>>);
+/// A fact out of the profile, and two numbers that say what is asked of it.
+type Pick = (usize, usize, usize);
+
+pub(super) fn draft() -> impl Strategy<Value = Draft> {
+    let pick = || (0..8_usize, 0..60_usize, 0..60_usize);
+    let rule = (vec(pick(), 1..3), proptest::option::weighted(0.35, vec(pick(), 1..3)));
+    (0..PROFILES.len(), vec(rule, 1..7)).prop_map(|(profile, rules)| Draft { profile, rules })
+}
+
+/// A file with one target that costs $1 per million tokens of answer, and nothing for the prompt.
+const FILE: &str = "version: 1
+providers:
+  p: { format: openai, base_url: 'https://a.example/v1', models: { m: { usd_per_mtok: { input: 0, output: 1 } }, ab: {} } }
+default: { chain: [p/m] }
+";
+
+pub(super) fn rule_set(draft: &Draft) -> RuleSet {
+    let none = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    let (checked, findings) = config::read(FILE, &Env { variable: &|_| None, file: &none, credential: &none });
+    let mut checked = checked.unwrap_or_else(|| panic!("{findings:?}"));
+    let DefaultRule::Route(route) = &checked.default else { panic!("the default is a route") };
+    let facts = PROFILES[draft.profile];
+    for (index, (matches, unless)) in draft.rules.iter().enumerate() {
+        checked.rules.push(config::Rule {
+            name: RuleName::parse(&format!("r{index}")).unwrap(),
+            place: Place::default(),
+            line: index + 1,
+            matches: conditions(facts, matches),
+            unless: unless.as_ref().map(|picks| conditions(facts, picks)),
+            route: route.clone(),
+        });
+    }
+    RuleSet::from((checked, Revision { number: 0, hash: String::new() }))
+}
+
+const TEXTS: &[&str] = &["a", "b", "ab", "a*", "*a", "*b", "*", "a*b", "*a*", "b*", "ba", "a b", "ä*", "*,*", " a", "x"];
+const MODELS: &[&str] = &["a", "b", "ab", "a*", "*a", "*b", "*", "a*b", "*m", "b*", "known", "auto", "auto/*", "a*o", "m", "p/*"];
+
+fn conditions(facts: &[Fact], picks: &[Pick]) -> Conditions {
+    let mut all = Conditions::default();
+    for (fact, first, second) in picks {
+        let some = |values: &[&'static str]| -> Vec<&'static str> {
+            let second = (second % 2 == 1).then(|| values[second / 2 % values.len()]);
+            std::iter::once(values[first % values.len()]).chain(second).collect()
+        };
+        let texts = || some(TEXTS).into_iter().map(str::to_owned).collect();
+        match facts[fact % facts.len()] {
+            Fact::Endpoint => {
+                let any = some(&["chat", "completions", "embeddings"]);
+                all.endpoint = Some(any.into_iter().filter_map(Endpoint::parse).collect());
+            }
+            Fact::Effort => all.effort = Some(some(&["none", "low", "high"]).into_iter().filter_map(Effort::parse).collect()),
+            Fact::Needs => {
+                let any = some(&["tools", "vision", "files", "reasoning"]);
+                all.needs = Some(any.into_iter().filter_map(Need::parse).collect());
+            }
+            Fact::Turns => all.turns = Some(bounds(*first, *second, &[0, 1, 2, 3, 5], |turns| turns)),
+            Fact::PromptTokens => {
+                all.prompt_tokens = Some(bounds(*first, *second, &[0, 2, 3, 7, 11, 12, 106, 107, 1_006, 1_007, 1_106], Tokens::new));
+            }
+            Fact::Stream => all.stream = Some(first % 2 == 1),
+            Fact::Task => all.task = Some(some(&["coding", "chat", "unknown"]).into_iter().flat_map(TaskName::parse).collect()),
+            Fact::MaxCost => all.max_cost = Some(bounds(*first, *second, &[0, 1, 2, 4], Usd::from_nano)),
+            Fact::Model => {
+                let pattern = |text: &str| match text {
+                    "known" => ModelPattern::Known,
+                    "auto" => ModelPattern::Auto,
+                    glob => ModelPattern::Glob(glob.into()),
+                };
+                all.model = Some(some(MODELS).into_iter().map(pattern).collect());
+            }
+            Fact::Label(name) => drop(all.labels.insert(name.into(), texts())),
+            Fact::Header(name) => drop(all.headers.insert(name.into(), texts())),
+            // One token of answer costs 1,000.
+            Fact::Ceiling => all.cost_ceiling = Some(Usd::from_nano([999, 1_000, 2_500, 3_000][first % 4])),
+        }
+    }
+    all
+}
+
+fn bounds<T>(first: usize, second: usize, values: &[u64], of: impl Fn(u64) -> T) -> Bounds<T> {
+    let (first_value, second_value) = (values[first % values.len()], values[second % values.len()]);
+    let (low, high) = (first_value.min(second_value), first_value.max(second_value));
+    match (first + second) % 3 {
+        0 => Bounds { min: Some(of(low)), max: Some(of(high)) },
+        1 => Bounds { min: Some(of(first_value)), max: None },
+        _ => Bounds { min: None, max: Some(of(first_value)) },
+    }
+}

@@ -1,0 +1,191 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::random::Fact;
+use crate::rules::{Features, Prompt, Task, TaskSource};
+use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd};
+
+/// One request, before it is made features.
+#[derive(Clone, Debug)]
+struct Draft {
+    endpoint: Endpoint,
+    effort: Option<Effort>,
+    needs: Vec<Need>,
+    turns: u64,
+    prompt_tokens: u64,
+    stream: bool,
+    task: &'static str,
+    max_cost: Option<u64>,
+    model: String,
+    labels: BTreeMap<String, String>,
+    headers: Vec<(&'static str, String)>,
+    output_limit: u64,
+}
+
+/// Every request of the small world, as far as `facts` tell requests apart.
+pub(super) fn requests(facts: &[Fact]) -> Vec<Features> {
+    let has = |fact: Fact| facts.contains(&fact);
+    let mut all = calls(facts);
+    vary(&mut all, has(Fact::Stream), &[true, false], |draft, stream| draft.stream = *stream);
+    vary(&mut all, has(Fact::Task), &["coding", "chat", "unknown", "other"], |draft, task| draft.task = task);
+    vary(&mut all, has(Fact::MaxCost), &[None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)], |draft, cost| draft.max_cost = *cost);
+    vary(&mut all, has(Fact::Ceiling), &[1, 2, 3, 4], |draft, limit| draft.output_limit = *limit);
+    vary(&mut all, has(Fact::Model), &models(), |draft, model| draft.model.clone_from(model));
+    for fact in facts {
+        match fact {
+            Fact::Label(name) if !name.contains(',') => vary(&mut all, true, &labels(), |draft, value| {
+                if let Some(value) = value {
+                    draft.labels.insert((*name).into(), value.clone());
+                }
+            }),
+            Fact::Header(name) => {
+                vary(&mut all, true, &headers(), |draft, values| draft.headers.extend(values.iter().map(|value| (*name, value.clone()))));
+            }
+            _ => {}
+        }
+    }
+    all.into_iter().map(features).collect()
+}
+
+/// Every draft once with each of `values`.
+fn vary<T>(all: &mut Vec<Draft>, is_wanted: bool, values: &[T], set: impl Fn(&mut Draft, &T)) {
+    if is_wanted {
+        let with = |draft: &Draft, value: &T| {
+            let mut draft = draft.clone();
+            set(&mut draft, value);
+            draft
+        };
+        *all = all.iter().flat_map(|draft| values.iter().map(move |value| with(draft, value))).collect();
+    }
+}
+
+/// Whether a call can have these facts together, as `tests::calls` proves of real bodies.
+pub(super) fn is_possible(endpoint: Endpoint, effort: Option<Effort>, needs: &[Need], turns: u64, prompt_tokens: u64) -> bool {
+    let reasons = effort.is_some_and(|effort| effort != Effort::None);
+    let attached: u64 = needs
+        .iter()
+        .map(|need| match need {
+            Need::Vision => 1_000,
+            Need::Files => 100,
+            Need::Audio => 10,
+            Need::Tools | Need::JsonSchema | Need::Reasoning => 0,
+        })
+        .sum();
+    let (turns_fit, messages) = match endpoint {
+        Endpoint::Chat => (attached == 0 || turns > 0, turns),
+        Endpoint::Completions | Endpoint::Embeddings => (attached == 0 && turns == 1, 0),
+    };
+    reasons == needs.contains(&Need::Reasoning) && turns_fit && prompt_tokens >= 3 + 4 * messages + attached
+}
+
+/// One draft for each combination of the facts that only some calls have together.
+fn calls(facts: &[Fact]) -> Vec<Draft> {
+    let draft = Draft {
+        endpoint: Endpoint::Chat,
+        effort: None,
+        needs: Vec::new(),
+        turns: 1,
+        prompt_tokens: 5_000,
+        stream: false,
+        task: "unknown",
+        max_cost: None,
+        model: "auto".into(),
+        labels: BTreeMap::new(),
+        headers: Vec::new(),
+        output_limit: 1,
+    };
+    let mut all = vec![draft];
+    let mut tokens = vec![5_000];
+    tokens.extend(
+        [0, 2, 3, 7, 11, 12, 106, 107, 1_006, 1_007, 1_106].into_iter().flat_map(|bound: u64| [bound.saturating_sub(1), bound, bound + 1]),
+    );
+    let sets = |needs: &[Need]| -> Vec<Vec<Need>> {
+        (0..1_usize << needs.len())
+            .map(|set| needs.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1).map(|(_, need)| *need).collect())
+            .collect()
+    };
+    vary(&mut all, true, &Endpoint::ALL, |draft, endpoint| draft.endpoint = *endpoint);
+    let efforts = [None, Some(Effort::None), Some(Effort::Low), Some(Effort::High), Some(Effort::Max)];
+    vary(&mut all, true, &efforts, |draft, effort| draft.effort = *effort);
+    vary(&mut all, true, &sets(&[Need::Tools, Need::Vision, Need::Files, Need::Reasoning]), |draft, needs| draft.needs.clone_from(needs));
+    vary(&mut all, true, &[0, 1, 2, 3, 4, 5, 6], |draft, turns| draft.turns = *turns);
+    vary(&mut all, true, &tokens, |draft, tokens| draft.prompt_tokens = *tokens);
+    let is_draft_possible = |draft: &Draft| is_possible(draft.endpoint, draft.effort, &draft.needs, draft.turns, draft.prompt_tokens);
+    let mut seen = BTreeMap::new();
+    for draft in all.into_iter().filter(is_draft_possible) {
+        let has = |fact: Fact| facts.contains(&fact);
+        let key = (
+            has(Fact::Endpoint).then_some(draft.endpoint),
+            has(Fact::Effort).then_some(draft.effort),
+            has(Fact::Needs).then(|| draft.needs.clone()),
+            has(Fact::Turns).then_some(draft.turns),
+            has(Fact::PromptTokens).then_some(draft.prompt_tokens),
+        );
+        seen.entry(key).or_insert(draft);
+    }
+    seen.into_values().collect()
+}
+
+/// Every text of at most `longest` of these characters, the shortest first.
+fn texts(characters: &str, longest: usize) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let mut begin = 0;
+    for _ in 0..longest {
+        let end = all.len();
+        for at in begin..end {
+            all.extend(characters.chars().map(|c| format!("{}{c}", all[at])).collect::<Vec<_>>());
+        }
+        begin = end;
+    }
+    all
+}
+
+/// What `auto/…` becomes is in the list, itself it cannot be.
+fn models() -> Vec<String> {
+    let longer = ["auto", "aubo", "aub", "auo", "p/m", "p/", "p/x", "p/a", "p/ab", "m", "xm", "am", "abm", "bm"].map(str::to_owned);
+    texts("abxo", 4).into_iter().skip(1).chain(longer).collect()
+}
+
+fn labels() -> Vec<Option<String>> {
+    let values = texts("abx", 4).into_iter().chain(["a b".into(), "axb".into()]);
+    std::iter::once(None).chain(values.map(Some)).collect()
+}
+
+/// Values that one header has: up to three.
+fn headers() -> Vec<Vec<String>> {
+    let values: Vec<String> =
+        texts("abx", 2).into_iter().chain(["a b", "a,b", "axb", "b,a", ",", "bab", "bxa", "aba"].map(str::to_owned)).collect();
+    let mut sets = vec![Vec::new()];
+    for (first, one) in values.iter().enumerate() {
+        sets.push(vec![one.clone()]);
+        for (second, two) in values.iter().enumerate().skip(first + 1) {
+            sets.push(vec![one.clone(), two.clone()]);
+            sets.extend(values.iter().skip(second + 1).map(|three| vec![one.clone(), two.clone(), three.clone()]));
+        }
+    }
+    sets
+}
+
+fn features(draft: Draft) -> Features {
+    let header = |(name, value): &(&'static str, String)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+    let mut headers = HeaderMap::new();
+    for (name, value) in draft.headers.iter().map(header) {
+        headers.append(name, value);
+    }
+    Features {
+        endpoint: draft.endpoint,
+        requested_model: draft.model.into(),
+        task: Task { name: TaskName::parse(draft.task).unwrap(), source: TaskSource::Declared },
+        max_cost: draft.max_cost.map(Usd::from_nano),
+        labels: Arc::new(draft.labels),
+        headers: Arc::new(headers),
+        effort: draft.effort,
+        stream: draft.stream,
+        answers: 1,
+        output_limit: Some(Tokens::new(draft.output_limit)),
+        prompt: Prompt::Stated { tokens: Some(Tokens::new(draft.prompt_tokens)), needs: draft.needs, turns: Some(draft.turns) },
+        draw: 0,
+    }
+}
