@@ -9,11 +9,14 @@ mod collections;
 mod decode;
 mod diagnostic;
 mod draft;
+mod elsewhere;
 mod half_written;
 mod json_value;
 mod losses;
 mod manual;
 mod mask;
+mod nearest;
+mod properties;
 mod references;
 mod render;
 #[cfg(test)]
