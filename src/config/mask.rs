@@ -46,8 +46,9 @@ fn is_reference(text: &str) -> bool {
 /// A few digits, perhaps with a unit and a period: no key.
 fn is_quantity(text: &str) -> bool {
     let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len()));
-    let is_unit = rest.len() <= 8 && rest.bytes().all(|b| b.is_ascii_alphabetic() || b == b'/');
-    (1..=12).contains(&number.len()) && is_unit
+    let period = rest.strip_prefix(['k', 'M']).unwrap_or(rest);
+    let is_period = |text: &str| text.len() <= 6 && text.bytes().all(|b| b.is_ascii_lowercase());
+    (1..=12).contains(&number.len()) && (period.is_empty() || period.strip_prefix('/').is_some_and(is_period))
 }
 
 /// What stands behind `api_key:` and its like.
