@@ -10,12 +10,15 @@ mod collections;
 mod decode;
 mod diagnostic;
 mod draft;
+mod elsewhere;
 mod format;
 mod half_written;
 mod json_value;
 mod losses;
 mod manual;
 mod mask;
+mod nearest;
+mod properties;
 mod references;
 mod render;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-"""The official openai SDKs in their pinned versions, installed below the user's cache folder."""
+"""Packages in pinned versions, the official openai SDKs among them, installed below the user's cache folder."""
 
 import os
 import pathlib
@@ -27,13 +27,17 @@ def python_with_sdk():
 
 
 def node_with_sdk(program):
-    """A copy of a Node program beside the packages of the lock file, where its imports are found."""
-    folder = CACHE / "sdk-node"
+    return node_with(PINS, program)
+
+
+def node_with(pins, program):
+    """A copy of a Node program beside the packages of a folder's lock file, where its imports are found."""
+    folder = CACHE / f"{pins.name}-node"
     folder.mkdir(parents=True, exist_ok=True)
-    lock, installed = PINS / "package-lock.json", folder / "node_modules" / "installed.json"
+    lock, installed = pins / "package-lock.json", folder / "node_modules" / "installed.json"
     if not installed.exists() or installed.read_text() != lock.read_text():
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(PINS / name, folder / name)
+            shutil.copy(pins / name, folder / name)
         subprocess.run(["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
         installed.write_text(lock.read_text())
     return pathlib.Path(shutil.copy(program, folder / program.name))

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemars::{JsonSchema, Schema};
-use serde_json::json;
+use schemars::JsonSchema;
 
 use super::codes::Code;
-use super::diagnostic::{Diagnostic, Place, Severity, listed, nearest};
+use super::diagnostic::{Diagnostic, Place, Severity, listed};
+use super::elsewhere::{Elsewhere, elsewhere};
+use super::json_value::flow;
+use super::nearest::near;
 use super::tree::{Entry, Node, Scalar, Value};
 
 /// Every finding so far, each once: what `like` copies is looked at again for every copy.
@@ -93,6 +95,21 @@ pub(super) trait Shape: JsonSchema {
     /// The value, or nothing once a finding says why.
     fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value>;
 
+    /// How a value is written: its unit, its bounds, its words. Whole sentences for the schema; nothing where there is nothing to say.
+    fn spelling() -> String {
+        String::new()
+    }
+
+    /// A value as the file would have it, for the schema and for hints; null where each place has its own.
+    fn example() -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// What to paste behind a key with nothing after it; empty where only the user knows.
+    fn filler() -> String {
+        flow(&Self::example())
+    }
+
     /// One's own value over a copied one: maps join key by key, anything else replaces.
     fn over(own: &Self::Value, _copied: &Self::Value) -> Self::Value {
         own.clone()
@@ -161,80 +178,82 @@ pub(super) struct Cursor<'a> {
     about: &'static str,
     place: Place,
     entries: &'a [Entry],
+    meant: Vec<Meant<'a>>,
+}
+
+/// A key that nothing reads, and the one that it was meant to be: told once, and then taken for it, so that neither its absence nor
+/// what follows from it is told besides.
+struct Meant<'a> {
+    key: &'a str,
+    /// Where hardly anything else can have been meant.
+    value: Option<&'a Entry>,
 }
 
 impl<'a> Cursor<'a> {
-    /// `about` says what the map is, for messages: `a provider`.
-    pub(super) fn open(node: &'a Node, about: &'static str, findings: &mut Findings) -> Option<Self> {
+    /// `about` says what the map is, for messages: `a provider`. Names every key that is not `known` here, and every one that only a
+    /// later version knows.
+    pub(super) fn open<S: Shape>(
+        node: &'a Node,
+        about: &'static str,
+        (known, later): (&[&'static str], &[&'static str]),
+        findings: &mut Findings,
+    ) -> Option<Self> {
         let Value::Map(entries) = &node.value else {
-            findings.push(Diagnostic::error(Code::WRONG_TYPE, node.place, format!("{about} is a map, found {}", node.kind())));
+            let finding = Diagnostic::error(Code::WRONG_TYPE, node.place, format!("{about} is a map, found {}", node.kind()));
+            findings.push(finding.hint_example(&S::example()));
             return None;
         };
-        Some(Self { about, place: node.label, entries })
+        findings.ranked(entries, known);
+        let mut cursor = Self { about, place: node.label, entries, meant: Vec::new() };
+        for entry in entries {
+            let key = entry.key.as_str();
+            if later.contains(&key) {
+                let of = if about == "the file" { String::new() } else { format!(" of {about}") };
+                findings.push(not_yet(entry.value.label, &format!("`{key}`{of}")));
+            } else if !known.contains(&key) {
+                let finding = Diagnostic::error(Code::UNKNOWN_KEY, entry.value.label, format!("{about} has no key `{key}`"));
+                findings.push(finding.hint(cursor.stranger(entry, known, later)));
+            }
+        }
+        Some(cursor)
+    }
+
+    /// What to say of a key that is not known here.
+    fn stranger(&mut self, entry: &'a Entry, known: &[&'static str], later: &[&'static str]) -> String {
+        let key = entry.key.as_str();
+        if let Some(found) = elsewhere(self.about, key) {
+            if let Elsewhere::Called(name) = found {
+                self.meant.push(Meant { key: name, value: None });
+            }
+            return found.hint();
+        }
+        // A key that is there already is hardly the one that is missing, and one that cannot be used yet hardly the one that is meant.
+        let is_free = |name: &&str| !self.entries.iter().any(|other| other.key == **name);
+        let free: Vec<&'static str> = known.iter().copied().filter(is_free).collect();
+        let of_later = || near(key, later).filter(|found| found.is_sure());
+        match near(key, &free).or_else(of_later).or_else(|| near(key, known)) {
+            Some(found) => {
+                self.meant.push(Meant { key: found.name, value: found.is_sure().then_some(entry) });
+                format!("did you mean `{}`?", found.name)
+            }
+            None => format!("its keys are {}", listed(known)),
+        }
     }
 
     pub(super) fn take<S: Shape>(&self, key: &str, findings: &mut Findings) -> Field<S::Value> {
-        let Some(entry) = self.entries.iter().find(|entry| entry.key == key) else {
-            return Field::Absent;
-        };
-        field::<S>(entry, findings).map_or(Field::Wrong, |at| Field::Given { key: entry.value.label, at })
+        let meant = self.meant.iter().find(|meant| meant.key == key);
+        match self.entries.iter().find(|entry| entry.key == key).or(meant.and_then(|meant| meant.value)) {
+            Some(entry) => field::<S>(entry, findings).map_or(Field::Wrong, |at| Field::Given { key: entry.value.label, at }),
+            None if meant.is_some() => Field::Wrong,
+            None => Field::Absent,
+        }
     }
 
     pub(super) fn require(&self, key: &str, why: &str, findings: &mut Findings) {
-        if !self.entries.iter().any(|entry| entry.key == key) {
+        if !self.entries.iter().any(|entry| entry.key == key) && !self.meant.iter().any(|meant| meant.key == key) {
             findings.push(Diagnostic::error(Code::MISSING_KEY, self.place, format!("{} needs `{key}`", self.about)).hint(why));
         }
     }
-
-    /// Names every key that is not known here, and every one that only a later version knows.
-    pub(super) fn close(self, known: &[&str], later: &[&str], findings: &mut Findings) {
-        findings.ranked(self.entries, known);
-        for entry in self.entries {
-            let key = entry.key.as_str();
-            if later.contains(&key) {
-                let of = if self.about == "the file" { String::new() } else { format!(" of {}", self.about) };
-                findings.push(not_yet(entry.value.label, &format!("`{key}`{of}")));
-            } else if !known.contains(&key) {
-                let candidates: Vec<&str> = known.iter().chain(later).copied().collect();
-                let finding = Diagnostic::error(Code::UNKNOWN_KEY, entry.value.label, format!("{} has no key `{key}`", self.about));
-                findings.push(match elsewhere(self.about, key) {
-                    Some(hint) => finding.hint(hint),
-                    None => match nearest(key, &candidates) {
-                        Some(name) => finding.hint(format!("did you mean `{name}`?")),
-                        None => finding.hint(format!("its keys are {}", listed(known))),
-                    },
-                });
-            }
-        }
-    }
-}
-
-/// What a key of another gateway, or of another place, is called here.
-fn elsewhere(about: &str, key: &str) -> Option<String> {
-    let name = match (about, key) {
-        ("`default`", "match" | "unless" | "name") => {
-            return Some("`default` has no conditions: it holds for what no rule matched".into());
-        }
-        ("the file", "routes" | "route") => "rules",
-        ("the file", "models" | "model_list" | "backends" | "upstreams") => "providers",
-        ("the file", "fallback" | "fallbacks") => "chains",
-        ("a provider", "key" | "apikey" | "api-key" | "token" | "secret") => "api_key",
-        ("a provider", "url" | "endpoint" | "api_base" | "host" | "baseurl") => "base_url",
-        ("a provider", "type" | "kind" | "api") => "format",
-        ("a provider", "rate_limit" | "rate_limits" | "quota") => "limits",
-        ("a provider" | "a model", "price" | "prices" | "pricing" | "cost") => "usd_per_mtok",
-        ("a model", "context_window" | "max_context" | "context_length") => "context",
-        ("a rule", "when" | "if" | "conditions" | "where") => "match",
-        ("a rule", "route" | "targets" | "target" | "providers" | "fallbacks" | "use" | "to") => "chain",
-        ("a match", "model_name" | "requested_model") => "model",
-        ("a match", "tokens" | "length" | "prompt_length") => "prompt_tokens",
-        ("`limits`", "rpm" | "rps") => "requests",
-        ("`limits`", "tpm") => "tokens",
-        ("`limits`", "concurrency" | "parallel" | "max_parallel_requests") => "concurrent",
-        ("`server`", "port" | "address" | "bind" | "host") => "listen",
-        _ => return None,
-    };
-    Some(format!("here it is called `{name}`"))
 }
 
 /// A setting of the full grammar that this version does not have: never ignored, always said.
@@ -247,7 +266,11 @@ pub(super) fn not_yet(place: Place, what: &str) -> Diagnostic {
 pub(super) fn field<S: Shape>(entry: &Entry, findings: &mut Findings) -> Option<At<S::Value>> {
     if matches!(entry.value.value, Value::Nothing) {
         let finding = Diagnostic::error(Code::EMPTY_VALUE, entry.value.label, format!("`{}` has nothing after it", entry.key));
-        findings.push(finding.hint(format!("write a value after `{0}:`, `{0}: {{}}` for an empty map, or take the key out", entry.key)));
+        let filler = S::filler();
+        findings.push(finding.hint(match filler.as_str() {
+            "" => format!("write a value after `{}:`, or take the key out", entry.key),
+            filler => format!("write a value, such as `{}: {filler}`, or take the key out", entry.key),
+        }));
         return None;
     }
     S::read(&entry.value, findings).map(|value| At { place: entry.value.place, value })
@@ -262,62 +285,27 @@ pub(super) fn scalar<'a>(node: &'a Node, expected: &str, findings: &mut Findings
     Some(scalar)
 }
 
-/// The schema of a map with a fixed set of keys, built by [`draft!`].
-pub(super) struct Properties {
-    schema: serde_json::Map<String, serde_json::Value>,
-    keys: serde_json::Map<String, serde_json::Value>,
-    required: Vec<serde_json::Value>,
-}
-
-impl Properties {
-    pub(super) fn new(about: &[&str]) -> Self {
-        let mut schema = serde_json::Map::new();
-        schema.insert("description".into(), json!(sentence(about)));
-        Self { schema, keys: serde_json::Map::new(), required: Vec::new() }
+/// The key of a field: `match` for `r#match`.
+pub(super) const fn key(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
     }
-
-    pub(super) fn add(&mut self, key: &str, about: &[&str], defaults: &[serde_json::Value], required: &[&str], value: Schema) {
-        let mut property = match serde_json::Value::from(value) {
-            serde_json::Value::Object(property) => property,
-            _ => serde_json::Map::new(),
-        };
-        property.insert("description".into(), json!(sentence(about)));
-        if let Some(default) = defaults.first() {
-            property.insert("default".into(), default.clone());
-        }
-        if !required.is_empty() {
-            self.required.push(json!(key));
-        }
-        self.keys.insert(key.into(), property.into());
-    }
-
-    pub(super) fn finish(mut self) -> Schema {
-        self.schema.insert("type".into(), json!("object"));
-        self.schema.insert("properties".into(), self.keys.into());
-        self.schema.insert("additionalProperties".into(), json!(false));
-        if !self.required.is_empty() {
-            self.schema.insert("required".into(), self.required.into());
-        }
-        Schema::from(self.schema)
-    }
-}
-
-/// The lines of a doc comment as one text.
-fn sentence(lines: &[&str]) -> String {
-    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }
 
 /// A map with a fixed set of keys: its draft, its decoder and its schema from one list, so that they cannot differ.
 ///
-/// `key(required: "why"): Shape = default,` — the doc comment is the schema's description; keys under `later` belong to the full
-/// grammar and are refused as not yet supported.
+/// `key(required: "why")[such as example]: Shape = default,` — the doc comment is the schema's description, with what the shape says of
+/// its spelling and the default behind it. Keys under `later` belong to the full grammar and are refused as not yet supported.
+/// `schema { … }` adds what a validator can see of the later checks.
 macro_rules! draft {
     (
         $(#[doc = $about:literal])*
-        $name:ident is $noun:literal {
-            $($(#[doc = $doc:literal])* $field:ident $((required: $why:literal))? : $shape:ty $(= $default:literal)?,)*
+        $name:ident is $noun:literal $(such as $whole:tt)? {
+            $($(#[doc = $doc:literal])* $field:ident $((required: $why:literal))? $([such as $such:tt])? : $shape:ty $(= $default:literal)?,)*
         }
         later [$($later:literal),* $(,)?]
+        $(schema $more:tt)?
     ) => {
         $(#[doc = $about])*
         #[derive(Clone, Debug)]
@@ -325,15 +313,29 @@ macro_rules! draft {
             $($(#[doc = $doc])* pub(in crate::config) $field: $crate::config::decode::Field<<$shape as $crate::config::decode::Shape>::Value>,)*
         }
 
+        impl $name {
+            /// Every key, in the order of the schema.
+            pub(in crate::config) const KEYS: &'static [&'static str] = &[$($crate::config::decode::key(stringify!($field))),*];
+        }
+
         impl $crate::config::decode::Shape for $name {
             type Value = Self;
 
             fn read(node: &$crate::config::tree::Node, findings: &mut $crate::config::decode::Findings) -> Option<Self> {
-                let map = $crate::config::decode::Cursor::open(node, $noun, findings)?;
-                $($(map.require(stringify!($field).trim_start_matches("r#"), $why, findings);)?)*
-                let draft = Self { $($field: map.take::<$shape>(stringify!($field).trim_start_matches("r#"), findings),)* };
-                map.close(&[$(stringify!($field).trim_start_matches("r#")),*], &[$($later),*], findings);
-                Some(draft)
+                let known = (Self::KEYS, &[$($later),*] as &[&'static str]);
+                let map = $crate::config::decode::Cursor::open::<Self>(node, $noun, known, findings)?;
+                $($(map.require($crate::config::decode::key(stringify!($field)), $why, findings);)?)*
+                Some(Self { $($field: map.take::<$shape>($crate::config::decode::key(stringify!($field)), findings),)* })
+            }
+
+            fn example() -> serde_json::Value {
+                let examples: &[serde_json::Value] = &[$(serde_json::json!($whole))?];
+                examples.first().cloned().unwrap_or_default()
+            }
+
+            fn filler() -> String {
+                let required: &[&str] = &[$($($why,)?)*];
+                if required.is_empty() { "{}".into() } else { $crate::config::json_value::flow(&Self::example()) }
             }
 
             fn over(own: &Self, copied: &Self) -> Self {
@@ -347,14 +349,20 @@ macro_rules! draft {
             }
 
             fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                let mut properties = $crate::config::decode::Properties::new(&[$($about),*]);
+                let mut map = $crate::config::properties::Properties::new(&[$($about),*]);
                 $(
-                    let value = generator.subschema_for::<$shape>();
-                    let defaults: &[serde_json::Value] = &[$(serde_json::json!($default))?];
-                    let required: &[&str] = &[$($why)?];
-                    properties.add(stringify!($field).trim_start_matches("r#"), &[$($doc),*], defaults, required, value);
+                    let (required, default, example): (&[&str], &[serde_json::Value], &[serde_json::Value]) =
+                        (&[$($why)?], &[$(serde_json::json!($default))?], &[$(serde_json::json!($such))?]);
+                    map.add::<$shape>(generator, $crate::config::properties::Property {
+                        key: $crate::config::decode::key(stringify!($field)),
+                        about: &[$($doc),*],
+                        is_required: !required.is_empty(),
+                        default: default.first().cloned(),
+                        example: example.first().cloned(),
+                    });
                 )*
-                properties.finish()
+                $(map.extend(serde_json::json!($more));)?
+                map.finish()
             }
         }
     };

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::codes::Code;
+use super::json_value::flow;
+pub(super) use super::nearest::nearest;
 use crate::units::RuleName;
 
 /// How bad a finding is: an error keeps a file from loading, a warning does not.
@@ -61,10 +63,17 @@ impl Diagnostic {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// A hint with a value as the file would have it; none where there is no example.
+    pub(super) fn hint_example(self, example: &serde_json::Value) -> Self {
+        if example.is_null() { self } else { self.hint(format!("write it as in `{}`", flow(example))) }
+    }
+
     /// A hint with the nearest text that is a name: `Long context` as `long-context`.
     pub(super) fn hint_name(self, wrong: &str) -> Self {
-        let name: String = wrong.trim().to_lowercase().chars().map(|c| if c.is_whitespace() || c == '/' { '-' } else { c }).collect();
-        if name != wrong && RuleName::parse(&name).is_ok() { self.hint(format!("write `{name}`")) } else { self }
+        match as_name(wrong) {
+            Some(name) => self.hint(format!("write `{name}`")),
+            None => self,
+        }
     }
 
     /// A hint that names the nearest of `known`, or else all of them where they are few.
@@ -87,67 +96,19 @@ impl fmt::Display for Severity {
     }
 }
 
+/// The nearest text that is a name, where this is none: `Code Review!` as `code-review`.
+pub(super) fn as_name(wrong: &str) -> Option<String> {
+    let is_of_names = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
+    let words = wrong.trim().to_lowercase().replace('\'', "");
+    let name = words.split(|c| !is_of_names(c)).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
+    (name != wrong && RuleName::parse(&name).is_ok()).then_some(name)
+}
+
 /// `a`, `b`, `c`, and how many more there are past a dozen.
 pub(super) fn listed(names: &[&str]) -> String {
     let shown: Vec<String> = names.iter().take(12).map(|name| format!("`{name}`")).collect();
     match names.len().saturating_sub(12) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
-    }
-}
-
-/// The name that `wrong` was most likely meant to be: at most a third of its letters differ.
-pub(super) fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
-    let folded = fold(wrong);
-    let budget = (folded.len() / 3).max(1);
-    known
-        .iter()
-        .map(|name| (distance(&folded, &fold(name)), *name))
-        .filter(|(far, name)| *far <= budget && *far < name.chars().count())
-        .min_by_key(|(far, _)| *far)
-        .map(|(_, name)| name)
-}
-
-/// Letters without case, and `-` as `_`: people mix them up.
-fn fold(text: &str) -> Vec<char> {
-    text.chars().take(300).map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect()
-}
-
-/// Letters to add, drop, change or swap with their neighbour to come from one to the other.
-fn distance(from: &[char], to: &[char]) -> usize {
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in to.iter().enumerate() {
-            let mut best = (last[j] + usize::from(a != b)).min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
-                best = best.min(before_last[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last[to.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_offered_only_when_it_is_near() {
-        let known = ["limits", "timeouts", "base_url", "anthropic", "openai"];
-        for (wrong, name) in [
-            ("limit", Some("limits")),
-            ("base-url", Some("base_url")),
-            ("antropic", Some("anthropic")),
-            ("OpenAI", Some("openai")),
-            ("opneai", Some("openai")),
-            ("colour", None),
-            ("x", None),
-        ] {
-            assert_eq!(nearest(wrong, &known), name, "{wrong:?}");
-        }
     }
 }

@@ -1,20 +1,22 @@
 //! The file as it is written: every key known, a place on every value, nothing resolved yet.
 
 mod chain;
+mod conditions;
 mod include;
 mod provider;
 mod rule;
 mod test;
 
 pub(super) use chain::{ChainDraft, MemberDraft, StepDraft, WaitsDraft};
+pub(super) use conditions::ConditionsDraft;
 pub(super) use include::{IncludePath, IncludedDraft, include_path};
-pub(super) use provider::{CooldownDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft, TimeoutsDraft};
-pub(super) use rule::{ConditionsDraft, DefaultDraft, RouteDraft, RuleDraft};
+pub(super) use provider::{CooldownDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft, Providers, TimeoutsDraft};
+pub(super) use rule::{DefaultDraft, RouteDraft, RuleDraft};
 pub(super) use test::{ExpectDraft, GivenDraft, TestDraft};
 
 use super::checked::OnClientDisconnect;
 use super::codes::Code;
-use super::collections::{List, OrOff, Table};
+use super::collections::{List, OrOff, Table, empty_item, no_list};
 use super::decode::{Findings, Shape, draft, not_yet};
 use super::shapes::{Address, DAY, FalseYet, HOUR, MINUTE, SECOND, Size, Text, Time, TokenCount, Whole, Zone, scalar_schema, words};
 use super::tree::{Node, Value};
@@ -35,13 +37,13 @@ draft! {
         /// Further files below this file's folder, by path or pattern: `[rules/*.yaml, evals.yaml]`. Each holds `providers`, `chains`
         /// and `rules`. Rules count in this order: those of this file, then each included file in the order of the list, the files
         /// of a pattern sorted by name, then `default`.
-        include: List<IncludePath>,
+        include[such as ["rules/*.yaml", "evals.yaml"]]: List<IncludePath>,
         /// API endpoints by name, each with its key and models.
-        providers: Table<ProviderDraft>,
+        providers[such as { "openai": { "format": "openai", "base_url": "https://api.openai.com/v1", "api_key": "${OPENAI_API_KEY}?", "models": { "gpt-4o": {} } } }]: Providers,
         /// `open` serves whoever reaches the listener; without it only loopback is served.
         callers: Callers,
         /// Named chains, for reuse by rules.
-        chains: Table<ChainDraft>,
+        chains[such as { "thrifty": ["openai/gpt-4o-mini", "house/llama3.2"] }]: Table<ChainDraft>,
         /// The first rule in file order that matches decides.
         rules: Each<RuleDraft>,
         /// What happens when no rule matches: `refuse`, or a chain.
@@ -50,34 +52,67 @@ draft! {
         tests: Each<TestDraft>,
     }
     later ["budgets", "evals", "publish", "classify", "alerts", "otlp", "log", "ledger"]
+    schema {
+        "allOf": [
+            { "properties": {
+                "providers": { "propertyNames": { "pattern": NAME, "not": { "const": "auto" } } },
+                "chains": { "propertyNames": { "pattern": NAME, "not": { "enum": ["auto", "requested"] } } }
+            } },
+            { "anyOf": [{ "required": ["providers"] }, { "required": ["include"] }] },
+            // A listener that other machines reach has callers.
+            {
+                "if": {
+                    "required": ["server"],
+                    "properties": { "server": { "required": ["listen"], "properties": { "listen": { "not": { "pattern": r"^(127\.|\[::1\]:)" } } } } }
+                },
+                "then": { "required": ["callers"] }
+            },
+            // The same thing is said in one place.
+            { "not": both("deadline") },
+            { "not": both("stream_deadline") }
+        ]
+    }
+}
+
+/// A name, as the schema knows it.
+const NAME: &str = "^[a-z0-9][a-z0-9._-]{0,63}$";
+/// `provider/model`, as the schema knows it.
+const TARGET: &str = r"^[a-z0-9][a-z0-9._-]{0,63}/[^\s]{1,256}$";
+
+/// A setting under `server` and under `defaults`.
+fn both(key: &str) -> serde_json::Value {
+    serde_json::json!({
+        "required": ["server", "defaults"],
+        "properties": { "server": { "required": [key] }, "defaults": { "required": [key] } }
+    })
 }
 
 draft! {
     /// Addresses, bounds and time limits of the daemon.
-    ServerDraft is "`server`" {
+    ServerDraft is "`server`" such as { "listen": "127.0.0.1:8080", "admin": "127.0.0.1:8081" } {
         /// Where applications connect: IP address and port.
         listen: Address = "127.0.0.1:8080",
         /// Where metrics and control are served: IP address and port, never that of `listen`.
-        admin: Address = "127.0.0.1:8081",
+        admin[such as "127.0.0.1:8081"]: Address = "127.0.0.1:8081",
         /// Time zone of budget windows, an IANA name.
         timezone: Zone = "UTC",
         /// The most that a whole call may take, streamed or not. Without it 10 min, and 30 min streamed.
-        deadline: Deadline = "10m",
+        deadline[such as "5m"]: Deadline = "10m",
         /// The most that a streamed call may take.
-        stream_deadline: Deadline = "30m",
+        stream_deadline[such as "20m"]: Deadline = "30m",
         /// Most client connections at once.
-        connections: Whole<1, 1_000_000> = 10_000,
-        /// Largest request body, in bytes or as `16MiB`.
+        connections[such as "2k"]: Whole<1, 1_000_000> = 10_000,
+        /// Largest request body.
         body_limit: Size<1_024, { 1 << 30 }> = "32MiB",
         /// How long open requests may run on after a stop.
         drain: Time<0, DAY> = "300s",
-        /// How long a streamed call may go without content before its status 200 is sent, or `off`.
+        /// How long a streamed call may go without content before its status 200 is sent.
         early_head: OrOff<Time<1, HOUR>> = "10s",
-        /// The state folder.
-        state: Text,
+        /// The folder for what outlives the daemon: accepted files and its lock. Without it `./state`, or systemd's state folder.
+        state[such as "/var/lib/tollgate"]: Text,
         /// Most answers that one call may ask for (`n`).
-        max_n: Whole<1, 128> = 4,
-        /// What happens to a provider's answer when the client hangs up: `cancel` or `finish`.
+        max_n[such as 1]: Whole<1, 128> = 4,
+        /// What happens to a provider's answer when the client hangs up: `cancel` ends it, `finish` lets it run to its end for the record.
         on_client_disconnect: OnClientDisconnectWord = "cancel",
         /// Not yet supported: `false` is all it may say.
         propagate_trace: FalseYet = false,
@@ -91,17 +126,17 @@ draft! {
 
 draft! {
     /// Changes to built-in defaults, for every provider and rule.
-    DefaultsDraft is "`defaults`" {
+    DefaultsDraft is "`defaults`" such as { "timeouts": { "first_content": "45s" } } {
         /// The most that a whole call may take, streamed or not. Without it 10 min, and 30 min streamed.
-        deadline: Deadline = "10m",
+        deadline[such as "5m"]: Deadline = "10m",
         /// The most that a streamed call may take.
-        stream_deadline: Deadline = "30m",
+        stream_deadline[such as "20m"]: Deadline = "30m",
         /// Bounds on waiting for a provider.
         timeouts: TimeoutsDraft,
-        /// When a failing target rests, or `off`.
+        /// When a failing target rests.
         cooldown: OrOff<CooldownDraft>,
         /// Output limit assumed where the call names none, in tokens. Without it 16k, and 32k for models that reason.
-        default_max_output_tokens: TokenCount = "16k",
+        default_max_output_tokens[such as "8k"]: TokenCount = "16k",
     }
     later []
 }
@@ -129,9 +164,14 @@ impl Shape for Version {
         if scalar.text == "1" && !scalar.is_quoted {
             return Some(());
         }
-        let message = format!("this tollgate reads version `1` of the file, found `{}`", scalar.text);
+        let found = if scalar.is_quoted { format!("\"{}\"", scalar.text) } else { scalar.text.clone() };
+        let message = format!("this tollgate reads version `1` of the file, found `{found}`");
         findings.push(Diagnostic::error(Code::UNSUPPORTED_VERSION, node.place, message).hint("write `version: 1`"));
         None
+    }
+
+    fn example() -> serde_json::Value {
+        1.into()
     }
 }
 
@@ -153,6 +193,10 @@ impl Shape for Callers {
         }
         super::shapes::word(node, &["open"], &[], findings).map(|_| ())
     }
+
+    fn example() -> serde_json::Value {
+        "open".into()
+    }
 }
 
 /// An empty list.
@@ -167,11 +211,19 @@ impl Shape for NoneYet {
     fn read(node: &Node, findings: &mut Findings) -> Option<()> {
         match &node.value {
             Value::List(items) if items.is_empty() => Some(()),
+            Value::Scalar(_) => {
+                findings.push(no_list(node).hint("write `[]`"));
+                None
+            }
             _ => {
                 findings.push(not_yet(node.label, "a list with proxies in it"));
                 None
             }
         }
+    }
+
+    fn example() -> serde_json::Value {
+        serde_json::json!([])
     }
 }
 
@@ -184,12 +236,31 @@ impl<S: Shape> Shape for Each<S> {
 
     fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value> {
         match &node.value {
-            Value::List(items) => {
-                Some(items.iter().filter_map(|item| S::read(item, findings).map(|value| decode::At { place: item.place, value })).collect())
+            Value::List(items) => Some(items.iter().filter_map(|item| one_of_each::<S>(item, findings)).collect()),
+            Value::Map(entries) => {
+                let first = entries.first().map(|entry| entry.key.as_str()).filter(|key| *key != "name").unwrap_or("…");
+                findings.push(no_list(node).hint(format!("each is an item of the list and says its name: `- name: {first}`")));
+                None
             }
             _ => List::<S>::read(node, findings),
         }
     }
+
+    fn example() -> serde_json::Value {
+        serde_json::json!([S::example()])
+    }
+
+    fn filler() -> String {
+        "[]".into()
+    }
+}
+
+fn one_of_each<S: Shape>(item: &Node, findings: &mut Findings) -> Option<decode::At<S::Value>> {
+    if matches!(item.value, Value::Nothing) {
+        findings.push(empty_item(item));
+        return None;
+    }
+    S::read(item, findings).map(|value| decode::At { place: item.place, value })
 }
 
 impl<S: Shape> schemars::JsonSchema for Each<S> {

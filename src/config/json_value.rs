@@ -1,11 +1,39 @@
-//! A node as JSON text, for `set:`. Numbers keep their digits: `0.10` and twenty-digit integers stay as written.
+//! Between YAML and JSON: a node as JSON text, for `set:`, and a JSON value as the file would have it, for hints.
 
 use super::codes::Code;
 use super::decode::Findings;
 use super::diagnostic::Diagnostic;
 use super::tree::{Node, Scalar, Value};
 
-/// The JSON text of a node, or nothing once a finding says why.
+/// The value in YAML's flow form, what is short first: `{ name: coding, match: { … }, chain: […] }`. Nothing for null.
+pub(super) fn flow(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) if needs_quotes(text) => quoted(text),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) if entries.is_empty() => "{}".into(),
+        Value::Object(entries) => {
+            let mut sorted: Vec<(&String, &Value)> = entries.iter().collect();
+            sorted.sort_by_key(|(_, value)| (value.is_array(), value.is_object()));
+            let entries: Vec<String> = sorted.into_iter().map(|(key, value)| format!("{key}: {}", flow(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// Whether a text would be read as something else without its quotes.
+fn needs_quotes(text: &str) -> bool {
+    text.is_empty()
+        || text.contains(['{', '}', '[', ']', ',', '#', '"', '\''])
+        || text.contains(": ")
+        || text.starts_with(['*', '&', '!', '@', '%'])
+}
+
+/// The JSON text of a node, or nothing once a finding says why. Numbers keep their digits: `0.10` and twenty-digit integers stay as
+/// written.
 pub(super) fn read(node: &Node, findings: &mut Findings) -> Option<String> {
     match &node.value {
         Value::Nothing => Some("null".into()),

@@ -47,11 +47,20 @@ pub(super) fn line(line: &str, marked: Option<Range<usize>>) -> String {
 /// `${…}` with or without `?`, in quotes or not, and no default text inside.
 fn is_reference(text: &str) -> bool {
     let bare = text.trim_matches(['"', '\'']);
-    if bare.strip_prefix('$').is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')) {
+    let of_others = ["$", "env:", "os.environ/"].iter().find_map(|mark| bare.strip_prefix(mark));
+    if of_others.is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')) {
         return true;
     }
     let inner = bare.strip_prefix("${").map(|rest| rest.strip_suffix('?').unwrap_or(rest)).and_then(|rest| rest.strip_suffix('}'));
     inner.is_some_and(|inner| !inner.contains(['{', '}', '-', '=']) || inner.starts_with("file:/") || inner.starts_with("credential:"))
+}
+
+/// A few digits, perhaps with a unit and a period: no key.
+fn is_quantity(text: &str) -> bool {
+    let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len()));
+    let period = rest.strip_prefix(['k', 'M']).unwrap_or(rest);
+    let is_period = |text: &str| text.len() <= 6 && text.bytes().all(|b| b.is_ascii_lowercase());
+    (1..=12).contains(&number.len()) && (period.is_empty() || period.strip_prefix('/').is_some_and(is_period))
 }
 
 /// What stands behind `api_key:` and its like.
@@ -77,7 +86,9 @@ fn values_of_secret_keys(line: &str) -> Vec<Range<usize>> {
             }
             _ => value.find(|c: char| c.is_whitespace() || ",}".contains(c)).unwrap_or(value.len()),
         };
-        if !is_reference(&value[..end]) {
+        // `token: 200k/min` is a misspelt limit, and a price per token a price.
+        let is_quantity = word.ends_with("token") && is_quantity(&value[..end]);
+        if !is_reference(&value[..end]) && !is_quantity {
             found.push(start..start + end);
         }
     }
@@ -135,6 +146,9 @@ mod tests {
             ("base_url: https://me:pw@host/v1?key=1", "base_url: https://*****@host/v1?*****"),
             ("{ base_url: \"me:pw@host/v1\", proxy: me:pw@host }", "{ base_url: \"*****@host/v1\", proxy: *****@host }"),
             ("tokens: 200k/min", "tokens: 200k/min"),
+            ("{ token: 200k/min, input_cost_per_token: 0.0000025 }", "{ token: 200k/min, input_cost_per_token: 0.0000025 }"),
+            ("token: 0123456789abcdef", "token: ****************"),
+            ("api_key: os.environ/OPENAI_API_KEY", "api_key: os.environ/OPENAI_API_KEY"),
         ] {
             assert_eq!(line(plain, None), masked);
         }

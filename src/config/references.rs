@@ -3,7 +3,7 @@
 use super::check::Chains;
 use super::codes::Code;
 use super::decode::Findings;
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, Place, as_name};
 use super::draft::FileDraft;
 
 /// Every provider that the file lists, with the models it was read with.
@@ -48,7 +48,9 @@ impl Directory {
     /// The index of a provider by name. Nothing once a finding says why, or when it cannot be judged.
     pub(super) fn provider(&self, about: &str, name: &str, place: Place, findings: &mut Findings) -> Option<usize> {
         let found = self.listed.iter().position(|listed| listed.name == name);
-        if found.is_none() && self.is_whole {
+        // An entry whose name is refused will have this one.
+        let is_told = self.listed.iter().any(|listed| as_name(&listed.name).is_some_and(|meant| meant == name));
+        if found.is_none() && self.is_whole && !is_told {
             let finding = Diagnostic::error(Code::UNKNOWN_PROVIDER, place, format!("{about} names provider `{name}`"));
             findings.push(finding.hint_nearest(name, self.listed.iter().map(|listed| listed.name.as_str())));
         }

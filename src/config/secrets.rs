@@ -24,6 +24,11 @@ pub(super) fn read(text: &At<String>, env: &Env<'_>, findings: &mut Findings) ->
             findings.push(Diagnostic::error(Code::BAD_SECRET, *place, "this key is no reference").hint(hint));
             return None;
         }
+        if matches!(value.to_ascii_lowercase().as_str(), "none" | "null" | "no" | "off" | "false" | "empty") {
+            let finding = Diagnostic::error(Code::BAD_SECRET, *place, "this word would be sent as the key");
+            findings.push(finding.hint("take `api_key` out where the provider asks for none"));
+            return None;
+        }
         let secret = sound("this key", value, *place, findings)?;
         let finding = Diagnostic::warning(Code::PLAIN_SECRET, *place, "this key stands in the file in plain text");
         findings.push(finding.hint("write `${NAME_OF_A_VARIABLE}`, `${file:/path}` or `${credential:name}`"));
@@ -34,7 +39,11 @@ pub(super) fn read(text: &At<String>, env: &Env<'_>, findings: &mut Findings) ->
         Some((inner, "?")) => (inner, true),
         _ => {
             let finding = Diagnostic::error(Code::BAD_SECRET, *place, "a secret is one `${…}` and nothing around it");
-            findings.push(finding.hint("write `${NAME}`, or `${NAME}?` when it may be missing"));
+            findings.push(if value.starts_with("Bearer ") {
+                finding.hint("`Bearer` is put in front by itself: write the reference alone")
+            } else {
+                finding.hint("write `${NAME}`, or `${NAME}?` when it may be missing")
+            });
             return None;
         }
     };
@@ -107,7 +116,11 @@ fn missing(reference: &Reference<'_>, told: &str, error: &io::Error, place: Plac
         Reference::Credential(name) => format!("the credential `{name}` cannot be read: {}", error.kind()),
     };
     let finding = Diagnostic::error(Code::MISSING_SECRET, place, message);
-    if is_absent { finding.hint(format!("write `${{{told}}}?` when it may be missing")) } else { finding }
+    if is_absent {
+        finding.hint(format!("write `${{{told}}}?` when it may be missing"))
+    } else {
+        finding.hint("the user that runs tollgate has to be allowed to read it")
+    }
 }
 
 /// A secret as a header can carry it. `about` says whose it is; the text itself is in no message.
@@ -126,6 +139,10 @@ fn sound(about: &str, text: &str, place: Place, findings: &mut Findings) -> Opti
         return Some(Secret::new(text.into()));
     };
     let finding = Diagnostic::error(Code::BAD_SECRET, place, format!("{about} {wrong}"));
-    findings.push(if text.is_empty() { finding.hint("give it a value, or unset it and write `?` behind the reference") } else { finding });
+    findings.push(if text.is_empty() {
+        finding.hint("give it a value, or unset it and write `?` behind the reference")
+    } else {
+        finding.hint("a key is one word, as its provider shows it")
+    });
     None
 }

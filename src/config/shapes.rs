@@ -1,5 +1,6 @@
 //! Single values as people write them: text, words, addresses; numbers with units below.
 
+mod misread;
 mod quantities;
 
 use std::net::SocketAddr;
@@ -9,9 +10,8 @@ use super::decode::{Findings, Shape, not_yet, scalar};
 use super::diagnostic::Diagnostic;
 use super::tree::Node;
 
-pub(super) use quantities::{
-    DAY, Dollars, HOUR, MINUTE, PerMtok, Percent, SECOND, Size, Time, TokenCount, Whole, quantity_finding, spelled,
-};
+pub(super) use misread::quantity_finding;
+pub(super) use quantities::{DAY, Dollars, HOUR, MINUTE, PerMtok, Percent, SECOND, Size, Time, TokenCount, Whole, spelled};
 
 /// A shape that stands where it is used in the schema, under its own name.
 macro_rules! scalar_schema {
@@ -67,18 +67,29 @@ impl Shape for Flag {
             }
             (text, _) => {
                 let meant = match text.to_ascii_lowercase().as_str() {
-                    "yes" | "on" | "y" | "true" => Some("true"),
-                    "no" | "off" | "n" | "false" => Some("false"),
+                    "yes" | "on" | "y" | "true" | "always" => Some("true"),
+                    "no" | "off" | "n" | "false" | "never" | "none" => Some("false"),
                     _ => None,
                 };
                 let finding = finding(text);
                 findings.push(match meant {
                     Some(meant) => finding.hint(format!("write `{meant}`: YAML 1.2 has no other word for it")),
-                    None => finding,
+                    None => match super::diagnostic::nearest(text, &["true", "false"]) {
+                        Some(name) => finding.hint(format!("did you mean `{name}`?")),
+                        None => finding,
+                    },
                 });
             }
         }
         None
+    }
+
+    fn spelling() -> String {
+        "`true` or `false`.".into()
+    }
+
+    fn example() -> serde_json::Value {
+        true.into()
     }
 }
 
@@ -108,13 +119,21 @@ impl Shape for Address {
         });
         None
     }
+
+    fn spelling() -> String {
+        "An IP address, a colon and a port.".into()
+    }
+
+    fn example() -> serde_json::Value {
+        "127.0.0.1:8080".into()
+    }
 }
 
 /// An IANA time zone.
 #[derive(Debug)]
 pub(super) struct Zone;
 
-scalar_schema!(Zone: { "type": "string", "examples": ["UTC", "Europe/Berlin"] });
+scalar_schema!(Zone: { "type": "string", "pattern": "^[A-Za-z]+([/_+-][A-Za-z0-9]+)*$" });
 
 impl Shape for Zone {
     type Value = String;
@@ -134,6 +153,10 @@ impl Shape for Zone {
         });
         None
     }
+
+    fn example() -> serde_json::Value {
+        "Europe/Berlin".into()
+    }
 }
 
 /// A setting whose only value in this version is `false`.
@@ -151,6 +174,10 @@ impl Shape for FalseYet {
             return None;
         }
         Some(())
+    }
+
+    fn example() -> serde_json::Value {
+        false.into()
     }
 }
 
@@ -172,26 +199,66 @@ macro_rules! words {
                     _ => None,
                 }
             }
+
+            fn spelling() -> String {
+                $crate::config::shapes::word_list(&[$($word),*])
+            }
+
+            fn example() -> serde_json::Value {
+                [$($word),*][0].into()
+            }
         }
     };
 }
 pub(super) use words;
 
+/// The words of a closed list, for the schema.
+pub(super) fn word_list(known: &[&str]) -> String {
+    match known {
+        [one] => format!("Only `{one}`."),
+        _ => format!("One of {}.", super::diagnostic::listed(known)),
+    }
+}
+
 /// The word at a node when it is one of `known`; a finding with the nearest one otherwise.
 pub(super) fn word<'a>(node: &'a Node, known: &[&str], later: &[&str], findings: &mut Findings) -> Option<&'a str> {
     let expected = super::diagnostic::listed(known);
-    let text = scalar(node, &format!("one of {expected}"), findings)?.text.as_str();
+    let expected = if known.len() == 1 { expected } else { format!("one of {expected}") };
+    let text = scalar(node, &expected, findings)?.text.as_str();
     if known.contains(&text) {
         return Some(text);
     }
     if later.contains(&text) {
-        findings.push(not_yet(node.place, &format!("`{text}`")).hint(format!("this version knows {expected}")));
-    } else {
-        let finding = Diagnostic::error(Code::UNKNOWN_WORD, node.place, format!("expected one of {expected}, found `{text}`"));
-        findings.push(match super::diagnostic::nearest(text, known) {
-            Some(name) => finding.hint(format!("did you mean `{name}`?")),
-            None => finding,
-        });
+        findings.push(not_yet(node.place, &format!("`{text}`")).hint(format!("this version knows {}", super::diagnostic::listed(known))));
+        return None;
     }
+    let finding = Diagnostic::error(Code::UNKNOWN_WORD, node.place, format!("expected {expected}, found `{text}`"));
+    let meant = other_word(text).filter(|name| known.contains(name)).or_else(|| super::diagnostic::nearest(text, known));
+    findings.push(match meant {
+        Some(name) => finding.hint(format!("did you mean `{name}`?")),
+        None => finding,
+    });
     None
+}
+
+/// The word of this file for one that is common elsewhere.
+fn other_word(text: &str) -> Option<&'static str> {
+    Some(match text {
+        "image" | "images" | "image_input" => "vision",
+        "function" | "functions" | "function_calling" | "tool_calls" => "tools",
+        "json" | "json_mode" | "structured_output" | "structured_outputs" => "json_schema",
+        "thinking" | "reason" => "reasoning",
+        "pdf" | "documents" => "files",
+        "openai_compatible" | "openai-compatible" | "vllm" | "ollama" | "llama.cpp" => "openai",
+        "mock" | "fake" | "dummy" => "sandbox",
+        "random" | "weighted" | "weights" | "round-robin" | "simple-shuffle" => "split",
+        "/v1/chat/completions" | "chat/completions" | "chat_completions" => "chat",
+        "/v1/completions" | "text_completion" => "completions",
+        "/v1/embeddings" | "embedding" => "embeddings",
+        "maximum" | "very high" => "max",
+        "off" | "no" | "disabled" => "none",
+        "abort" | "stop" | "kill" => "cancel",
+        "continue" | "complete" => "finish",
+        _ => return None,
+    })
 }

@@ -22,7 +22,8 @@ pub(super) fn read_base(url: &At<String>, allow_http: bool, findings: &mut Findi
     let kind = HostKind::of(host);
     if let HostKind::Forbidden(why) = kind {
         let finding = Diagnostic::error(Code::FORBIDDEN_HOST, url.place, format!("`{host}` is {why}, which no provider has"));
-        findings.push(if host == "0.0.0.0" { finding.hint("this machine is `127.0.0.1`") } else { finding });
+        let hint = if host == "0.0.0.0" { "this machine is `127.0.0.1`" } else { "write the host that the provider's own pages name" };
+        findings.push(finding.hint(hint));
         return None;
     }
     if uri.scheme_str() == Some("http") && kind == HostKind::Public && !allow_http {
@@ -55,7 +56,11 @@ pub(super) fn read_proxy(text: &At<String>, findings: &mut Findings) -> Option<P
         other => {
             let finding =
                 Diagnostic::error(Code::BAD_URL, text.place, format!("expected `none`, `env` or a URL, found `{}`", shown(other)));
-            findings.push(finding.hint("write the proxy as `http://host:port`"));
+            findings.push(finding.hint(match other {
+                "no" | "off" | "false" => "write `none`, or take the key out",
+                "yes" | "on" | "true" => "write `env` for the proxy that the environment names",
+                _ => "write the proxy as `http://host:port`",
+            }));
             None
         }
     }
@@ -71,7 +76,12 @@ fn parts(text: &str, url: &At<String>, may_have_user: bool, findings: &mut Findi
         return refuse("a URL is not read from the environment".into(), "write the URL out; only `api_key` takes a reference");
     }
     let Some((scheme, rest)) = text.split_once("://") else {
-        return refuse(format!("`{}` is no URL", shown(text)), "write `https://host/path`");
+        // With its scheme it may be one.
+        let whole = format!("https://{}", text.trim_start_matches("https:").trim_start_matches('/'));
+        let is_one =
+            !text.contains('@') && whole.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| host.contains('.') && is_host(host)));
+        let hint = if is_one { format!("write `{whole}`") } else { "write `https://host/path`".into() };
+        return refuse(format!("`{}` is no URL", shown(text)), &hint);
     };
     if !matches!(scheme, "http" | "https") {
         return refuse(format!("`{scheme}` is no scheme that a provider speaks"), "write `https://host/path`");
@@ -88,6 +98,9 @@ fn parts(text: &str, url: &At<String>, may_have_user: bool, findings: &mut Findi
     }
     match text.parse::<Uri>() {
         Ok(uri) if uri.host().is_some_and(is_host) => Some(uri),
+        Ok(uri) if uri.host().is_some_and(|host| host.starts_with(|c: char| c.is_ascii_digit())) => {
+            refuse(format!("`{}` is no URL", shown(text)), "write the address with its four numbers, as in `127.0.0.1`")
+        }
         _ => refuse(format!("`{}` is no URL", shown(text)), "write `https://host/path`"),
     }
 }

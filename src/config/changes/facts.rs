@@ -215,8 +215,21 @@ fn of_rule(rule: &Rule, file: &Checked) -> Facts {
 }
 
 fn of_conditions(facts: &mut Facts, of: &str, conditions: &Conditions) {
-    let Conditions { task, prompt_tokens, cost_ceiling, max_cost, model, labels, headers, needs, turns, effort, endpoint, stream } =
-        conditions;
+    let Conditions {
+        task,
+        prompt_tokens,
+        cost_ceiling,
+        max_cost,
+        model,
+        labels,
+        headers,
+        needs,
+        turns,
+        effort,
+        endpoint,
+        stream,
+        places: _,
+    } = conditions;
     let key = |name: &str| format!("{of}.{name}");
     let pattern = |pattern: &ModelPattern| match pattern {
         ModelPattern::Known => "known".to_owned(),

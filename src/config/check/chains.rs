@@ -50,7 +50,7 @@ impl<'a> Chains<'a> {
                 }
                 Ok(_) if matches!(row.name.as_str(), "requested" | "auto") => {
                     let message = format!("`{}` is no chain name: in a chain it has a meaning of its own", row.name);
-                    findings.push(Diagnostic::error(Code::RESERVED_NAME, row.key, message));
+                    findings.push(Diagnostic::error(Code::RESERVED_NAME, row.key, message).hint("give the chain another name"));
                 }
                 Ok(_) => {}
             }
@@ -192,7 +192,8 @@ impl<'a> Chains<'a> {
                     None
                 }
                 MemberDraft::Pool(_) => {
-                    findings.push(Diagnostic::error(Code::WRONG_TYPE, member.place, "a pool takes targets, found another pool"));
+                    let finding = Diagnostic::error(Code::WRONG_TYPE, member.place, "a pool takes targets, found another pool");
+                    findings.push(finding.hint("write the targets of the inner one here"));
                     None
                 }
             })

@@ -51,7 +51,8 @@ fn name(row: &Row<ProviderDraft>, findings: &mut Findings) -> Option<ProviderNam
     };
     let code = if error == NameError::Auto { Code::RESERVED_NAME } else { Code::BAD_NAME };
     let message = if error == NameError::Auto { error.to_string() } else { format!("`{}` is no provider name: {error}", row.name) };
-    findings.push(Diagnostic::error(code, row.key, message).hint_name(&row.name));
+    let finding = Diagnostic::error(code, row.key, message);
+    findings.push(if code == Code::RESERVED_NAME { finding.hint("give the provider another name") } else { finding.hint_name(&row.name) });
     None
 }
 

@@ -175,7 +175,8 @@ fn globs(
 
 fn header_name(name: &str, place: Place, findings: &mut Findings) -> Option<String> {
     let Ok(name) = http::HeaderName::try_from(name) else {
-        findings.push(Diagnostic::error(Code::BAD_HEADER_NAME, place, format!("`{name}` is no header name")));
+        let finding = Diagnostic::error(Code::BAD_HEADER_NAME, place, format!("`{name}` is no header name"));
+        findings.push(finding.hint("header names have letters, digits and `-`, and no spaces"));
         return None;
     };
     Some(name.as_str().into())
@@ -232,7 +233,8 @@ fn warn_duplicates(about: &str, members: &[At<Member>], listed: &Providers, find
     let mut is_requested = false;
     for member in members {
         if matches!(member.value, Member::Requested) && std::mem::replace(&mut is_requested, true) {
-            findings.push(Diagnostic::warning(Code::DUPLICATE_MEMBER, member.place, format!("{about} names `requested` twice")));
+            let finding = Diagnostic::warning(Code::DUPLICATE_MEMBER, member.place, format!("{about} names `requested` twice"));
+            findings.push(finding.hint("it stands for one target: take one of the two out"));
         }
         for one in uses(&member.value) {
             if seen.contains(&one.target) {

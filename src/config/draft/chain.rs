@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::Wait;
+use super::{NAME, TARGET, Wait};
 use crate::config::codes::Code;
 use crate::config::collections::List;
 use crate::config::decode::{At, Findings, Shape, draft};
@@ -17,12 +17,12 @@ use crate::config::tree::{Node, Value};
 
 draft! {
     /// Bounds on waiting that a rule or a step sets.
-    WaitsDraft is "`timeouts` of a rule or step" {
+    WaitsDraft is "`timeouts` of a rule or step" such as { "first_content": "10s", "idle": "30s" } {
         /// From sending to the first content of a stream.
         first_content: Wait,
         /// Between two reads of a stream.
         idle: Wait,
-        /// Only a provider sets it: connections are shared by all rules.
+        /// Never here: only a provider sets it, since connections are shared by all rules.
         connect: ProvidersOnly,
     }
     later []
@@ -30,28 +30,30 @@ draft! {
 
 draft! {
     /// One step of a chain with settings of its own.
-    StepDraft is "a step" {
-        /// `provider/model`.
-        target(required: "write `{ target: provider/model, … }`"): Text,
+    StepDraft is "a step" such as { "target": "openai/gpt-4o", "max_output_tokens": "2k" } {
+        /// What the step calls, as `provider/model`.
+        target(required: "write `{ target: provider/model, … }`")[such as "openai/gpt-4o"]: Text,
         /// Share of a `split`, in parts.
-        weight: Whole<1, 1_000_000> = 1,
+        weight[such as 95]: Whole<1, 1_000_000> = 1,
         /// Bounds on waiting; those of the rule or target where they are not said.
         timeouts: WaitsDraft,
         /// Output limit that no call may exceed here, in tokens.
-        max_output_tokens: TokenCount,
+        max_output_tokens[such as "2k"]: TokenCount,
         /// Top-level request fields to set, such as `{ temperature: 0 }`.
         set: FieldsToSet,
     }
     later []
+    schema { "allOf": [{ "properties": { "target": { "type": "string", "pattern": TARGET } } }] }
 }
 
 draft! {
     /// Several targets of which one is drawn for each request, the rest following as fallbacks.
-    PoolDraft is "a pool" {
+    PoolDraft is "a pool" such as { "pick": "split", "of": [{ "target": "openai/gpt-4o", "weight": 95 }, "house/llama3.2"] } {
         /// How one is chosen: `split` draws by weight.
         pick(required: "write `pick: split`"): PickWord,
         /// The targets of the pool.
-        of(required: "write `of: [provider/model, …]`"): List<MemberDraft>,
+        of(required: "write `of: [provider/model, …]`")
+            [such as [{ "target": "openai/gpt-4o", "weight": 95 }, "house/llama3.2"]]: List<PooledDraft>,
     }
     later ["for", "min_score"]
 }
@@ -92,6 +94,12 @@ impl Shape for ChainDraft {
 
     fn read(node: &Node, findings: &mut Findings) -> Option<Self> {
         match &node.value {
+            // A single target, or several without their brackets.
+            Value::Scalar(scalar) if scalar.text.contains('/') => {
+                let message = format!("a chain is a list of steps, found `{}`", scalar.text);
+                findings.push(Diagnostic::error(Code::WRONG_TYPE, node.place, message).hint(format!("write `[{}]`", scalar.text)));
+                None
+            }
             Value::Scalar(scalar) => Some(Self::Named(At { place: node.place, value: scalar.text.clone() })),
             Value::Map(_) => {
                 let finding = Diagnostic::error(Code::WRONG_TYPE, node.place, "expected a list of steps, found a map");
@@ -100,6 +108,14 @@ impl Shape for ChainDraft {
             }
             _ => List::<MemberDraft>::read(node, findings).map(Self::Steps),
         }
+    }
+
+    fn example() -> serde_json::Value {
+        json!(["openai/gpt-4o", "house/llama3.2"])
+    }
+
+    fn filler() -> String {
+        "[provider/model]".into()
     }
 }
 
@@ -112,7 +128,7 @@ impl JsonSchema for ChainDraft {
         let steps = json!(generator.subschema_for::<List<MemberDraft>>());
         json_schema!({
             "description": "The steps in order, or the name of a chain.",
-            "anyOf": [{ "type": "string", "minLength": 1 }, steps]
+            "anyOf": [{ "type": "string", "pattern": NAME }, steps]
         })
     }
 }
@@ -140,7 +156,8 @@ impl Shape for MemberDraft {
             Value::Map(_) => StepDraft::read(node, findings).map(|step| Self::Step(Box::new(step))),
             _ => {
                 let message = format!("expected a step such as `provider/model`, found {}", node.kind());
-                findings.push(Diagnostic::error(Code::WRONG_TYPE, node.place, message));
+                let finding = Diagnostic::error(Code::WRONG_TYPE, node.place, message);
+                findings.push(finding.hint("a chain is one list of steps: take the inner brackets out"));
                 None
             }
         }
@@ -157,8 +174,36 @@ impl JsonSchema for MemberDraft {
         let pool = json!(generator.subschema_for::<PoolDraft>());
         json_schema!({
             "description": "`provider/model`, `requested`, the name of a chain, a step with settings, or a pool.",
-            "anyOf": [{ "type": "string", "minLength": 1 }, step, pool]
+            "anyOf": [
+                { "type": "string", "anyOf": [{ "pattern": TARGET }, { "pattern": NAME }] },
+                // A weight is a share of a pool.
+                { "allOf": [step], "properties": { "weight": false } },
+                pool
+            ]
         })
+    }
+}
+
+/// A member of a pool as written. That it is a target is checked where chains are unfolded.
+#[derive(Debug)]
+pub(in crate::config) struct PooledDraft;
+
+impl Shape for PooledDraft {
+    type Value = MemberDraft;
+
+    fn read(node: &Node, findings: &mut Findings) -> Option<MemberDraft> {
+        MemberDraft::read(node, findings)
+    }
+}
+
+impl JsonSchema for PooledDraft {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Pooled".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let step = json!(generator.subschema_for::<StepDraft>());
+        json_schema!({ "description": "`provider/model`, or a step with settings.", "anyOf": [{ "type": "string", "pattern": TARGET }, step] })
     }
 }
 
@@ -166,7 +211,11 @@ impl JsonSchema for MemberDraft {
 #[derive(Debug)]
 pub(in crate::config) struct FieldsToSet;
 
-scalar_schema!(FieldsToSet: { "type": "object" });
+scalar_schema!(FieldsToSet: { "type": "object", "propertyNames": { "not": { "enum": RESERVED } } });
+
+/// Fields that tollgate itself reads or writes.
+const RESERVED: [&str; 10] =
+    ["model", "messages", "prompt", "input", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "best_of"];
 
 impl Shape for FieldsToSet {
     type Value = BTreeMap<String, Box<RawValue>>;
@@ -190,6 +239,10 @@ impl Shape for FieldsToSet {
             }
         }
         Some(fields)
+    }
+
+    fn example() -> serde_json::Value {
+        json!({ "temperature": 0 })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `include:`, and the files that it brings, as written.
 
-use super::{ChainDraft, Each, FileDraft, ProviderDraft, RuleDraft, TestDraft, Version};
+use super::{ChainDraft, Each, FileDraft, Providers, RuleDraft, TestDraft, Version};
 use crate::config::codes::Code;
 use crate::config::collections::{Row, Table};
 use crate::config::decode::{Field, Findings, Shape, draft, scalar};
@@ -14,7 +14,7 @@ draft! {
         /// Version of this file format; an included file may leave it out.
         version: Version,
         /// API endpoints by name, beside those of the other files.
-        providers: Table<ProviderDraft>,
+        providers: Providers,
         /// Named chains, beside those of the other files.
         chains: Table<ChainDraft>,
         /// Rules that are looked at after those of the main file and of the files included before this one.
@@ -91,8 +91,7 @@ pub(in crate::config) struct IncludePath;
 
 scalar_schema!(IncludePath: {
     "type": "string",
-    "pattern": r"^(\./)*[^./][^/]*(/[^./][^/]*)*$",
-    "examples": ["rules/*.yaml", "evals.yaml"]
+    "pattern": r"^(\./)*[^./][^/]*(/[^./][^/]*)*$"
 });
 
 impl Shape for IncludePath {
@@ -103,6 +102,14 @@ impl Shape for IncludePath {
         include_path(&scalar.text)
             .map_err(|(message, hint)| findings.push(Diagnostic::error(Code::BAD_INCLUDE, node.place, message).hint(hint)))
             .ok()
+    }
+
+    fn spelling() -> String {
+        "A path below this file's folder, or a pattern in which `*` stands for any characters but `/`.".into()
+    }
+
+    fn example() -> serde_json::Value {
+        "rules/*.yaml".into()
     }
 }
 

@@ -3,54 +3,56 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use super::{Patience, Rest, Wait};
+use super::{NAME, Patience, Rest, Wait};
 use crate::config::codes::Code;
-use crate::config::collections::{List, OrOff, Table};
+use crate::config::collections::{List, OrOff, Rows, Table};
 use crate::config::decode::{Findings, Shape, draft, scalar};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::shapes::{Dollars, Flag, HOUR, PerMtok, Percent, Text, Time, TokenCount, Whole, quantity_finding, scalar_schema, words};
-use crate::config::tree::{Node, Value};
+use crate::config::tree::{Entry, Node, Value};
 use crate::units::{Format, Need, QuantityError, Rate};
 
 draft! {
     /// One API endpoint with one key.
-    ProviderDraft is "a provider" {
+    ProviderDraft is "a provider"
+    such as { "format": "openai", "base_url": "https://api.openai.com/v1", "api_key": "${OPENAI_API_KEY}?", "models": { "gpt-4o": {} } } {
         /// Another provider of this file whose entry is copied; what is written here wins.
-        like: Text,
+        like[such as "openai"]: Text,
         /// The wire format it speaks: `openai`, or `sandbox` for the offline provider in the binary.
         format: FormatWord,
         /// `https://host/path`, below which `/chat/completions` is found. Plain `http` only to loopback and private addresses, or with `allow_http`.
-        base_url: Text,
+        base_url[such as "https://api.openai.com/v1"]: Text,
         /// The key: `${VAR}`, `${file:/path}` or `${credential:name}`; a `?` behind it lets it be missing.
-        api_key: Text,
+        api_key[such as "${OPENAI_API_KEY}?"]: Text,
         /// What may be sent per time and at once.
         limits: LimitsDraft,
         /// Bounds on waiting.
         timeouts: TimeoutsDraft,
-        /// When a failing target rests, or `off`.
+        /// When a failing target rests.
         cooldown: OrOff<CooldownDraft>,
         /// `none`, `env` (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), or the URL of a proxy.
-        proxy: Text = "none",
+        proxy[such as "http://proxy.internal:3128"]: Text = "none",
         /// Never speak HTTP/2 to it.
         http1_only: Flag = false,
         /// Allow plain `http` to a public host.
         allow_http: Flag = false,
         /// Its models by the provider's own names.
-        models: Table<ModelDraft>,
+        models[such as { "gpt-4o": { "context": "128k", "max_output": "16k" } }]: Table<ModelDraft>,
         /// Sandbox only: time before the first word.
-        latency: Time<0, HOUR> = "20ms",
+        latency[such as "300ms"]: Time<0, HOUR> = "20ms",
         /// Sandbox only: tokens written each second.
-        tokens_per_second: Whole<1, 1_000_000> = 200,
+        tokens_per_second[such as 1_000]: Whole<1, 1_000_000> = 200,
         /// Sandbox only: share of answers that fail.
         failure: Percent = "0%",
-        /// Sandbox only: of the chance that decides which answers fail.
-        seed: Whole<0, { i64::MAX as u64 }> = 1,
-        /// Prices of every model that has none of its own, in US dollars per million tokens.
+        /// Sandbox only: where the chance begins that decides which answers fail; the same seed fails the same answers.
+        seed[such as 7]: Whole<0, { i64::MAX as u64 }> = 1,
+        /// Prices of every model that has none of its own, in US dollars per million tokens. Without them a price is unknown, never free.
         usd_per_mtok: PricesDraft,
         /// US dollars for each call, beside the token prices, for every model that has none of its own.
-        usd_per_call: Dollars,
-        /// Context window of every model that has none of its own: input and output together, in tokens.
-        context: TokenCount,
+        usd_per_call[such as "$0.005"]: Dollars,
+        /// Context window of every model that has none of its own: input and output together, in tokens. Without it a prompt is never
+        /// too long.
+        context[such as "128k"]: TokenCount,
         /// The most that a model writes in one answer, for every model that has none of its own, in tokens.
         max_output: TokenCount,
         /// What the models can do, for every model that does not say. Without it nothing is ruled out.
@@ -58,23 +60,66 @@ draft! {
         /// Output limit assumed where the call names none, in tokens. 32k for models that reason.
         default_max_output_tokens: TokenCount = "16k",
         /// Output limit that no call may exceed here, in tokens.
-        max_output_tokens: TokenCount,
+        max_output_tokens[such as "4k"]: TokenCount,
     }
     later [
         "budget", "pace", "token_command", "on_disconnect", "eject_slow", "cost_source", "max_output_tps", "flat_usd", "image_tokens",
         "replay_reasoning",
     ]
+    schema {
+        "allOf": [
+            { "properties": {
+                "like": { "pattern": NAME },
+                "api_key": { "anyOf": [
+                    { "pattern": r"^\$\{([A-Za-z0-9_]+|file:/[^{}]+|credential:[A-Za-z0-9_@-][A-Za-z0-9_.@-]*)\}\??$" },
+                    // A secret in plain text: a warning of `check`, and nothing that looks like a reference of another program.
+                    { "pattern": "^[!-~]+$", "not": { "pattern": r"\$\{|^\$?[A-Z0-9_]+$|^env:|^os\.environ/" } }
+                ] },
+                "base_url": { "pattern": URL, "not": { "pattern": NOBODY } },
+                "proxy": { "pattern": r"^(none|env|https?://[^\s?#{}]+)$" },
+                "models": { "propertyNames": { "pattern": r"^[^\s]{1,256}$" } }
+            } },
+            // Without another entry to copy it says all that it needs itself.
+            {
+                "if": { "not": { "required": ["like"] } },
+                "then": { "required": ["format", "models"], "properties": { "models": { "minProperties": 1 } } }
+            },
+            {
+                "if": { "required": ["format"], "properties": { "format": { "const": "sandbox" } } },
+                "then": { "properties": { "base_url": false, "api_key": false, "proxy": false, "http1_only": false, "allow_http": false } }
+            },
+            {
+                "if": { "required": ["format"], "properties": { "format": { "const": "openai" } } },
+                "then": { "properties": { "latency": false, "tokens_per_second": false, "failure": false, "seed": false } }
+            },
+            {
+                "if": { "required": ["format"], "properties": { "format": { "const": "openai" } }, "not": { "required": ["like"] } },
+                "then": { "required": ["base_url"] }
+            },
+            // Plain http leads to this machine or a private network, or says that it is meant.
+            {
+                "if": { "required": ["base_url"], "properties": { "base_url": { "pattern": PUBLIC_HTTP } }, "not": { "required": ["like"] } },
+                "then": { "required": ["allow_http"], "properties": { "allow_http": { "const": true } } }
+            }
+        ]
+    }
 }
+
+/// A URL without user, query, fragment or reference, which names no single call.
+const URL: &str = r"^https?://(?!.*/(chat/completions|completions|embeddings|models)/*$)[^\s@?#{}/][^\s@?#{}]*$";
+/// A URL whose host nobody means: unspecified, link-local, a metadata service, or a number in a spelling of its own.
+const NOBODY: &str = r"^https?://(0\.0\.0\.0|169\.254\.|\[fe[89ab]|\[::\]|\[::ffff:169\.254\.|metadata(\.google\.internal)?\.?([:/]|$)|instance-data\.?([:/]|$)|0x|[0-9]+([:/]|$))";
+const PUBLIC_HTTP: &str = r"^http://(?!127\.|10\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.|localhost\.?([:/]|$)|[^:/]*\.localhost\.?([:/]|$)|\[::1\]|\[f[cd]|\[::ffff:)";
 
 draft! {
     /// One model of a provider.
-    ModelDraft is "a model" {
+    ModelDraft is "a model" such as { "context": "128k", "max_output": "16k" } {
         /// Prices in US dollars per million tokens. Without them the price is unknown, never free.
         usd_per_mtok: PricesDraft,
         /// US dollars for each call, beside the token prices.
-        usd_per_call: Dollars,
-        /// Context window: input and output together, in tokens.
-        context: TokenCount,
+        usd_per_call[such as "$0.005"]: Dollars,
+        /// Context window: input and output together, in tokens. Without it a prompt is never too long.
+        context[such as "128k"]: TokenCount,
         /// The most that the model writes in one answer, in tokens.
         max_output: TokenCount,
         /// What the model can do. Without it nothing is ruled out.
@@ -84,20 +129,20 @@ draft! {
         /// Output limit assumed where the call names none, in tokens. 32k for models that reason.
         default_max_output_tokens: TokenCount = "16k",
         /// Output limit that no call may exceed here, in tokens.
-        max_output_tokens: TokenCount,
+        max_output_tokens[such as "4k"]: TokenCount,
     }
     later ["like", "budget", "max_output_tps", "flat_usd", "image_tokens", "replay_reasoning"]
 }
 
 draft! {
     /// Prices in US dollars per million tokens.
-    PricesDraft is "`usd_per_mtok`" {
+    PricesDraft is "`usd_per_mtok`" such as { "input": 2.5, "output": 10 } {
         /// Input that comes from no cache.
         input(required: "a price that is not known is left out whole: take `usd_per_mtok` out"): PerMtok,
         /// Output, reasoning included.
-        output(required: "a price that is not known is left out whole: take `usd_per_mtok` out; embeddings have `output: 0`"): PerMtok,
+        output(required: "a price that is not known is left out whole: take `usd_per_mtok` out; embeddings have `output: 0`")[such as 10]: PerMtok,
         /// Input read from the provider's cache; costs what `input` costs where it is not said.
-        cache_read: PerMtok,
+        cache_read[such as 1.25]: PerMtok,
         /// Input written to the provider's cache; costs what `input` costs where it is not said.
         cache_write: PerMtok,
         /// Input written to the provider's cache for an hour; costs what `cache_write` costs where it is not said.
@@ -114,37 +159,37 @@ draft! {
 
 draft! {
     /// Prices of a whole call whose input is longer than `above`.
-    TierDraft is "a price tier" {
+    TierDraft is "a price tier" such as { "above": "200k", "input": 5, "output": 15 } {
         /// Input tokens above which this tier holds.
-        above(required: "a tier says from which input on it holds: `above: 200k`"): TokenCount,
+        above(required: "a tier says from which input on it holds: `above: 200k`")[such as "200k"]: TokenCount,
         /// Input that comes from no cache.
         input(required: "a tier has an input price of its own"): PerMtok,
         /// Output, reasoning included.
         output(required: "a tier has an output price of its own"): PerMtok,
-        /// Input read from the provider's cache.
-        cache_read: PerMtok,
+        /// Input read from the provider's cache; costs what `input` costs where it is not said.
+        cache_read[such as 1.25]: PerMtok,
     }
     later []
 }
 
 draft! {
     /// What may be sent per time and at once.
-    LimitsDraft is "`limits`" {
-        /// Requests per time, such as `500/min`.
+    LimitsDraft is "`limits`" such as { "requests": "500/min", "tokens": "200k/min", "concurrent": 64 } {
+        /// Requests per time. Without it there is no such limit.
         requests: RateDraft,
-        /// Tokens per time, input and output together, such as `200k/min`.
-        tokens: RateDraft,
-        /// Calls at once.
-        concurrent: Whole<1, 1_000_000>,
+        /// Tokens per time, input and output together. Without it there is no such limit.
+        tokens[such as "200k/min"]: RateDraft,
+        /// Calls at once. Without it there is no such limit.
+        concurrent[such as 64]: Whole<1, 1_000_000>,
         /// How long a request may wait for its turn where no other step is left.
-        wait: Patience = "0s",
+        wait[such as "2s"]: Patience = "0s",
     }
     later []
 }
 
 draft! {
     /// Bounds on waiting for a provider; total time is the deadline's.
-    TimeoutsDraft is "`timeouts`" {
+    TimeoutsDraft is "`timeouts`" such as { "connect": "2s", "first_content": "30s", "idle": "60s" } {
         /// TCP connect.
         connect: Wait = "2s",
         /// From sending to the first content of a stream. 10 min for models that reason.
@@ -157,7 +202,7 @@ draft! {
 
 draft! {
     /// When a failing target rests.
-    CooldownDraft is "`cooldown`" {
+    CooldownDraft is "`cooldown`" such as { "after": 5, "rest": "20s" } {
         /// Failures within 30 s.
         after: Whole<1, 10_000> = 5,
         /// The first rest; each further one is twice as long, up to 5 min.
@@ -194,11 +239,11 @@ pub(in crate::config) struct RateDraft;
 
 draft! {
     /// A rate with a burst of its own.
-    BurstDraft is "a rate" {
+    BurstDraft is "a rate" such as { "rate": "500/min", "burst": 50 } {
         /// So many per `s`, `min`, `hour` or `day`.
         rate(required: "write `{ rate: 500/min, burst: 50 }`"): PlainRate,
         /// What a full limit lets through at once; one period's amount where it is not said.
-        burst: Whole<1, { 1 << 40 }>,
+        burst[such as 50]: Whole<1, { 1 << 40 }>,
     }
     later []
 }
@@ -209,7 +254,7 @@ pub(in crate::config) struct PlainRate;
 
 scalar_schema!(PlainRate: {
     "type": "string",
-    "pattern": r"^[0-9]+(_[0-9]+)*(\.[0-9]+)?[kM]? ?/ ?(s|min|hour|day)$"
+    "pattern": r"^(?=[^/]*[1-9])(?!0[0-9])[0-9]{1,15}(_[0-9]+)*(\.[0-9]+)?[kM]? ?/ ?(s|min|hour|day)$"
 });
 
 impl Shape for PlainRate {
@@ -225,6 +270,14 @@ impl Shape for PlainRate {
                 );
             })
             .ok()
+    }
+
+    fn spelling() -> String {
+        "A count per `s`, `min`, `hour` or `day`; `k` is a thousand, `M` a million.".into()
+    }
+
+    fn example() -> serde_json::Value {
+        "500/min".into()
     }
 }
 
@@ -260,6 +313,14 @@ impl Shape for RateDraft {
             None => draft.burst.is_absent().then_some(rate),
         }
     }
+
+    fn spelling() -> String {
+        format!("{} `{{ rate: 500/min, burst: 50 }}` sets what a full limit lets through at once.", PlainRate::spelling())
+    }
+
+    fn example() -> serde_json::Value {
+        PlainRate::example()
+    }
 }
 
 impl JsonSchema for RateDraft {
@@ -275,5 +336,54 @@ impl JsonSchema for RateDraft {
         let plain = json!(generator.subschema_for::<PlainRate>());
         let burst = json!(generator.subschema_for::<BurstDraft>());
         json_schema!({ "anyOf": [plain, burst] })
+    }
+}
+
+/// `providers:` as written.
+#[derive(Debug)]
+pub(in crate::config) struct Providers;
+
+impl Shape for Providers {
+    type Value = Rows<ProviderDraft>;
+
+    fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value> {
+        let Value::Map(entries) = &node.value else {
+            return Table::<ProviderDraft>::read(node, findings);
+        };
+        // A setting that slipped out of its entry: what is in it says nothing about a provider.
+        let (slipped, named): (Vec<Entry>, Vec<Entry>) = entries.iter().cloned().partition(is_setting);
+        for entry in &slipped {
+            let message = format!("`{}` is a setting of a provider, and stands where their names stand", entry.key);
+            let finding = Diagnostic::error(Code::KEY_DOES_NOT_APPLY, entry.value.label, message);
+            findings.push(finding.hint("check the indentation: it belongs below the provider's name, two columns to the right"));
+        }
+        let rest = Node { value: Value::Map(named), ..node.clone() };
+        let rows = Table::<ProviderDraft>::read(&rest, findings);
+        if slipped.is_empty() { rows } else { None }
+    }
+
+    fn filler() -> String {
+        "{}".into()
+    }
+}
+
+/// Whether an entry of `providers` is a setting by its name, and no provider by what it holds.
+fn is_setting(entry: &Entry) -> bool {
+    let names_provider = |inner: &Entry| matches!(inner.key.as_str(), "format" | "base_url" | "api_key" | "like" | "models");
+    let is_provider = matches!(&entry.value.value, Value::Map(inner) if inner.is_empty() || inner.iter().any(names_provider));
+    ProviderDraft::KEYS.contains(&entry.key.as_str()) && !is_provider
+}
+
+impl JsonSchema for Providers {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Table::<ProviderDraft>::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Table::<ProviderDraft>::json_schema(generator)
     }
 }

@@ -1,16 +1,18 @@
 //! `tests:` as written.
 
+use super::TARGET;
+use super::conditions::{EffortWord, EndpointWord, HEADER, Interval, Task};
 use super::provider::NeedWord;
-use super::rule::{EffortWord, EndpointWord, Interval, Task};
 use crate::config::collections::{AnyOf, List, Table};
 use crate::config::decode::draft;
 use crate::config::shapes::{Dollars, Flag, Text, TokenCount, Whole, words};
 
 draft! {
     /// One request and what must become of it. Tests run in every check, before a file comes into force.
-    TestDraft is "a test" {
+    TestDraft is "a test"
+    such as { "name": "code goes to OpenAI", "given": { "task": "coding" }, "expect": { "rule": "coding", "target": "openai/gpt-4o" } } {
         /// What the test is about, in words.
-        name(required: "a failing test is told by its name"): Text,
+        name(required: "a failing test is told by its name")[such as "code goes to OpenAI"]: Text,
         /// The request and the state it meets: what is not said is not there, every key is, nothing rests.
         given: GivenDraft,
         /// What must come of it: all that is said here.
@@ -21,23 +23,23 @@ draft! {
 
 draft! {
     /// The facts of a request, and the state it meets.
-    GivenDraft is "`given`" {
+    GivenDraft is "`given`" such as { "task": "coding", "prompt_tokens": 900 } {
         /// The declared task.
         task: Task,
         /// How long the prompt is, in tokens.
-        prompt_tokens: TokenCount,
+        prompt_tokens[such as 900]: TokenCount,
         /// The output limit that the client sets, in tokens.
-        max_output_tokens: TokenCount,
+        max_output_tokens[such as "4k"]: TokenCount,
         /// The model that the client names.
-        model: Text = "auto",
+        model[such as "gpt-4o"]: Text = "auto",
         /// The kind of call.
         endpoint: EndpointWord = "chat",
         /// What the client says of itself, by label.
-        labels: Table<Text>,
+        labels[such as { "feature": "search" }]: Table<Text>,
         /// Request headers, by name.
-        headers: Table<Text>,
+        headers[such as { "x-team": "research" }]: Table<Text>,
         /// The ceiling that the client declares for this request, in US dollars.
-        max_cost: Dollars,
+        max_cost[such as "$0.002"]: Dollars,
         /// What the request needs from a model.
         needs: AnyOf<NeedWord>,
         /// Messages so far.
@@ -47,32 +49,40 @@ draft! {
         /// Whether the client asks for a stream.
         stream: Flag = false,
         /// How many answers the client asks for.
-        n: Whole<1, 128> = 1,
+        n[such as 2]: Whole<1, 128> = 1,
         /// Providers whose key is missing.
-        no_key: AnyOf<Text>,
+        no_key[such as "openai"]: AnyOf<Text>,
         /// Targets at rest: `provider/model`, or a provider with all its models.
-        resting: AnyOf<Text>,
+        resting[such as ["openai/gpt-4o", "house"]]: AnyOf<Text>,
     }
     later ["spent", "time", "caller", "tags"]
+    schema { "allOf": [{ "properties": { "headers": { "propertyNames": { "pattern": HEADER } } } }] }
 }
 
 draft! {
     /// What must come of a request.
-    ExpectDraft is "`expect`" {
+    ExpectDraft is "`expect`" such as { "rule": "coding", "target": "openai/gpt-4o" } {
         /// The rule that decides, or `default`.
-        rule: Text,
+        rule[such as "coding"]: Text,
         /// The target that is tried first.
-        target: Text,
+        target[such as "openai/gpt-4o"]: Text,
         /// All targets that would be tried, in order.
-        chain: List<Text>,
+        chain[such as ["openai/gpt-4o", "house/llama3.2"]]: List<Text>,
         /// Targets that are left out, each with its reason.
-        skipped: Table<SkipWord>,
+        skipped[such as { "openai/gpt-4o": "no_key" }]: Table<SkipWord>,
         /// The code with which the request is refused.
         refusal: RefusalWord,
         /// What the first target can cost at most, in US dollars.
-        worst_case: Interval<Dollars>,
+        worst_case[such as { "max": "$0.05" }]: Interval<Dollars>,
     }
     later []
+    schema {
+        "allOf": [{ "properties": {
+            "target": { "pattern": TARGET },
+            "chain": { "items": { "pattern": TARGET } },
+            "skipped": { "propertyNames": { "pattern": TARGET } }
+        } }]
+    }
 }
 
 words! {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::misread::quantity_finding;
 use super::scalar_schema;
 use crate::config::codes::Code;
 use crate::config::decode::{Findings, Shape, scalar};
@@ -33,7 +34,9 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Time<MIN, MAX> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let pattern = r"^[0-9]+(_[0-9]+)*(\.[0-9]+)? ?(ms|s|m|h|d)$";
+        // Zero is zero in any unit; where it is too little, some digit is none.
+        let some = if MIN == 0 { "" } else { "(?=.*[1-9])" };
+        let pattern = format!(r"^{some}[0-9]+(_[0-9]+)*(\.[0-9]+)? ?(ms|s|m|h|d)$");
         if MIN == 0 {
             json_schema!({ "anyOf": [{ "type": "string", "pattern": pattern }, { "const": 0 }] })
         } else {
@@ -61,6 +64,15 @@ impl<const MIN: u64, const MAX: u64> Shape for Time<MIN, MAX> {
         }
         findings.spelled(node, || if duration.is_zero() { "0".into() } else { spelled(duration) });
         Some(duration)
+    }
+
+    fn spelling() -> String {
+        let (min, max) = (spelled(Duration::from_millis(MIN)), spelled(Duration::from_millis(MAX)));
+        format!("A duration in `ms`, `s`, `m`, `h` or `d`, from {min} to {max}.")
+    }
+
+    fn example() -> serde_json::Value {
+        spelled(Duration::from_secs(30).clamp(Duration::from_millis(MIN), Duration::from_millis(MAX))).into()
     }
 }
 
@@ -92,7 +104,8 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Whole<MIN, MAX> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let pattern = r"^[0-9]+(_[0-9]+)*(\.[0-9]+)?[kM]?$";
+        let some = if MIN == 0 { "" } else { "(?=.*[1-9])" };
+        let pattern = format!(r"^{some}(?!0[0-9])[0-9]+(_[0-9]+)*((\.[0-9]+)?[kM])?$");
         json_schema!({ "anyOf": [{ "type": "integer", "minimum": MIN, "maximum": MAX }, { "type": "string", "pattern": pattern }] })
     }
 }
@@ -121,6 +134,16 @@ impl<const MIN: u64, const MAX: u64> Shape for Whole<MIN, MAX> {
             findings.spelled(node, || spelled_count(count));
         }
         Some(count)
+    }
+
+    fn spelling() -> String {
+        // Beyond a thousand billion the bound only keeps sums from overflowing.
+        let most = if MAX >= 1 << 40 { String::new() } else { format!(" to {MAX}") };
+        format!("A whole number from {MIN}{most}; `k` is a thousand, `M` a million.")
+    }
+
+    fn example() -> serde_json::Value {
+        10.clamp(MIN, MAX).into()
     }
 }
 
@@ -157,6 +180,14 @@ impl Shape for TokenCount {
 
     fn read(node: &Node, findings: &mut Findings) -> Option<Tokens> {
         Whole::<1, { 1 << 40 }>::read(node, findings).map(Tokens::new)
+    }
+
+    fn spelling() -> String {
+        "A number of tokens; `k` is a thousand, `M` a million.".into()
+    }
+
+    fn example() -> serde_json::Value {
+        "16k".into()
     }
 }
 
@@ -207,6 +238,14 @@ impl<const MIN: u64, const MAX: u64> Shape for Size<MIN, MAX> {
         }
         Some(bytes)
     }
+
+    fn spelling() -> String {
+        format!("Bytes, or a number with `B`, `kB`, `MB`, `KiB`, `MiB` or `GiB`, from {} to {}.", size_spelled(MIN), size_spelled(MAX))
+    }
+
+    fn example() -> serde_json::Value {
+        "16MiB".into()
+    }
 }
 
 fn size_spelled(bytes: u64) -> String {
@@ -217,7 +256,7 @@ fn size_spelled(bytes: u64) -> String {
     }
 }
 
-const MONEY_PATTERN: &str = r"^\$?[0-9]+(_[0-9]+)*(\.[0-9]+(_[0-9]+)*)?$";
+const MONEY_PATTERN: &str = r"^\$?[0-9]+(_[0-9]+)*(\.[0-9](_?[0-9]){0,8})?$";
 
 /// An amount of dollars: `$0.25`, up to nine decimals.
 #[derive(Debug)]
@@ -237,6 +276,14 @@ impl Shape for Dollars {
         }
         Some(amount)
     }
+
+    fn spelling() -> String {
+        "US dollars, up to nine decimals.".into()
+    }
+
+    fn example() -> serde_json::Value {
+        "$0.25".into()
+    }
 }
 
 /// Dollars per million tokens: `3`, `$0.0375`.
@@ -251,6 +298,14 @@ impl Shape for PerMtok {
     fn read(node: &Node, findings: &mut Findings) -> Option<Price> {
         money(node, findings)
     }
+
+    fn spelling() -> String {
+        "US dollars per million tokens, up to nine decimals.".into()
+    }
+
+    fn example() -> serde_json::Value {
+        2.5.into()
+    }
 }
 
 fn money<T: FromStr<Err = QuantityError>>(node: &Node, findings: &mut Findings) -> Option<T> {
@@ -263,7 +318,7 @@ fn money<T: FromStr<Err = QuantityError>>(node: &Node, findings: &mut Findings) 
 #[derive(Debug)]
 pub(in crate::config) struct Percent;
 
-scalar_schema!(Percent: { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$" });
+scalar_schema!(Percent: { "type": "string", "pattern": r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?) ?%$" });
 
 impl Shape for Percent {
     type Value = Share;
@@ -274,77 +329,12 @@ impl Shape for Percent {
             .map_err(|error| findings.push(quantity_finding(Code::BAD_SHARE, node, scalar, "a share such as `80%`", &error)))
             .ok()
     }
-}
 
-/// Why a quantity cannot be read, and what was perhaps meant.
-pub(in crate::config) fn quantity_finding(code: Code, node: &Node, scalar: &Scalar, expected: &str, error: &QuantityError) -> Diagnostic {
-    let text = scalar.text.as_str();
-    let message = match error {
-        // A run of digits is a number; only its size can be wrong.
-        QuantityError::NotANumber(_) if digits_of(text).is_some_and(|count| count > 15) => format!("`{text}` is too large"),
-        QuantityError::NotANumber(_) => format!("expected {expected}, found `{text}`"),
-        QuantityError::Unit { .. } if !text.starts_with(|c: char| c.is_ascii_digit()) => format!("expected {expected}, found `{text}`"),
-        QuantityError::Negative(_) => format!("`{text}` is negative, expected {expected}"),
-        QuantityError::Unit { .. } => format!("`{text}` has no unit that fits, expected {expected}"),
-        QuantityError::TooFine(_) => format!("`{text}` has more than nine decimals"),
-        QuantityError::TooLarge(_) => format!("`{text}` is too large"),
-        QuantityError::Zero(_) => format!("`{text}` must be more than zero"),
-    };
-    let finding = Diagnostic::error(code, node.place, message);
-    let is_about_spelling = matches!(error, QuantityError::NotANumber(_) | QuantityError::Unit { .. });
-    match quantity_hint(code, text) {
-        Some(hint) if is_about_spelling && digits_of(text).is_none_or(|count| count <= 15) => finding.hint(hint),
-        _ => finding,
+    fn spelling() -> String {
+        "A share from 0% to 100%.".into()
     }
-}
 
-/// How many digits a text begins with, when at most a unit follows them.
-fn digits_of(text: &str) -> Option<usize> {
-    let digits = text.bytes().take_while(|b| b.is_ascii_digit() || *b == b'_').count();
-    let rest = text.get(digits..)?;
-    (digits > 0 && !rest.contains(|c: char| c.is_ascii_digit() || ".:".contains(c)) && !rest.starts_with(['e', 'E', 'x'])).then_some(digits)
-}
-
-fn quantity_hint(code: Code, text: &str) -> Option<String> {
-    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if text == "off" || text == "no" || text == "none" {
-        return Some("take the key out to have the default".into());
-    }
-    if text.starts_with("${") {
-        return Some("only secrets are read from the environment; write the value itself".into());
-    }
-    if let Some((whole, power)) = text.split_once(['e', 'E'])
-        && is_digits(whole)
-        && is_digits(power)
-    {
-        return match power.parse::<usize>() {
-            Ok(zeros) if zeros <= 12 => Some(format!("write the number out: `{whole}{}`", "0".repeat(zeros))),
-            _ => Some("write the number out".into()),
-        };
-    }
-    if text.starts_with("0x") || text.starts_with("0o") || text.starts_with("0b") {
-        return Some("write it as a decimal number".into());
-    }
-    if let Some((first, second)) = text.split_once(':')
-        && is_digits(first)
-        && is_digits(second)
-    {
-        return Some("clock times mean nothing here; write a number and its unit, such as `90s` or `12h`".into());
-    }
-    match code {
-        Code::BAD_DURATION if is_digits(text) => Some(format!("write its unit: `{text}s` or `{text}ms`")),
-        Code::BAD_DURATION => Some("its units are ms, s, m, h and d".into()),
-        Code::BAD_RATE if is_digits(text) => Some(format!("write its period: `{text}/min`; periods are s, min, hour and day")),
-        Code::BAD_RATE => Some("its periods are s, min, hour and day".into()),
-        Code::BAD_SHARE if is_digits(text) => Some(format!("write `{text}%`")),
-        Code::BAD_COUNT => text
-            .strip_suffix('K')
-            .or(text.strip_suffix('m'))
-            .filter(|n| is_digits(n))
-            .map(|n| if text.ends_with('K') { format!("write `{n}k`") } else { format!("write `{n}M`") }),
-        Code::BAD_MONEY if text.contains('/') => Some("an amount here has no period".into()),
-        Code::BAD_MONEY => Some("amounts are US dollars, written `$1.50`".into()),
-        Code::BAD_SIZE => Some("its units are B, kB, MB, KiB, MiB and GiB".into()),
-        _ => None,
+    fn example() -> serde_json::Value {
+        "0.5%".into()
     }
 }
