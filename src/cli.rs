@@ -8,6 +8,8 @@ mod explain;
 mod fmt;
 mod generate;
 mod history;
+mod import;
+mod init;
 mod patch;
 mod reload;
 mod revisions;
@@ -57,6 +59,10 @@ enum Command {
     Check(check::Options),
     /// Say what would happen to one request, and why
     Explain(Box<explain::Options>),
+    /// Write a starter file for the provider keys in the environment
+    Init(init::Options),
+    /// Print another gateway's file as one of tollgate's, and say what could not be carried over
+    Import(import::Options),
     /// Print a file in its canonical form, comments kept
     Fmt(fmt::Options),
     /// Tell the running daemon to read its file now
@@ -98,6 +104,8 @@ impl Cli {
             Command::Serve(options) => serve::run(&options),
             Command::Check(options) => check::run(&options),
             Command::Explain(options) => explain::run(&options),
+            Command::Init(options) => init::run(&options),
+            Command::Import(options) => import::run(&options),
             Command::Fmt(options) => fmt::run(&options),
             Command::Reload(daemon) => reload::run(&daemon),
             Command::Status(daemon) => status::run(&daemon),

@@ -87,6 +87,13 @@ pub fn read(sources: &Sources, env: &Env<'_>) -> (Option<Checked>, Vec<Diagnosti
     (checked, findings)
 }
 
+/// Any YAML document as JSON. Numbers keep their digits.
+pub fn yaml_as_json(text: &str) -> Result<String, Vec<Diagnostic>> {
+    let mut findings = Findings::default();
+    let json = read_node(text, 0, &mut findings).and_then(|node| json_value::read(&node, &mut findings));
+    json.filter(|_| !findings.has_errors()).ok_or_else(|| findings.sorted())
+}
+
 /// The facts of a request in the form of `given:`, as YAML or JSON.
 pub fn read_given(text: &str) -> Result<Given, Vec<Diagnostic>> {
     let mut findings = Findings::default();

@@ -189,8 +189,13 @@ async fn check(decisions: &[u8], seed: u64) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// `PROPTEST_CASES`, or few enough for every run.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_request_does_what_explain_says(decisions in prop::collection::vec(any::<u8>(), 0..120), seed in any::<u64>()) {
