@@ -28,8 +28,9 @@ pub(super) fn status(app: &App) -> Value {
         limits: levels.iter().filter(|level| level.provider == provider.name).map(limit_status).collect(),
     });
     let status = Status {
-        revision: rules.revision().to_string(),
-        file_hash: last.file_hash.clone(),
+        // Both as they were told together: the rule set may be swapped between two looks.
+        revision: last.revision,
+        file_hash: last.file_hash,
         config_path: app.config.display().to_string(),
         listen: app.listen,
         admin: app.admin,

@@ -14,6 +14,7 @@ mod config_faults;
 mod cooldown;
 mod documents;
 mod drain;
+mod editing;
 mod explain;
 mod floors;
 mod history;
