@@ -51,7 +51,7 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)
 }
 
-fn yaml_files(name: &str) -> BTreeMap<String, String> {
+pub(crate) fn yaml_files(name: &str) -> BTreeMap<String, String> {
     fs::read_dir(folder(name))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -522,7 +522,7 @@ fn a_random_edit_never_panics_and_never_hides_an_error() {
 }
 
 /// A file as any YAML 1.2 reader hands it to a validator.
-fn as_json(text: &str) -> Option<serde_json::Value> {
+pub(crate) fn as_json(text: &str) -> Option<serde_json::Value> {
     let options = serde_yaml::options! { strict_booleans: true, non_finite_float_policy: serde_yaml::NonFiniteFloatPolicy::AsString };
     serde_yaml::from_str_with_options(text, options).ok()
 }

@@ -19,6 +19,7 @@ mod floors;
 mod history;
 mod include;
 mod limits;
+mod mutations;
 mod process;
 mod relay;
 mod reload;
