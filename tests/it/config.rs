@@ -388,6 +388,8 @@ fn c29_each_yaml_trap_has_its_own_hint() {
         ("c29-reference-in-flow", "`\"${A_KEY}?\"`"),
         ("c29-glob-alias", "`\"*-mini\"`"),
         ("c29-nothing-after-key", "`server: {}`"),
+        ("c10-duplicate-key", "keep one of the two"),
+        ("c01-unclosed-bracket", "the `[` in line 11 lacks its `]`"),
         ("c01-tab", "replace the tab by spaces"),
         ("c01-no-space-after-colon", "write a space behind `version:`"),
     ] {
