@@ -1,7 +1,7 @@
 //! What a sound file says, typed: every name resolved, every unit read, nothing left to refuse.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,6 +52,27 @@ pub struct Server {
     pub max_n: u32,
     /// What happens to a provider's answer when the client hangs up. Default: cancel.
     pub on_client_disconnect: OnClientDisconnect,
+}
+
+/// The built-in settings.
+impl Default for Server {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            listen: local(8080),
+            admin: local(8081),
+            open: false,
+            deadline: Duration::from_mins(10),
+            stream_deadline: Duration::from_mins(30),
+            connections: NonZeroU32::MIN.saturating_add(9_999),
+            body_limit: 32 << 20,
+            drain: Duration::from_mins(5),
+            early_head: Some(Duration::from_secs(10)),
+            state: None,
+            max_n: 4,
+            on_client_disconnect: OnClientDisconnect::Cancel,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

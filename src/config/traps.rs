@@ -12,13 +12,45 @@ pub(super) fn syntax(text: &str, place: Place, message: &str) -> Diagnostic {
     if let Some(reference) = unquoted_reference(line).or_else(|| unquoted_reference(before)) {
         return finding.hint(format!("inside `{{…}}` and `[…]` a reference is quoted: `\"{reference}\"`"));
     }
-    if let Some(key) = [before, line].into_iter().find_map(key_without_space) {
-        return finding.hint(format!("write a space behind `{key}:`"));
+    for (number, line) in [(place.line.saturating_sub(1), before), (place.line, line)] {
+        if let Some(key) = key_without_space(line) {
+            let (indent, words) = (line.len() - line.trim_start().len(), line.trim());
+            let start = text.split_inclusive('\n').take(number - 1).map(str::len).sum::<usize>() + indent;
+            let place = Place { line: number, column: indent + 1, start, end: start + words.len(), ..place };
+            let message = format!("`{key}:` is part of a text here, since no space follows it");
+            return Diagnostic::error(Code::YAML_SYNTAX, place, message).hint(format!("write a space behind `{key}:`"));
+        }
     }
     match hint(line, place, message) {
+        Some(hint) if hint == UNCLOSED => finding.hint(unclosed(text, place).unwrap_or_else(|| hint.into())),
         Some(hint) => finding.hint(hint),
         None => finding,
     }
+}
+
+const UNCLOSED: &str = "a `[` or `{` above may lack its `]` or `}`, or a comma is missing";
+
+/// The innermost bracket that is open at a place, when it was opened in a line above.
+fn unclosed(text: &str, place: Place) -> Option<String> {
+    let mut open: Vec<(usize, char)> = Vec::new();
+    for (number, line) in text.get(..place.start)?.lines().enumerate() {
+        let mut quote = None;
+        let mut last = ' ';
+        for c in line.chars() {
+            match (quote, c) {
+                (None, '#') if last == ' ' => break,
+                (None, '"' | '\'') if !last.is_alphanumeric() => quote = Some(c),
+                (None, '[' | '{') => open.push((number + 1, c)),
+                (None, ']' | '}') => drop(open.pop()),
+                (Some(mark), c) if mark == c => quote = None,
+                _ => {}
+            }
+            last = c;
+        }
+    }
+    let (line, bracket) = open.pop().filter(|(line, _)| *line < place.line)?;
+    let closing = if bracket == '[' { ']' } else { '}' };
+    Some(format!("the `{bracket}` in line {line} lacks its `{closing}`, or a comma is missing behind it"))
 }
 
 fn hint(line: &str, place: Place, message: &str) -> Option<&'static str> {
@@ -32,9 +64,7 @@ fn hint(line: &str, place: Place, message: &str) -> Option<&'static str> {
         }
         _ if message.contains("mapping values are not allowed") => "put a text that has `: ` in it into quotes",
         _ if message.contains("quote") => "add the closing quote",
-        _ if message.contains("flow") || message.contains("illegal placement of ':'") => {
-            "a `[` or `{` above may lack its `]` or `}`, or a comma is missing"
-        }
+        _ if message.contains("flow") || message.contains("illegal placement of ':'") => UNCLOSED,
         _ if message.contains("block sequence entries") => "begin a list on a line of its own, each item with `- `, or write `[…]`",
         _ if message.contains("expected key") || message.contains("document start") => {
             "check the indentation: keys of one map begin in the same column, and so do the `- ` of one list"

@@ -51,7 +51,7 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)
 }
 
-fn yaml_files(name: &str) -> BTreeMap<String, String> {
+pub(crate) fn yaml_files(name: &str) -> BTreeMap<String, String> {
     fs::read_dir(folder(name))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -388,6 +388,8 @@ fn c29_each_yaml_trap_has_its_own_hint() {
         ("c29-reference-in-flow", "`\"${A_KEY}?\"`"),
         ("c29-glob-alias", "`\"*-mini\"`"),
         ("c29-nothing-after-key", "`server: {}`"),
+        ("c10-duplicate-key", "keep one of the two"),
+        ("c01-unclosed-bracket", "the `[` in line 11 lacks its `]`"),
         ("c01-tab", "replace the tab by spaces"),
         ("c01-no-space-after-colon", "write a space behind `version:`"),
     ] {
@@ -522,7 +524,7 @@ fn a_random_edit_never_panics_and_never_hides_an_error() {
 }
 
 /// A file as any YAML 1.2 reader hands it to a validator.
-fn as_json(text: &str) -> Option<serde_json::Value> {
+pub(crate) fn as_json(text: &str) -> Option<serde_json::Value> {
     let options = serde_yaml::options! { strict_booleans: true, non_finite_float_policy: serde_yaml::NonFiniteFloatPolicy::AsString };
     serde_yaml::from_str_with_options(text, options).ok()
 }

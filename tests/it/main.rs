@@ -20,6 +20,7 @@ mod floors;
 mod history;
 mod include;
 mod limits;
+mod mutations;
 mod process;
 mod relay;
 mod reload;

@@ -1,10 +1,9 @@
 //! `server:`, `callers:` and the deadlines of `defaults:`.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::checked::{OnClientDisconnect, Server};
+use crate::config::checked::Server;
 use crate::config::codes::Code;
 use crate::config::decode::{At, Field, Findings};
 use crate::config::diagnostic::Diagnostic;
@@ -15,9 +14,9 @@ use crate::config::shapes::spelled;
 pub(super) fn check(draft: &FileDraft, findings: &mut Findings) -> Server {
     let server = draft.server.get();
     let defaults = draft.defaults.get();
-    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let listen = server.and_then(|s| s.listen.get()).copied().unwrap_or(local(8080));
-    let admin = server.and_then(|s| s.admin.get()).copied().unwrap_or(local(8081));
+    let built_in = Server::default();
+    let listen = server.and_then(|s| s.listen.get()).copied().unwrap_or(built_in.listen);
+    let admin = server.and_then(|s| s.admin.get()).copied().unwrap_or(built_in.admin);
     if listen == admin && listen.port() != 0 {
         let place = server.and_then(|s| s.admin.at().or(s.listen.at())).map(|at| at.place).unwrap_or_default();
         let finding = Diagnostic::error(Code::SAME_ADDRESS, place, format!("`listen` and `admin` are both `{listen}`"));
@@ -44,15 +43,15 @@ pub(super) fn check(draft: &FileDraft, findings: &mut Findings) -> Server {
         listen,
         admin,
         open: is_open,
-        deadline: whole.unwrap_or(Duration::from_mins(10)),
-        stream_deadline: streamed.or(whole).unwrap_or(Duration::from_mins(30)),
-        connections: server.and_then(|s| nonzero(s.connections.get().copied())).unwrap_or(count(10_000)),
-        body_limit: server.and_then(|s| s.body_limit.get()).copied().unwrap_or(32 << 20),
-        drain: server.and_then(|s| s.drain.get()).copied().unwrap_or(Duration::from_mins(5)),
-        early_head: server.and_then(|s| s.early_head.get()).copied().unwrap_or(Some(Duration::from_secs(10))),
+        deadline: whole.unwrap_or(built_in.deadline),
+        stream_deadline: streamed.or(whole).unwrap_or(built_in.stream_deadline),
+        connections: server.and_then(|s| nonzero(s.connections.get().copied())).unwrap_or(built_in.connections),
+        body_limit: server.and_then(|s| s.body_limit.get()).copied().unwrap_or(built_in.body_limit),
+        drain: server.and_then(|s| s.drain.get()).copied().unwrap_or(built_in.drain),
+        early_head: server.and_then(|s| s.early_head.get()).copied().unwrap_or(built_in.early_head),
         state: server.and_then(|s| s.state.get()).map(Into::into),
-        max_n: server.and_then(|s| s.max_n.get()).and_then(|n| u32::try_from(*n).ok()).unwrap_or(4),
-        on_client_disconnect: server.and_then(|s| s.on_client_disconnect.get()).copied().unwrap_or(OnClientDisconnect::Cancel),
+        max_n: server.and_then(|s| s.max_n.get()).and_then(|n| u32::try_from(*n).ok()).unwrap_or(built_in.max_n),
+        on_client_disconnect: server.and_then(|s| s.on_client_disconnect.get()).copied().unwrap_or(built_in.on_client_disconnect),
     }
 }
 

@@ -1,0 +1,177 @@
+//! What a text holds, told by another reader than tollgate's: plain YAML as JSON, walked key by key.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::config::as_json;
+
+/// Deepest nesting of named chains and of copies that is followed.
+const DEEPEST: usize = 8;
+
+/// What stood in the one text and stands no more in the other: limits, prices, rules, conditions, steps and the like, as `losses` names
+/// them. Whatever loads can be read by any YAML reader.
+pub(super) fn lost(before: &str, after: &str) -> Vec<String> {
+    let (before, after) = (Held::of(&as_json(before).unwrap()), Held::of(&as_json(after).unwrap()));
+    before.0.difference(&after.0).cloned().collect()
+}
+
+/// Whether a thing is named, by itself or by what it belonged to.
+pub(super) fn is_told(thing: &str, told: &[String]) -> bool {
+    told.iter().any(|name| thing == name || thing.ends_with(&format!(" of {name}")))
+}
+
+/// The names of all that a file holds.
+#[derive(Default)]
+struct Held(BTreeSet<String>);
+
+impl Held {
+    fn of(file: &Value) -> Self {
+        let mut held = Self::default();
+        held.keys("`server`", &["deadline", "stream_deadline", "connections", "body_limit", "max_n"], &file["server"]);
+        for (name, own) in entries(&file["providers"]) {
+            held.provider(name, &merged(own, &file["providers"], DEEPEST), &file["defaults"]);
+        }
+        for rule in items(&file["rules"]) {
+            let about = format!("rule `{}`", text(&rule["name"]));
+            held.0.insert(about.clone());
+            held.keys(&about, &["unless"], rule);
+            held.conditions(&about, &rule["match"]);
+            held.route(&about, rule, &file["chains"]);
+        }
+        match &file["default"] {
+            Value::String(word) => held.0.extend([format!("`default: {word}`")]),
+            route => held.route("`default`", route, &file["chains"]),
+        }
+        held.0.extend(items(&file["tests"]).map(|test| format!("test `{}`", text(&test["name"]))));
+        held
+    }
+
+    fn add(&mut self, about: &str, key: &str) {
+        self.0.insert(format!("{key} of {about}"));
+    }
+
+    /// Those of the keys that a map has.
+    fn keys(&mut self, about: &str, keys: &[&str], map: &Value) {
+        keys.iter().filter(|key| !map[**key].is_null()).for_each(|key| self.add(about, key));
+    }
+
+    fn limits(&mut self, about: &str, limits: &Value) {
+        let all = ["requests", "tokens", "concurrent"];
+        all.into_iter().filter(|limit| !limits[*limit].is_null()).for_each(|limit| self.add(about, &format!("limits.{limit}")));
+    }
+
+    fn provider(&mut self, name: &str, provider: &Value, defaults: &Value) {
+        let about = format!("provider `{name}`");
+        self.0.insert(about.clone());
+        self.keys(&about, &["api_key", "proxy"], provider);
+        self.limits(&about, &provider["limits"]);
+        let cooldown = if provider["cooldown"].is_null() { &defaults["cooldown"] } else { &provider["cooldown"] };
+        if *cooldown != "off" {
+            self.add(&about, "cooldown");
+        }
+        for (model, own) in entries(&provider["models"]) {
+            self.model(&format!("model `{name}/{model}`"), own, provider);
+        }
+    }
+
+    fn model(&mut self, about: &str, own: &Value, provider: &Value) {
+        self.0.insert(about.to_owned());
+        self.limits(about, &own["limits"]);
+        let said = |key: &str| if own[key].is_null() { provider[key].clone() } else { own[key].clone() };
+        for key in ["max_output_tokens", "usd_per_call", "context", "max_output", "can"] {
+            if !said(key).is_null() {
+                self.add(about, key);
+            }
+        }
+        let prices = said("usd_per_mtok");
+        if !prices.is_null() || provider["format"] == "sandbox" {
+            self.add(about, "prices");
+        }
+        for part in ["cache_read", "cache_write", "cache_write_1h", "audio_input", "audio_output"] {
+            if !prices[part].is_null() {
+                self.add(about, &format!("the {part} price"));
+            }
+        }
+        (1..=items(&prices["tiers"]).count()).for_each(|tier| self.add(about, &format!("price tier {tier}")));
+    }
+
+    fn conditions(&mut self, about: &str, matches: &Value) {
+        for (condition, value) in entries(matches) {
+            match condition.as_str() {
+                "labels" => entries(value).for_each(|(name, _)| self.add(about, &format!("match.labels.{name}"))),
+                "headers" => entries(value).for_each(|(name, _)| self.add(about, &format!("match.headers.{}", name.to_lowercase()))),
+                _ => self.add(about, &format!("match.{condition}")),
+            }
+            for bound in ["min", "max"].into_iter().filter(|bound| !value[*bound].is_null()) {
+                self.add(about, &format!("match.{condition}.{bound}"));
+            }
+        }
+    }
+
+    fn route(&mut self, about: &str, route: &Value, chains: &Value) {
+        self.keys(about, &["deadline", "max_output_tokens"], route);
+        if !route["on_ceiling"].is_null() && route["on_ceiling"] != "next_rule" {
+            self.add(about, "on_ceiling");
+        }
+        self.steps(about, &route["chain"], chains, DEEPEST);
+    }
+
+    /// The steps of a chain, named chains unfolded.
+    fn steps(&mut self, about: &str, chain: &Value, chains: &Value, depth: usize) {
+        if depth == 0 {
+            return;
+        }
+        if let Some(name) = chain.as_str() {
+            return self.steps(about, &chains[name], chains, depth - 1);
+        }
+        for member in items(chain) {
+            match member {
+                Value::String(name) if name != "requested" && !name.contains('/') => self.steps(about, member, chains, depth),
+                Value::Object(pool) if pool.contains_key("of") => self.steps(about, &pool["of"], chains, depth),
+                step => {
+                    let target = if step.is_object() { &step["target"] } else { step };
+                    let about = format!("step `{}` of {about}", text(target));
+                    self.keys(&about, &["max_output_tokens"], step);
+                    entries(&step["set"]).for_each(|(field, _)| self.add(&about, &format!("set.{field}")));
+                    self.0.insert(about);
+                }
+            }
+        }
+    }
+}
+
+/// A provider with what `like` copies under it: maps joined key by key.
+fn merged(own: &Value, providers: &Value, depth: usize) -> Value {
+    match own["like"].as_str() {
+        Some(base) if depth > 0 => over(own, &merged(&providers[base], providers, depth - 1)),
+        _ => own.clone(),
+    }
+}
+
+fn over(own: &Value, below: &Value) -> Value {
+    match (own, below) {
+        (Value::Object(own), Value::Object(below)) => {
+            let mut joined = below.clone();
+            for (key, value) in own {
+                let value = joined.get(key).map_or_else(|| value.clone(), |below| over(value, below));
+                joined.insert(key.clone(), value);
+            }
+            Value::Object(joined)
+        }
+        (own, _) => own.clone(),
+    }
+}
+
+fn entries(map: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    map.as_object().into_iter().flatten()
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+/// A scalar as it is written.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
