@@ -1,7 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::config::{self, Bounds, Conditions, DefaultRule, Env, ModelPattern, Place};
+use crate::config::{self, Bounds, Conditions, DefaultRule, Env, ModelPattern, Place, Sources};
 use crate::rules::{Revision, RuleSet};
 use crate::units::{Effort, Endpoint, Need, RuleName, TaskName, Tokens, Usd};
 
@@ -69,7 +69,8 @@ default: { chain: [p/m] }
 
 pub(super) fn rule_set(draft: &Draft) -> RuleSet {
     let none = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-    let (checked, findings) = config::read(FILE, &Env { variable: &|_| None, file: &none, credential: &none });
+    let (checked, findings) =
+        config::read(&Sources::new("routes.yaml", FILE), &Env { variable: &|_| None, file: &none, credential: &none });
     let mut checked = checked.unwrap_or_else(|| panic!("{findings:?}"));
     let DefaultRule::Route(route) = &checked.default else { panic!("the default is a route") };
     let facts = PROFILES[draft.profile];
