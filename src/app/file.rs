@@ -38,7 +38,7 @@ pub fn check(sources: Sources, env: &Env<'_>) -> Checking {
     let (checked, mut findings) = config::read(&sources, env);
     let mut unreached = Vec::new();
     let checked = checked.filter(|checked| {
-        findings.extend(rules::analyze(&RuleSet::from((checked.clone(), revision_of(&sources)))));
+        findings.extend(rules::analyze(&RuleSet::from((checked.clone(), revision_of(&sources))), &sources));
         let tested = flow::run_tests(checked, &revision_of(&sources));
         let is_sound = tested.findings.is_empty();
         findings.extend(tested.findings);

@@ -275,6 +275,8 @@ pub enum Member {
 pub struct Use {
     /// Index into [`Checked::targets`].
     pub target: usize,
+    /// Where the step names it.
+    pub place: Place,
     /// Share of a `split`, in parts; 1 where none is said.
     pub weight: NonZeroU32,
     pub timeouts: TimeoutChanges,

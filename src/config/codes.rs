@@ -44,6 +44,8 @@ codes! {
     BAD_TIERS = "bad-tiers": "price tiers that do not rise";
     BAD_TIMEZONE = "bad-timezone": "a time zone that the zone database does not know";
     BAD_URL = "bad-url": "a URL that cannot be read or has parts that do not belong there";
+    CANNOT_SERVE = "cannot-serve": "a step that can serve nothing of what its rule matches";
+    CEILING_TOO_LOW = "ceiling-too-low": "a ceiling that no step of the chain can keep";
     CHAIN_CYCLE = "chain-cycle": "named chains that lead back to themselves";
     CONFLICTING_KEYS = "conflicting-keys": "the same thing said in two places";
     COPIED_KEY = "copied-key": "a key that `like` would send to another host";
@@ -60,6 +62,7 @@ codes! {
     FILE_TOO_LARGE = "file-too-large": "a file of more than 1 MiB";
     FORBIDDEN_HOST = "forbidden-host": "a host that no provider has: link-local, metadata, multicast";
     HALF_WRITTEN = "half-written": "a file that ends before the running one does";
+    IMPOSSIBLE_VALUE = "impossible-value": "a value that no request can have";
     KEY_DOES_NOT_APPLY = "key-does-not-apply": "a key that has no meaning where it stands";
     LIKE_CYCLE = "like-cycle": "providers that copy each other";
     LONG_CHAIN = "long-chain": "a chain of more than six steps";
@@ -77,9 +80,11 @@ codes! {
     OUTPUT_ABOVE_CONTEXT = "output-above-context": "an output limit above the context window";
     PLAIN_HTTP = "plain-http": "a public host without TLS";
     PLAIN_SECRET = "plain-secret": "a secret in plain text";
+    REDUNDANT_VALUE = "redundant-value": "a value that the rest of its list holds already";
     RESERVED_FIELD = "reserved-field": "a request field that `set` may not change";
     RESERVED_NAME = "reserved-name": "a name that has a meaning of its own";
     SAME_ADDRESS = "same-address": "both listeners on one address";
+    SANDBOX_NEVER_USED = "sandbox-never-used": "a sandbox beside a provider that has its key";
     TIMEOUT_ABOVE_DEADLINE = "timeout-above-deadline": "a wait that is longer than the whole call may take";
     TOO_MANY_FILES = "too-many-files": "more than 100 included files, or more than 4 MiB in all";
     UNFORMATTABLE = "unformattable": "a file whose layout cannot change without changing what it means";

@@ -92,6 +92,12 @@ impl Sources {
         (0..self.files.len()).map(|file| self.name(file)).collect()
     }
 
+    /// A place that a message in another one points to: `line 12`, or `rules/team-a.yaml:12` where that is another file.
+    #[must_use]
+    pub fn pointed(&self, to: Place, from: Place) -> String {
+        if to.file == from.file { format!("line {}", to.line) } else { format!("{}:{}", self.name(to.file), to.line) }
+    }
+
     /// Writes into each finding which file it is about.
     pub fn name_in(&self, findings: &mut [Diagnostic]) {
         let names: Vec<Arc<String>> = self.names().into_iter().map(Arc::new).collect();

@@ -6,37 +6,45 @@
 mod before;
 mod block;
 mod calls;
+mod ceilings;
 mod costs;
 mod cover;
 mod cuts;
+mod sandbox;
 mod space;
+mod steps;
 mod texts;
 mod told;
+mod values;
 mod written;
 
 use before::{Before, Standing};
 use space::Space;
 
 use super::{Rule, RuleSet};
-use crate::config::Diagnostic;
+use crate::config::{Diagnostic, Sources};
 
-/// What about the rules cannot be meant. Warnings, in the order of the file. What would take too long to tell is not told.
+/// What about the rules cannot be meant, as warnings. What would take too long to tell is not told.
 #[must_use]
-pub fn analyze(rules: &RuleSet) -> Vec<Diagnostic> {
+pub fn analyze(rules: &RuleSet, sources: &Sources) -> Vec<Diagnostic> {
     let space = Space::new(rules);
     let mut before = Before::new(&space);
     let mut findings = Vec::new();
     for rule in rules.rules() {
+        findings.extend(values::told(rule, &space));
+        findings.extend(steps::never_used(rule, rules, &space));
+        findings.extend(ceilings::too_low(rule, rules));
         let Some(taken) = space.taken(&rule.matcher, &rule.route) else { continue };
         match before.standing(&taken) {
             Standing::Open | Standing::Unknown => before.add(rule, taken),
-            Standing::Never => findings.push(told::never_matches(rule, &space)),
+            Standing::Never => findings.extend(told::never_matches(rule, &space)),
             Standing::Behind(covers) => {
                 let is_same = matches!(covers.as_slice(), [only] if before.is_within(only, &taken));
-                findings.push(told::unreachable(rule, &covers, is_same, &space));
+                findings.push(told::unreachable(rule, &covers, is_same, &space, sources));
             }
         }
     }
+    findings.extend(sandbox::never_used(rules));
     findings
 }
 

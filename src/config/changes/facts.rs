@@ -342,7 +342,7 @@ fn names(targets: &[usize], file: &Checked) -> Vec<String> {
 
 fn told_use(one: &Use, file: &Checked) -> String {
     // The weight counts in a split alone, which tells it.
-    let Use { target, weight: _, timeouts, max_output_tokens, set } = one;
+    let Use { target, place: _, weight: _, timeouts, max_output_tokens, set } = one;
     let name = file.targets.get(*target).map(|target| target.name.to_string()).unwrap_or_default();
     let mut settings: Vec<String> = waits(timeouts).map(|(key, wait)| format!("{key}: {wait}")).collect();
     settings.extend(max_output_tokens.map(|limit| format!("max_output_tokens: {limit}")));

@@ -161,7 +161,9 @@ impl<'a> Chains<'a> {
             MemberDraft::Name(name) if !name.contains('/') => {
                 return self.walk_named(about, name, member.place, path, out, findings);
             }
-            MemberDraft::Name(name) => self.target(about, name, member.place, findings).map(|target| Member::Target(bare(target))),
+            MemberDraft::Name(name) => {
+                self.target(about, name, member.place, findings).map(|target| Member::Target(bare(target, member.place)))
+            }
             MemberDraft::Step(step) => {
                 if let Some(place) = step.weight.key() {
                     let finding =
@@ -184,7 +186,9 @@ impl<'a> Chains<'a> {
         let uses: Vec<Option<Use>> = members
             .iter()
             .map(|member| match &member.value {
-                MemberDraft::Name(name) if name.contains('/') => self.target(about, name, member.place, findings).map(bare),
+                MemberDraft::Name(name) if name.contains('/') => {
+                    self.target(about, name, member.place, findings).map(|target| bare(target, member.place))
+                }
                 MemberDraft::Step(step) => self.step(about, step, out, findings),
                 MemberDraft::Name(name) => {
                     let message = format!("a pool takes targets, found `{name}`");
@@ -220,6 +224,7 @@ impl<'a> Chains<'a> {
         let target = self.target(about, &name.value, name.place, findings)?;
         Some(Use {
             target,
+            place: name.place,
             weight: nonzero(step.weight.get().copied()).unwrap_or(NonZeroU32::MIN),
             timeouts: step.timeouts.get().map(changes).unwrap_or_default(),
             max_output_tokens: step.max_output_tokens.get().copied(),
@@ -253,8 +258,8 @@ impl<'a> Chains<'a> {
 }
 
 /// A target without settings of its own.
-fn bare(target: usize) -> Use {
-    Use { target, weight: NonZeroU32::MIN, timeouts: TimeoutChanges::default(), max_output_tokens: None, set: BTreeMap::new() }
+fn bare(target: usize, place: Place) -> Use {
+    Use { target, place, weight: NonZeroU32::MIN, timeouts: TimeoutChanges::default(), max_output_tokens: None, set: BTreeMap::new() }
 }
 
 pub(super) fn changes(draft: &WaitsDraft) -> TimeoutChanges {

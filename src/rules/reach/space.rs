@@ -8,11 +8,11 @@ use super::costs;
 use super::cover::{Cover, Patience, cover};
 use super::cuts::Cuts;
 use super::texts::{Domain, Texts};
-use crate::config::{Bounds, Route};
+use crate::config::{Bounds, Route, Target};
 use crate::rules::RuleSet;
 use crate::rules::glob::Glob;
 use crate::rules::matcher::{Condition, Matcher, Model};
-use crate::units::{TaskName, Tokens, Usd};
+use crate::units::{Need, TaskName, Tokens, Usd};
 use crate::wire::least_prompt;
 
 pub(super) const CALL: usize = 0;
@@ -42,6 +42,8 @@ pub(super) struct Space {
     labels: BTreeMap<String, (usize, Option<Texts>)>,
     /// Each condition on a header is a dimension: a header can have many values, so that any of them may hold together.
     headers: BTreeMap<(String, Vec<String>), usize>,
+    /// The values of each header.
+    header_values: BTreeMap<String, Texts>,
     /// The cost of the cheapest step of a chain: up to each of these ceilings, and above them.
     ceilings: BTreeMap<costs::Key, (usize, Vec<Usd>)>,
     impossible: Vec<Block>,
@@ -59,16 +61,20 @@ impl Space {
         // A star in a model's own name stands for itself, which no pattern can say.
         let is_starred = known_models.iter().any(|name| name.contains('*'));
         let models = if is_starred { Texts::untold() } else { Texts::new(all_models, &Domain::MODEL) };
+        // Where nothing is asked of the prompt's length, no window is too small.
+        let asks_for_length = !facts.prompt_tokens.is_empty();
+        let windows = rules.targets().iter().filter(|_| asks_for_length).map(|target| (None, target.context.map(Tokens::count)));
         let mut space = Self {
             calls: calls::all(),
             tasks: facts.tasks.into_iter().zip(0..).collect(),
-            prompt_tokens: Cuts::new(least_prompt(0, &[]).count(), facts.prompt_tokens, false),
+            prompt_tokens: Cuts::new(least_prompt(0, &[]).count(), facts.prompt_tokens.into_iter().chain(windows), false),
             turns: Cuts::new(0, turns, false),
             max_cost: Cuts::new(0, facts.max_cost, true),
             models,
             known_models,
             labels: BTreeMap::new(),
             headers: BTreeMap::new(),
+            header_values: BTreeMap::new(),
             ceilings: BTreeMap::new(),
             impossible: Vec::new(),
             patience: Patience::default(),
@@ -150,6 +156,36 @@ impl Space {
         Some(side)
     }
 
+    /// The texts that fulfil each value of a condition on a text, as kinds of text. Nothing for other conditions, and where that is
+    /// not known.
+    pub(super) fn values(&self, condition: &Condition) -> Option<Vec<FixedBitSet>> {
+        match condition {
+            Condition::Model(any) => any.iter().map(|model| self.models.matching(self.patterns_of(model))).collect(),
+            Condition::Label(name, any) => {
+                let Some(label) = &self.labels.get(name)?.1 else { return Some(vec![FixedBitSet::new(); any.len()]) };
+                any.iter().map(|glob| label.matching([glob.as_str()])).collect()
+            }
+            Condition::Header(name, any) => {
+                let header = self.header_values.get(name)?;
+                any.iter().map(|glob| header.matching([glob.as_str()])).collect()
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a label can have the name.
+    pub(super) fn has_label(&self, name: &str) -> bool {
+        self.labels.get(name).is_some_and(|(_, label)| label.is_some())
+    }
+
+    /// The requests whose needs and prompt a target can take, by the former and by the latter alone.
+    pub(super) fn fitting(&self, target: &Target) -> (Block, Block) {
+        let can = |need: &Need| *need == Need::Reasoning || target.can.as_ref().is_none_or(|can| can.contains(need));
+        let capable = calls::which(&self.calls, |call| call.needs.iter().all(can));
+        let short = self.prompt_tokens.within((None, target.context.map(Tokens::count)));
+        (Block::of([(CALL, capable)]), Block::of([(PROMPT_TOKENS, short)]))
+    }
+
     fn patterns_of<'s>(&'s self, model: &'s Model) -> Vec<&'s str> {
         match model {
             Model::Known => self.known_models.iter().map(AsRef::as_ref).collect(),
@@ -178,6 +214,7 @@ impl Space {
                 self.headers.insert((name.to_owned(), condition), dimension);
             }
         }
+        self.header_values.insert(name.to_owned(), texts);
         let Some(matching) = matching else { return };
         for (number, holding) in matching.iter().enumerate() {
             // For each kind of value that fulfils this condition, the others that it fulfils as well.
@@ -276,7 +313,7 @@ impl Facts {
 
 /// Every name that resolves to a target.
 fn known_models(rules: &RuleSet) -> BTreeSet<Box<str>> {
-    let both = |target: &crate::config::Target| [target.name.as_str().into(), target.model.as_str().into()];
+    let both = |target: &Target| [target.name.as_str().into(), target.model.as_str().into()];
     rules.targets().iter().flat_map(both).collect()
 }
 

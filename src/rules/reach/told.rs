@@ -1,8 +1,9 @@
 use super::block::Block;
 use super::cover::Cover;
 use super::space::Space;
+use super::values;
 use super::written::{joined, path, written};
-use crate::config::{Code, ConditionPlaces, Diagnostic, Place};
+use crate::config::{Code, ConditionPlaces, Diagnostic, Place, Sources};
 use crate::rules::Rule;
 use crate::rules::matcher::Condition;
 use crate::units::Need;
@@ -12,8 +13,13 @@ use crate::wire::least_prompt;
 const NAMED: usize = 4;
 
 /// Of a rule that matches no request, whatever the others are.
-pub(super) fn never_matches(rule: &Rule, space: &Space) -> Diagnostic {
+pub(super) fn never_matches(rule: &Rule, space: &Space) -> Option<Diagnostic> {
     let (conditions, is_unless) = conflict(rule, space);
+    // Such a value, or such a ceiling, is told by itself.
+    let is_told = |condition: &Condition| matches!(condition, Condition::CostCeiling(_)) || values::is_impossible(condition, space);
+    if !is_unless && matches!(conditions.as_slice(), [only] if is_told(only)) {
+        return None;
+    }
     let said: Vec<String> = conditions.iter().map(|condition| format!("`{}`", written(condition))).collect();
     let place = if is_unless {
         first_place(rule.matcher.unless().unwrap_or_default(), rule.matcher.unless_places())
@@ -27,7 +33,7 @@ pub(super) fn never_matches(rule: &Rule, space: &Space) -> Diagnostic {
         (_, false) => (format!("no request has {} at once", joined(&said)), reason(&conditions)),
     };
     let message = format!("rule `{}` can never match: {why}", rule.name);
-    Diagnostic::warning(Code::NEVER_MATCHES, place.unwrap_or(rule.place), message).hint(hint)
+    Some(Diagnostic::warning(Code::NEVER_MATCHES, place.unwrap_or(rule.place), message).hint(hint))
 }
 
 const LOOSE_UNLESS: &str = "take `unless` out, or ask for more in it";
@@ -78,9 +84,13 @@ fn conflict<'r>(rule: &'r Rule, space: &Space) -> (Vec<&'r Condition>, bool) {
 }
 
 /// Of a rule that earlier rules leave nothing.
-pub(super) fn unreachable(rule: &Rule, covers: &[&Rule], is_same: bool, space: &Space) -> Diagnostic {
+pub(super) fn unreachable(rule: &Rule, covers: &[&Rule], is_same: bool, space: &Space, sources: &Sources) -> Diagnostic {
     let shown = if covers.len() > NAMED { NAMED - 1 } else { covers.len() };
-    let mut names: Vec<String> = covers.iter().take(shown).map(|cover| format!("`{}` (line {})", cover.name, cover.line)).collect();
+    let with_place = |cover: &&Rule| {
+        let place = sources.pointed(Place { line: cover.line, ..cover.place }, rule.place);
+        format!("`{}` ({place})", cover.name)
+    };
+    let mut names: Vec<String> = covers.iter().take(shown).map(with_place).collect();
     if covers.len() > shown {
         names.push(format!("{} more", covers.len() - shown));
     }
@@ -146,7 +156,7 @@ fn is_given(condition: &Condition, of: &Rule, block: &Block, space: &Space) -> b
     matches!(space.cover(block, [&holding]), Cover::By(_))
 }
 
-fn place_of(condition: &Condition, places: &ConditionPlaces) -> Option<Place> {
+pub(super) fn place_of(condition: &Condition, places: &ConditionPlaces) -> Option<Place> {
     places.get(&path(condition))?.first().copied()
 }
 
