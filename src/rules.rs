@@ -7,15 +7,20 @@ mod compile;
 mod estimate;
 mod features;
 mod glob;
+mod index;
 mod live;
 mod matcher;
 mod reach;
 mod revision;
+#[cfg(test)]
+mod world;
 
 use std::collections::HashMap;
 
 use crate::config::{DefaultRule, Place, Provider, Route, Server, Target};
 use crate::units::{RuleName, TargetName};
+
+use index::Index;
 
 pub use chain::{Candidate, candidates};
 pub use estimate::{Estimate, Unfit, estimate, unfit};
@@ -38,6 +43,8 @@ pub struct RuleSet {
     default: DefaultRule,
     by_name: HashMap<TargetName, usize>,
     by_model: HashMap<Box<str>, Vec<usize>>,
+    /// Absent where there are few rules.
+    index: Option<Index>,
 }
 
 /// A match and what it decides: one entry of `rules:`.
@@ -67,12 +74,16 @@ impl RuleSet {
     /// The first rule in file order whose conditions hold, else `default`; nothing where `default: refuse`.
     #[must_use]
     pub fn find(&self, features: &Features) -> Option<Found<'_>> {
-        self.rules
-            .iter()
-            .enumerate()
-            .find(|(_, rule)| rule.matcher.matches(self, &rule.route, features))
-            .map(|(index, rule)| Found { index, name: &rule.name, route: &rule.route, cost_ceiling: rule.matcher.cost_ceiling() })
-            .or_else(|| self.default())
+        let matches = |number: &usize| self.rules[*number].matcher.matches(self, &self.rules[*number].route, features);
+        let first = match &self.index {
+            None => (0..self.rules.len()).find(matches),
+            Some(index) => index.candidates(features).ones().find(matches),
+        };
+        let found = |index: usize| {
+            let rule = &self.rules[index];
+            Found { index, name: &rule.name, route: &rule.route, cost_ceiling: rule.matcher.cost_ceiling() }
+        };
+        first.map(found).or_else(|| self.default())
     }
 
     /// What holds when no rule matched.

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use crate::config::Checked;
 use crate::units::RuleName;
 
+use super::index::Index;
 use super::{Matcher, Revision, Rule, RuleSet};
 
 /// Total: a checked file leaves nothing to refuse.
@@ -15,7 +16,7 @@ impl From<(Checked, Revision)> for RuleSet {
         for (index, target) in targets.iter().enumerate() {
             by_model.entry(target.model.as_str().into()).or_default().push(index);
         }
-        let rules = rules
+        let rules: Vec<Rule> = rules
             .into_iter()
             .map(|rule| Rule {
                 name: rule.name,
@@ -25,7 +26,8 @@ impl From<(Checked, Revision)> for RuleSet {
                 route: rule.route,
             })
             .collect();
-        Self { revision, files, server, providers, targets, rules, default, by_name, by_model }
+        let index = Index::new(&rules);
+        Self { revision, files, server, providers, targets, rules, default, by_name, by_model, index }
     }
 }
 

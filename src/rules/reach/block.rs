@@ -53,6 +53,11 @@ impl Block {
         true
     }
 
+    /// Whether all that is in `other` is in this.
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        self.sides().all(|(dimension, atoms)| other.side(dimension).map_or_else(|| atoms.is_full(), |own| own.is_subset(atoms)))
+    }
+
     /// What is in this and not in `other`, in parts that do not meet.
     pub(super) fn without(self, other: &Self) -> Vec<Self> {
         let mut parts = Vec::new();

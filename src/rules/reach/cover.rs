@@ -42,6 +42,9 @@ pub(super) fn cover<'b>(block: &Block, by: impl IntoIterator<Item = &'b Block>, 
     if block.is_empty() {
         return Cover::By(Vec::new());
     }
+    if let Some(one) = blocks.iter().position(|other| other.holds(block)) {
+        return Cover::By(vec![numbers[one]]);
+    }
     let mut sides: BTreeMap<usize, Vec<(usize, &FixedBitSet)>> = BTreeMap::new();
     for (number, other) in blocks.iter().enumerate() {
         for (dimension, atoms) in other.sides() {

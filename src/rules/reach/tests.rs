@@ -1,8 +1,6 @@
 //! What the analysis says is held against every request of a small world, each put to the real [`RuleSet::find`].
 
 mod calls;
-mod random;
-mod requests;
 
 use std::cell::{Cell, OnceCell};
 
@@ -12,8 +10,7 @@ use super::written::written;
 use super::*;
 use crate::rules::Features;
 use crate::rules::matcher::Condition;
-use random::{PROFILES, draft, rule_set};
-use requests::requests;
+use crate::rules::world::{PROFILES, draft, requests, rule_set};
 
 /// How many rules of each standing there were.
 #[derive(Debug, Default)]
@@ -40,9 +37,9 @@ fn what_can_never_match_is_what_no_request_finds() {
     let config = proptest::test_runner::Config { cases: if is_large { default.cases } else { 300 }, ..default };
     let tally = Tally::default();
     let worlds: Vec<OnceCell<Vec<Features>>> = PROFILES.iter().map(|_| OnceCell::new()).collect();
-    let told = TestRunner::new(config).run(&draft(), |draft| {
-        let requests = worlds[draft.profile].get_or_init(|| requests(PROFILES[draft.profile]));
-        check(&rule_set(&draft), requests, &tally);
+    let told = TestRunner::new(config).run(&draft(), |(profile, rules)| {
+        let requests = worlds[profile].get_or_init(|| requests(PROFILES[profile]));
+        check(&rule_set(PROFILES[profile], &rules), requests, &tally);
         Ok(())
     });
     assert!(told.is_ok(), "{}", told.unwrap_err());

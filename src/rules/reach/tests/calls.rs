@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
 
-use super::requests::is_possible;
+use crate::rules::world::is_possible;
 use crate::units::{Effort, Endpoint, Need};
 use crate::wire::Call;
 

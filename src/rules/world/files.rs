@@ -1,13 +1,13 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::config::{self, Bounds, Conditions, DefaultRule, Env, ModelPattern, Place, Sources};
+use crate::config::{self, Bounds, Checked, Conditions, DefaultRule, Env, ModelPattern, Place, Sources};
 use crate::rules::{Revision, RuleSet};
 use crate::units::{Effort, Endpoint, Need, RuleName, TaskName, Tokens, Usd};
 
 /// One kind of fact that the rules of a file look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fact {
+pub(in crate::rules) enum Fact {
     Endpoint,
     Effort,
     Needs,
@@ -23,7 +23,7 @@ pub(super) enum Fact {
 }
 
 /// The facts that one file's rules look at: few enough for every request to be tried.
-pub(super) const PROFILES: &[&[Fact]] = &[
+pub(in crate::rules) const PROFILES: &[&[Fact]] = &[
     &[Fact::Endpoint, Fact::Effort, Fact::Needs, Fact::Turns, Fact::PromptTokens],
     &[Fact::Needs, Fact::Effort, Fact::Stream, Fact::Task],
     &[Fact::Endpoint, Fact::Turns],
@@ -42,22 +42,42 @@ pub(super) const PROFILES: &[&[Fact]] = &[
     &[Fact::Stream, Fact::Task, Fact::Endpoint],
 ];
 
-/// A random file: which facts its rules look at, and the rules.
-#[derive(Clone, Debug)]
-pub(super) struct Draft {
-    pub(super) profile: usize,
-    rules: Vec<RuleDraft>,
-}
+/// All of them.
+pub(in crate::rules) const ALL_FACTS: &[Fact] = &[
+    Fact::Endpoint,
+    Fact::Effort,
+    Fact::Needs,
+    Fact::Turns,
+    Fact::PromptTokens,
+    Fact::Stream,
+    Fact::Task,
+    Fact::MaxCost,
+    Fact::Model,
+    Fact::Label("l"),
+    Fact::Label("k"),
+    Fact::Header("h"),
+    Fact::Header("g"),
+    Fact::Ceiling,
+];
 
 /// The conditions of `match` and `unless`.
-type RuleDraft = (Vec<Pick>, Option<Vec<Pick>>);
-/// A fact out of the profile, and two numbers that say what is asked of it.
+pub(in crate::rules) type RuleDraft = (Vec<Pick>, Option<Vec<Pick>>);
+/// A fact out of those of the file, and two numbers that say what is asked of it.
 type Pick = (usize, usize, usize);
 
-pub(super) fn draft() -> impl Strategy<Value = Draft> {
-    let pick = || (0..8_usize, 0..60_usize, 0..60_usize);
-    let rule = (vec(pick(), 1..3), proptest::option::weighted(0.35, vec(pick(), 1..3)));
-    (0..PROFILES.len(), vec(rule, 1..7)).prop_map(|(profile, rules)| Draft { profile, rules })
+/// Up to six rules, and which of the [`PROFILES`] they have.
+pub(in crate::rules) fn draft() -> impl Strategy<Value = (usize, Vec<RuleDraft>)> {
+    (0..PROFILES.len(), vec(rule(1..3), 1..7))
+}
+
+/// The rules of a file that is worth an index.
+pub(in crate::rules) fn long_file() -> impl Strategy<Value = Vec<RuleDraft>> {
+    vec(rule(2..5), 64..140)
+}
+
+fn rule(conditions: std::ops::Range<usize>) -> impl Strategy<Value = RuleDraft> {
+    let pick = || (0..ALL_FACTS.len(), 0..60_usize, 0..60_usize);
+    (vec(pick(), conditions), proptest::option::weighted(0.35, vec(pick(), 1..3)))
 }
 
 /// A file with one target that costs $1 per million tokens of answer, and nothing for the prompt.
@@ -67,14 +87,23 @@ providers:
 default: { chain: [p/m] }
 ";
 
-pub(super) fn rule_set(draft: &Draft) -> RuleSet {
+/// A sound file, compiled.
+pub(in crate::rules) fn read(text: &str) -> RuleSet {
+    RuleSet::from((checked(text), Revision { number: 0, hash: String::new() }))
+}
+
+fn checked(text: &str) -> Checked {
     let none = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-    let (checked, findings) =
-        config::read(&Sources::new("routes.yaml", FILE), &Env { variable: &|_| None, file: &none, credential: &none });
-    let mut checked = checked.unwrap_or_else(|| panic!("{findings:?}"));
+    let env = Env { variable: &|_| None, file: &none, credential: &none };
+    let (checked, findings) = config::read(&Sources::new("routes.yaml", text), &env);
+    checked.unwrap_or_else(|| panic!("{findings:?}"))
+}
+
+/// A file with these rules.
+pub(in crate::rules) fn rule_set(facts: &[Fact], rules: &[RuleDraft]) -> RuleSet {
+    let mut checked = checked(FILE);
     let DefaultRule::Route(route) = &checked.default else { panic!("the default is a route") };
-    let facts = PROFILES[draft.profile];
-    for (index, (matches, unless)) in draft.rules.iter().enumerate() {
+    for (index, (matches, unless)) in rules.iter().enumerate() {
         checked.rules.push(config::Rule {
             name: RuleName::parse(&format!("r{index}")).unwrap(),
             place: Place::default(),

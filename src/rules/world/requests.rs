@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::random::Fact;
+use super::files::Fact;
 use crate::rules::{Features, Prompt, Task, TaskSource};
 use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd};
 
@@ -25,44 +25,69 @@ struct Draft {
 }
 
 /// Every request of the small world, as far as `facts` tell requests apart.
-pub(super) fn requests(facts: &[Fact]) -> Vec<Features> {
-    let has = |fact: Fact| facts.contains(&fact);
-    let mut all = calls(facts);
-    vary(&mut all, has(Fact::Stream), &[true, false], |draft, stream| draft.stream = *stream);
-    vary(&mut all, has(Fact::Task), &["coding", "chat", "unknown", "other"], |draft, task| draft.task = task);
-    vary(&mut all, has(Fact::MaxCost), &[None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)], |draft, cost| draft.max_cost = *cost);
-    vary(&mut all, has(Fact::Ceiling), &[1, 2, 3, 4], |draft, limit| draft.output_limit = *limit);
-    vary(&mut all, has(Fact::Model), &models(), |draft, model| draft.model.clone_from(model));
-    for fact in facts {
-        match fact {
-            Fact::Label(name) if !name.contains(',') => vary(&mut all, true, &labels(), |draft, value| {
-                if let Some(value) = value {
-                    draft.labels.insert((*name).into(), value.clone());
-                }
-            }),
-            Fact::Header(name) => {
-                vary(&mut all, true, &headers(), |draft, values| draft.headers.extend(values.iter().map(|value| (*name, value.clone()))));
-            }
-            _ => {}
-        }
-    }
-    all.into_iter().map(features).collect()
+pub(in crate::rules) fn requests(facts: &[Fact]) -> Vec<Features> {
+    World { drafts: calls(facts), random: None }.with_all(facts)
 }
 
-/// Every draft once with each of `values`.
-fn vary<T>(all: &mut Vec<Draft>, is_wanted: bool, values: &[T], set: impl Fn(&mut Draft, &T)) {
-    if is_wanted {
+/// So many of these requests, drawn at random.
+pub(in crate::rules) fn some_requests(facts: &[Fact], count: usize, seed: u64) -> Vec<Features> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let calls = calls(facts);
+    let drafts = (0..count).map(|_| calls[random.usize(..calls.len())].clone()).collect();
+    World { drafts, random: Some(random) }.with_all(facts)
+}
+
+struct World {
+    drafts: Vec<Draft>,
+    /// Where it is absent, every draft is made with each value.
+    random: Option<fastrand::Rng>,
+}
+
+impl World {
+    fn with_all(mut self, facts: &[Fact]) -> Vec<Features> {
+        for fact in facts {
+            match fact {
+                Fact::Endpoint | Fact::Effort | Fact::Needs | Fact::Turns | Fact::PromptTokens => {}
+                Fact::Stream => self.vary(&[true, false], |draft, stream| draft.stream = *stream),
+                Fact::Task => self.vary(&["coding", "chat", "unknown", "other"], |draft, task| draft.task = task),
+                Fact::MaxCost => {
+                    let ceilings = [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)];
+                    self.vary(&ceilings, |draft, max_cost| draft.max_cost = *max_cost);
+                }
+                Fact::Ceiling => self.vary(&[1, 2, 3, 4], |draft, limit| draft.output_limit = *limit),
+                Fact::Model => self.vary(&models(), |draft, model| draft.model.clone_from(model)),
+                Fact::Label(name) if name.contains(',') => {}
+                Fact::Label(name) => self.vary(&labels(), |draft, value| {
+                    if let Some(value) = value {
+                        draft.labels.insert((*name).into(), value.clone());
+                    }
+                }),
+                Fact::Header(name) => {
+                    self.vary(&headers(), |draft, values| draft.headers.extend(values.iter().map(|value| (*name, value.clone()))));
+                }
+            }
+        }
+        self.drafts.into_iter().map(features).collect()
+    }
+
+    fn vary<T>(&mut self, values: &[T], set: impl Fn(&mut Draft, &T)) {
+        if let Some(random) = &mut self.random {
+            for draft in &mut self.drafts {
+                set(draft, &values[random.usize(..values.len())]);
+            }
+            return;
+        }
         let with = |draft: &Draft, value: &T| {
             let mut draft = draft.clone();
             set(&mut draft, value);
             draft
         };
-        *all = all.iter().flat_map(|draft| values.iter().map(move |value| with(draft, value))).collect();
+        self.drafts = self.drafts.iter().flat_map(|draft| values.iter().map(move |value| with(draft, value))).collect();
     }
 }
 
-/// Whether a call can have these facts together, as `tests::calls` proves of real bodies.
-pub(super) fn is_possible(endpoint: Endpoint, effort: Option<Effort>, needs: &[Need], turns: u64, prompt_tokens: u64) -> bool {
+/// Whether a call can have these facts together, as `reach::tests::calls` proves of real bodies.
+pub(in crate::rules) fn is_possible(endpoint: Endpoint, effort: Option<Effort>, needs: &[Need], turns: u64, prompt_tokens: u64) -> bool {
     let reasons = effort.is_some_and(|effort| effort != Effort::None);
     let attached: u64 = needs
         .iter()
@@ -96,7 +121,7 @@ fn calls(facts: &[Fact]) -> Vec<Draft> {
         headers: Vec::new(),
         output_limit: 1,
     };
-    let mut all = vec![draft];
+    let mut all = World { drafts: vec![draft], random: None };
     let mut tokens = vec![5_000];
     tokens.extend(
         [0, 2, 3, 7, 11, 12, 106, 107, 1_006, 1_007, 1_106].into_iter().flat_map(|bound: u64| [bound.saturating_sub(1), bound, bound + 1]),
@@ -106,15 +131,15 @@ fn calls(facts: &[Fact]) -> Vec<Draft> {
             .map(|set| needs.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1).map(|(_, need)| *need).collect())
             .collect()
     };
-    vary(&mut all, true, &Endpoint::ALL, |draft, endpoint| draft.endpoint = *endpoint);
+    all.vary(&Endpoint::ALL, |draft, endpoint| draft.endpoint = *endpoint);
     let efforts = [None, Some(Effort::None), Some(Effort::Low), Some(Effort::High), Some(Effort::Max)];
-    vary(&mut all, true, &efforts, |draft, effort| draft.effort = *effort);
-    vary(&mut all, true, &sets(&[Need::Tools, Need::Vision, Need::Files, Need::Reasoning]), |draft, needs| draft.needs.clone_from(needs));
-    vary(&mut all, true, &[0, 1, 2, 3, 4, 5, 6], |draft, turns| draft.turns = *turns);
-    vary(&mut all, true, &tokens, |draft, tokens| draft.prompt_tokens = *tokens);
+    all.vary(&efforts, |draft, effort| draft.effort = *effort);
+    all.vary(&sets(&[Need::Tools, Need::Vision, Need::Files, Need::Reasoning]), |draft, needs| draft.needs.clone_from(needs));
+    all.vary(&[0, 1, 2, 3, 4, 5, 6], |draft, turns| draft.turns = *turns);
+    all.vary(&tokens, |draft, tokens| draft.prompt_tokens = *tokens);
     let is_draft_possible = |draft: &Draft| is_possible(draft.endpoint, draft.effort, &draft.needs, draft.turns, draft.prompt_tokens);
     let mut seen = BTreeMap::new();
-    for draft in all.into_iter().filter(is_draft_possible) {
+    for draft in all.drafts.into_iter().filter(is_draft_possible) {
         let has = |fact: Fact| facts.contains(&fact);
         let key = (
             has(Fact::Endpoint).then_some(draft.endpoint),
