@@ -169,7 +169,7 @@ fn texts(characters: &str, longest: usize) -> Vec<String> {
 
 /// What `auto/…` becomes is in the list, itself it cannot be.
 fn models() -> Vec<String> {
-    let longer = ["auto", "aubo", "aub", "auo", "p/m", "p/", "p/x", "p/a", "p/ab", "m", "xm", "am", "abm", "bm"].map(str::to_owned);
+    let longer = ["auto", "aubo", "aub", "auo", "p/m", "p/", "p/x", "p/a", "p/ab", "m", "xm", "am", "abm", "bm", "p/b"].map(str::to_owned);
     texts("abxo", 4).into_iter().skip(1).chain(longer).collect()
 }
 
@@ -180,8 +180,10 @@ fn labels() -> Vec<Option<String>> {
 
 /// Values that one header has: up to three.
 fn headers() -> Vec<Vec<String>> {
-    let values: Vec<String> =
-        texts("abx", 2).into_iter().chain(["a b", "a,b", "axb", "b,a", ",", "bab", "bxa", "aba"].map(str::to_owned)).collect();
+    let values: Vec<String> = texts("abx", 2)
+        .into_iter()
+        .chain(["a b", "a,b", "axb", "b,a", ",", "bab", "bxa", "aba", "bax", "xab", "xax"].map(str::to_owned))
+        .collect();
     let mut sets = vec![Vec::new()];
     for (first, one) in values.iter().enumerate() {
         sets.push(vec![one.clone()]);
