@@ -33,9 +33,10 @@ mod urls;
 
 pub use changes::{Change, Kind, What, changes};
 pub use checked::{
-    Bounds, Chain, Checked, ConditionPlaces, Conditions, CooldownPolicy, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member,
-    ModelPattern, OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts,
-    Use,
+    Alerts, Bounds, Budget, BudgetMode, Caller, CallerKey, Cap, Chain, Checked, ConditionPlaces, Conditions, CooldownPolicy, CostSource,
+    Covers, DefaultRule, Durability, EstimateBy, Expect, FallbackOn, Given, HoldFor, Key, LedgerSettings, Limits, Member, ModelPattern,
+    OnCeiling, OnClientDisconnect, OnDisconnect, OnLow, Provider, Proxy, Route, Rule, Sandbox, Server, SpentWindow, Target, Test,
+    TimeoutChanges, Timeouts, Use, Webhook,
 };
 pub use codes::{Code, UnknownCode};
 pub use decode::At;

@@ -17,14 +17,14 @@ mod world;
 
 use std::collections::HashMap;
 
-use crate::config::{DefaultRule, Place, Provider, Route, Server, Target};
+use crate::config::{Alerts, Budget, Caller, DefaultRule, LedgerSettings, Place, Provider, Route, Server, Target};
 use crate::units::{RuleName, TargetName};
 
 use index::Index;
 
 pub use chain::{Candidate, candidates};
 pub use estimate::{Estimate, Unfit, estimate, unfit};
-pub use features::{Features, Prompt, Task, TaskSource};
+pub use features::{Features, Prompt, Spent, Task, TaskSource};
 pub use live::Live;
 pub use matcher::{Matcher, Mismatch};
 pub use reach::analyze;
@@ -41,6 +41,12 @@ pub struct RuleSet {
     targets: Vec<Target>,
     rules: Vec<Rule>,
     default: DefaultRule,
+    budgets: Vec<Budget>,
+    callers: Vec<Caller>,
+    ledger: LedgerSettings,
+    alerts: Alerts,
+    /// Whether some rule asks how much of a budget is used.
+    asks_spent: bool,
     by_name: HashMap<TargetName, usize>,
     by_model: HashMap<Box<str>, Vec<usize>>,
     /// Absent where there are few rules.
@@ -104,6 +110,32 @@ impl RuleSet {
     #[must_use]
     pub fn included_from(&self, rule: &Rule) -> Option<&str> {
         if rule.place.file == 0 { None } else { self.files.get(rule.place.file).map(String::as_str) }
+    }
+
+    #[must_use]
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
+    }
+
+    #[must_use]
+    pub fn callers(&self) -> &[Caller] {
+        &self.callers
+    }
+
+    #[must_use]
+    pub fn ledger(&self) -> &LedgerSettings {
+        &self.ledger
+    }
+
+    #[must_use]
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
+    }
+
+    /// Whether some rule asks how much of a budget is used.
+    #[must_use]
+    pub fn asks_spent(&self) -> bool {
+        self.asks_spent
     }
 
     #[must_use]

@@ -1,10 +1,11 @@
 //! Money, tokens, names, rates and time: whole numbers with a unit in their type.
 //!
-//! Floor 0. Everything here is plain data: no I/O, no async, no locks.
+//! Floor 0. Everything here is plain data, but for the queue to the ledger: no I/O, no async, no locks.
 
 mod clock;
 mod format;
 mod heartbeat;
+mod ledger;
 mod name;
 mod price;
 mod quantity;
@@ -12,14 +13,21 @@ mod rate;
 mod secret;
 mod tokens;
 mod usd;
+mod window;
 
 pub use clock::{Clock, Moment};
 pub use format::{Effort, Endpoint, Format, Need};
 pub use heartbeat::Heartbeat;
-pub use name::{ChainName, ModelName, NameError, ProviderName, RuleName, TargetName, TaskName};
+pub use ledger::{
+    AdjustedEntry, AttemptId, Basis, DisputeClass, DisputeId, Disputed, EndedEntry, Entry, HeldEntry, LedgerInbox, LedgerQueue,
+    MOST_WAITING, NotWritten, Remembered, RememberedDispute, RememberedWindow, RequestFacts, ResolvedEntry, SettledEntry, Then, Told,
+    WindowKey,
+};
+pub use name::{BudgetName, CallerName, ChainName, ModelName, NameError, ProviderName, RuleName, TargetName, TaskName};
 pub use price::{Price, Prices, Tier};
 pub use quantity::{QuantityError, Share, parse_bytes, parse_count, parse_duration, parse_share};
 pub use rate::Rate;
 pub use secret::Secret;
 pub use tokens::{Tokens, Usage};
 pub use usd::Usd;
+pub use window::{Period, StartsOn, Stretch, Window};

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::path::Path;
@@ -135,6 +136,10 @@ fn question(options: &Options) -> anyhow::Result<Question> {
             effort: options.effort,
             stream: options.stream,
             n: options.n,
+            caller: None,
+            tags: BTreeMap::new(),
+            spent: Vec::new(),
+            time: None,
         },
         body: options.body.as_deref().map(body).transpose()?,
     })

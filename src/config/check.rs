@@ -9,7 +9,7 @@ mod test;
 pub(super) use chains::Chains;
 pub(super) use test::question;
 
-use super::checked::{Checked, DefaultRule};
+use super::checked::{Alerts, Checked, DefaultRule, LedgerSettings};
 use super::decode::Findings;
 use super::draft::{DefaultDraft, FileDraft};
 use super::{Env, references};
@@ -36,5 +36,17 @@ pub(super) fn check(draft: &FileDraft, files: Vec<String>, env: &Env<'_>, findin
     }
     let providers = listed.entries.into_iter().collect::<Option<Vec<_>>>()?;
     let targets = listed.targets.into_iter().collect::<Option<Vec<_>>>()?;
-    Some(Checked { files, server, providers, targets, rules: rules?, default: default?, tests: tests? })
+    Some(Checked {
+        files,
+        server,
+        providers,
+        targets,
+        rules: rules?,
+        default: default?,
+        tests: tests?,
+        budgets: Vec::new(),
+        callers: Vec::new(),
+        ledger: LedgerSettings::default(),
+        alerts: Alerts::default(),
+    })
 }

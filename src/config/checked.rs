@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::decode::At;
 use super::diagnostic::Place;
 use crate::units::{
-    Effort, Endpoint, Format, ModelName, Need, Prices, ProviderName, Rate, RuleName, Secret, Share, TargetName, TaskName, Tokens, Usd,
+    BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, Prices, ProviderName, Rate, RuleName, Secret, Share, TargetName,
+    TaskName, Tokens, Usd, Window,
 };
 
 /// A whole configuration. `targets` holds every model of every provider, in file order; rules name them by index.
@@ -25,6 +28,194 @@ pub struct Checked {
     pub rules: Vec<Rule>,
     pub default: DefaultRule,
     pub tests: Vec<Test>,
+    /// Those of providers and callers among them, in this order: `budgets:`, providers, callers.
+    pub budgets: Vec<Budget>,
+    pub callers: Vec<Caller>,
+    pub ledger: LedgerSettings,
+    pub alerts: Alerts,
+}
+
+/// A cap on spend per window, over all that it covers.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    pub name: BudgetName,
+    /// Where its name, or the key of its provider or caller, stands.
+    pub place: Place,
+    pub covers: Covers,
+    /// In file order, no period twice. Empty where there is only a pace.
+    pub caps: Vec<Cap>,
+    /// Micro-dollars per time: smooths spending, and is never the cap.
+    pub pace: Option<Rate>,
+    /// Default: hard.
+    pub mode: BudgetMode,
+    /// In rising order.
+    pub warn_at: Vec<Share>,
+    /// Default: clamp.
+    pub on_low: OnLow,
+    /// The least that a clamp leaves. Default 256.
+    pub min_output_tokens: Tokens,
+    /// How long a request may wait where only other requests' holds stand in the way. Default 10 s.
+    pub wait: Duration,
+    /// The name that it had; its spend goes on under the new one.
+    pub was: Option<BudgetName>,
+    /// Default: auto.
+    pub estimate: EstimateBy,
+}
+
+impl Budget {
+    /// Whether the next step of a chain may escape it: it is about a provider or model.
+    #[must_use]
+    pub fn is_skippable(&self) -> bool {
+        self.covers.providers.is_some() || self.covers.models.is_some()
+    }
+}
+
+/// What a budget covers: all that holds of what is there. Nothing there: every request.
+#[derive(Clone, Debug, Default)]
+pub struct Covers {
+    /// Indices into [`Checked::providers`].
+    pub providers: Option<Vec<usize>>,
+    /// Globs on the target's model.
+    pub models: Option<Vec<String>>,
+    /// Indices into [`Checked::callers`].
+    pub callers: Option<Vec<usize>>,
+    /// Tag → globs, any of which may match the value.
+    pub tags: BTreeMap<String, Vec<String>>,
+    pub rules: Option<Vec<RuleName>>,
+    /// Label → globs; only with `trust_client`.
+    pub labels: BTreeMap<String, Vec<String>>,
+}
+
+/// `$300/month`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cap {
+    pub amount: Usd,
+    pub window: Window,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BudgetMode {
+    /// Nothing is sent whose worst case does not fit.
+    #[default]
+    Hard,
+    /// Counted and warned about; refuses once the cap is spent, without holding worst cases against it.
+    Soft,
+    /// Counted and warned about; refuses nothing.
+    Observe,
+}
+
+/// What happens where a hold does not fit any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLow {
+    /// The output limit is lowered to what the rest affords.
+    #[default]
+    Clamp,
+    Reject,
+}
+
+/// What bounds the input of a hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EstimateBy {
+    #[default]
+    Auto,
+    Bytes,
+    Exact,
+    Calibrated,
+}
+
+/// One entry of `callers:`.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub name: CallerName,
+    pub place: Place,
+    /// At least one; two while a key is exchanged.
+    pub keys: Vec<CallerKey>,
+    pub tags: Arc<BTreeMap<String, String>>,
+    pub limits: Limits,
+    /// Globs on targets that this caller may use, whatever a rule says. Absent: all.
+    pub allow: Option<Vec<String>>,
+    /// No key of it works from then on.
+    pub expires: Option<Timestamp>,
+    /// What it says of itself in labels counts for budgets.
+    pub trust_client: bool,
+}
+
+/// A caller's key, known by its hash alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallerKey {
+    pub sha256: [u8; 32],
+    pub expires: Option<Timestamp>,
+}
+
+/// `ledger:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerSettings {
+    /// The longest wait for the disk before a request is refused. Default 2 s.
+    pub timeout: Duration,
+    pub durability: Durability,
+    /// How long a dispute counts. Default 24 h.
+    pub hold_for: HoldFor,
+    /// What may be spent without a row under budgets that are not hard while the disk cannot be written. Default $10.
+    pub max_unrecorded: Usd,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(2),
+            durability: Durability::Grant,
+            hold_for: HoldFor::For(Duration::from_hours(24)),
+            max_unrecorded: Usd::from_nano(10_000_000_000),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A request is sent under a grant that is on disk already.
+    #[default]
+    Grant,
+    /// Each request waits until its own hold is on disk.
+    Strict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldFor {
+    For(Duration),
+    /// Until the end of its window.
+    Window,
+}
+
+/// `alerts:`: who is told of crossings, refusals, forecasts, disputes and overruns, beside the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alerts {
+    pub webhook: Option<Webhook>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    pub url: http::Uri,
+    /// Signs each message (HMAC-SHA-256) where it is there.
+    pub secret: Option<Secret>,
+}
+
+/// How a provider bills an answer that was cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// It stops, and bills what it had written.
+    #[default]
+    Stops,
+    /// It writes on, and bills all of it.
+    Finishes,
+    Unknown,
+}
+
+/// Whose figure counts where a provider tells its own cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CostSource {
+    #[default]
+    Ours,
+    Provider,
 }
 
 /// `server:`.
@@ -95,6 +286,10 @@ pub struct Provider {
     pub cooldown: Option<CooldownPolicy>,
     pub proxy: Proxy,
     pub http1_only: bool,
+    /// Default: stops.
+    pub on_disconnect: OnDisconnect,
+    /// Default: ours.
+    pub cost_source: CostSource,
     /// How the offline provider behaves; present exactly when `format` is the sandbox.
     pub sandbox: Option<Sandbox>,
 }
@@ -167,9 +362,15 @@ pub struct Target {
     pub provider: usize,
     pub model: ModelName,
     /// Absent: unknown, never free.
-    pub prices: Option<Prices>,
+    pub prices: Option<Arc<Prices>>,
     /// Dollars per call, beside the token prices.
     pub usd_per_call: Option<Usd>,
+    /// What a whole call costs, in place of token prices.
+    pub flat_usd: Option<Usd>,
+    /// The most that one image counts as input. Absent: unknown, which no hard budget lets through.
+    pub image_tokens: Option<Tokens>,
+    /// The fastest that the model writes, in tokens per second: bounds what a cut answer can have cost. Default 300.
+    pub max_output_tps: NonZeroU32,
     /// Input and output together. Absent: unknown.
     pub context: Option<Tokens>,
     /// The most the model writes in one answer. Absent: unknown.
@@ -303,7 +504,20 @@ pub struct Conditions {
     pub effort: Option<Vec<Effort>>,
     pub endpoint: Option<Vec<Endpoint>>,
     pub stream: Option<bool>,
+    /// Names of callers.
+    pub caller: Option<Vec<CallerName>>,
+    /// Tag → globs, any of which may match the value.
+    pub tags: BTreeMap<String, Vec<String>>,
+    /// Shares of budgets' windows that are used; all must hold.
+    pub spent: Vec<(SpentWindow, Bounds<Share>)>,
     pub places: ConditionPlaces,
+}
+
+/// One window of one budget: indices into [`Checked::budgets`] and [`Budget::caps`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpentWindow {
+    pub budget: usize,
+    pub cap: usize,
 }
 
 /// Where conditions stand, by their keys (`task`, `labels.feature`): first the key, then each value of a list.
@@ -353,6 +567,12 @@ pub struct Given {
     pub stream: bool,
     /// How many answers the client asks for; absent: one.
     pub n: Option<u32>,
+    pub caller: Option<CallerName>,
+    /// Tags of a caller that is not named.
+    pub tags: BTreeMap<String, String>,
+    /// Shares that are used; those not stated are 0 %.
+    pub spent: Vec<(SpentWindow, Share)>,
+    pub time: Option<Timestamp>,
 }
 
 /// What must come of a test's request: all that is there.

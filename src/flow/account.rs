@@ -151,7 +151,7 @@ impl Account {
         let cost = told
             .usage
             .as_ref()
-            .zip(spec.prices.as_ref())
+            .zip(spec.prices.as_deref())
             .map(|(usage, prices)| prices.cost(usage).plus(spec.usd_per_call.unwrap_or_default()));
         let served = told.model.clone().filter(|model| model != spec.model.as_str());
         let name = spec.name.clone();

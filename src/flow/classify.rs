@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::rules::{Features, Prompt, Task, TaskSource};
+use crate::rules::{Features, Prompt, Spent, Task, TaskSource};
 use crate::units::{TaskName, Usd};
 use crate::wire::Call;
 
@@ -35,6 +35,9 @@ pub fn features(call: &Arc<Call>, headers: &Arc<HeaderMap>) -> Result<Features, 
         max_cost: header(headers, &MAX_COST)?.map(max_cost).transpose()?,
         labels: Arc::new(header(headers, &LABELS)?.map_or(Ok(BTreeMap::new()), labels)?),
         headers: Arc::clone(headers),
+        caller: None,
+        tags: Arc::default(),
+        spent: Spent::default(),
         effort: call.effort(),
         stream: call.is_streaming(),
         answers: call.answers(),

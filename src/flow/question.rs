@@ -56,6 +56,9 @@ impl Question {
             max_cost: given.max_cost,
             labels: Arc::new(given.labels.clone()),
             headers: Arc::new(given.headers.clone()),
+            caller: given.caller.clone(),
+            tags: Arc::new(given.tags.clone()),
+            spent: given.spent.iter().copied().collect(),
             effort: given.effort,
             stream: given.stream,
             answers: given.n.unwrap_or(1),
@@ -78,8 +81,25 @@ impl Question {
 
     /// The same question for [`from_json`](Self::from_json). Fails where the body is no JSON.
     pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
-        let Given { task, prompt_tokens, max_output_tokens, model, endpoint, labels, headers, max_cost, needs, turns, effort, stream, n } =
-            &self.given;
+        let Given {
+            task,
+            prompt_tokens,
+            max_output_tokens,
+            model,
+            endpoint,
+            labels,
+            headers,
+            max_cost,
+            needs,
+            turns,
+            effort,
+            stream,
+            n,
+            caller: _,
+            tags: _,
+            spent: _,
+            time: _,
+        } = &self.given;
         let headers: BTreeMap<&str, String> =
             headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect();
         let given = json!({

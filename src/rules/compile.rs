@@ -10,7 +10,7 @@ use super::{Matcher, Revision, Rule, RuleSet};
 /// Total: a checked file leaves nothing to refuse.
 impl From<(Checked, Revision)> for RuleSet {
     fn from((checked, revision): (Checked, Revision)) -> Self {
-        let Checked { files, server, providers, targets, rules, default, tests: _ } = checked;
+        let Checked { files, server, providers, targets, rules, default, tests: _, budgets, callers, ledger, alerts } = checked;
         let by_name = targets.iter().enumerate().map(|(index, target)| (target.name.clone(), index)).collect();
         let mut by_model: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (index, target) in targets.iter().enumerate() {
@@ -26,8 +26,25 @@ impl From<(Checked, Revision)> for RuleSet {
                 route: rule.route,
             })
             .collect();
+        let asks_spent = rules.iter().any(|rule| rule.matcher.asks_spent());
         let index = Index::new(&rules);
-        Self { revision, files, server, providers, targets, rules, default, by_name, by_model, index }
+        Self {
+            revision,
+            files,
+            server,
+            providers,
+            targets,
+            rules,
+            default,
+            budgets,
+            callers,
+            ledger,
+            alerts,
+            asks_spent,
+            by_name,
+            by_model,
+            index,
+        }
     }
 }
 

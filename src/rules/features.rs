@@ -4,7 +4,8 @@ use std::sync::Arc;
 use http::HeaderMap;
 use serde::Serialize;
 
-use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd};
+use crate::config::SpentWindow;
+use crate::units::{CallerName, Effort, Endpoint, Need, Share, TaskName, Tokens, Usd};
 use crate::wire::Call;
 
 /// All that a rule may look at. What costs time is worked out when a rule first asks for it.
@@ -18,6 +19,11 @@ pub struct Features {
     pub max_cost: Option<Usd>,
     pub labels: Arc<BTreeMap<String, String>>,
     pub headers: Arc<HeaderMap>,
+    /// Who asks, where there are callers.
+    pub caller: Option<CallerName>,
+    /// From the caller's entry alone.
+    pub tags: Arc<BTreeMap<String, String>>,
+    pub spent: Spent,
     pub effort: Option<Effort>,
     pub stream: bool,
     /// How many answers were asked for (`n`), at least 1.
@@ -27,6 +33,24 @@ pub struct Features {
     pub prompt: Prompt,
     /// Where this request falls in a `split`: any number; 0 falls to the heaviest member.
     pub draw: u64,
+}
+
+/// How much of each window of each budget was used (posted and disputed, never held) when the request came.
+#[derive(Clone, Debug, Default)]
+pub struct Spent(BTreeMap<SpentWindow, Share>);
+
+impl Spent {
+    /// 0 % where nothing is said of the window.
+    #[must_use]
+    pub fn of(&self, window: SpentWindow) -> Share {
+        self.0.get(&window).copied().unwrap_or_default()
+    }
+}
+
+impl FromIterator<(SpentWindow, Share)> for Spent {
+    fn from_iter<I: IntoIterator<Item = (SpentWindow, Share)>>(shares: I) -> Self {
+        Self(shares.into_iter().collect())
+    }
 }
 
 /// What a request is about, and who said so.

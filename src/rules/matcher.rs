@@ -78,6 +78,12 @@ impl Matcher {
         )
     }
 
+    /// Whether some condition asks how much of a budget is used.
+    #[must_use]
+    pub fn asks_spent(&self) -> bool {
+        false
+    }
+
     /// What must hold.
     pub(super) fn all(&self) -> &[Condition] {
         &self.all
@@ -260,6 +266,9 @@ fn conditions(from: Conditions) -> Vec<Condition> {
         effort,
         endpoint,
         stream,
+        caller: _,
+        tags: _,
+        spent: _,
         places: _,
     } = from;
     let mut all = Vec::new();

@@ -71,6 +71,16 @@ name!(
     plain
 );
 name!(
+    /// Who sends us requests: one entry of `callers:`.
+    CallerName,
+    plain
+);
+name!(
+    /// A cap on spend: an entry of `budgets:`, `provider.<name>` or `caller.<name>`.
+    BudgetName,
+    |text| plain(text.strip_prefix("provider.").or_else(|| text.strip_prefix("caller.")).unwrap_or(text))
+);
+name!(
     /// What a request is about, such as `coding`; `unknown` when nobody said.
     TaskName,
     plain

@@ -33,7 +33,7 @@ pub(super) struct Fact {
 
 /// Everything, in the order of the file.
 pub(super) fn things(file: &Checked) -> Vec<Thing> {
-    let Checked { files: _, server, providers, targets, rules, default, tests } = file;
+    let Checked { files: _, server, providers, targets, rules, default, tests, budgets: _, callers: _, ledger: _, alerts: _ } = file;
     let thing = |kind, name: &dyn Display, facts: Facts| Thing { kind, name: name.to_string(), facts: facts.0 };
     let mut all = vec![thing(Kind::Server, &"", of_server(server))];
     all.extend(providers.iter().map(|provider| thing(Kind::Provider, &provider.name, of_provider(provider))));
@@ -110,7 +110,20 @@ fn of_server(server: &Server) -> Facts {
 }
 
 fn of_provider(provider: &Provider) -> Facts {
-    let Provider { name: _, format, base_url, key, limits, timeouts, cooldown, proxy, http1_only, sandbox } = provider;
+    let Provider {
+        name: _,
+        format,
+        base_url,
+        key,
+        limits,
+        timeouts,
+        cooldown,
+        proxy,
+        http1_only,
+        on_disconnect: _,
+        cost_source: _,
+        sandbox,
+    } = provider;
     let mut facts = Facts::default();
     facts.say("format", format.as_str());
     facts.some("base_url", base_url.as_ref());
@@ -158,6 +171,9 @@ fn of_limits(facts: &mut Facts, limits: &Limits) {
 fn of_target(target: &Target) -> Facts {
     // The timeouts are its provider's, and follow from what the model can do.
     let Target {
+        flat_usd: _,
+        image_tokens: _,
+        max_output_tps: _,
         name: _,
         provider: _,
         model: _,
@@ -216,6 +232,9 @@ fn of_rule(rule: &Rule, file: &Checked) -> Facts {
 
 fn of_conditions(facts: &mut Facts, of: &str, conditions: &Conditions) {
     let Conditions {
+        caller: _,
+        tags: _,
+        spent: _,
         task,
         prompt_tokens,
         cost_ceiling,
@@ -298,8 +317,25 @@ fn told_chain(chain: &Chain, file: &Checked) -> String {
 
 fn of_test(test: &Test, file: &Checked) -> Facts {
     let Test { name: _, place: _, given, no_key, resting, expect } = test;
-    let Given { task, prompt_tokens, max_output_tokens, model, endpoint, labels, headers, max_cost, needs, turns, effort, stream, n } =
-        given;
+    let Given {
+        task,
+        prompt_tokens,
+        max_output_tokens,
+        model,
+        endpoint,
+        labels,
+        headers,
+        max_cost,
+        needs,
+        turns,
+        effort,
+        stream,
+        n,
+        caller: _,
+        tags: _,
+        spent: _,
+        time: _,
+    } = given;
     let mut facts = Facts::default();
     facts.some("given.task", task.as_ref());
     facts.some("given.prompt_tokens", *prompt_tokens);

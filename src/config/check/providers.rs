@@ -1,9 +1,10 @@
 //! `providers:`: copies resolved, keys and URLs read, models with their prices and bounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::server::{count, nonzero};
-use crate::config::checked::{CooldownPolicy, Key, Limits, Provider, Proxy, Sandbox, Target, Timeouts};
+use crate::config::checked::{CooldownPolicy, CostSource, Key, Limits, OnDisconnect, Provider, Proxy, Sandbox, Target, Timeouts};
 use crate::config::codes::Code;
 use crate::config::collections::Row;
 use crate::config::decode::{Field, Findings, Shape, not_yet};
@@ -133,6 +134,8 @@ fn one(
         cooldown: cooldown(&draft.cooldown, defaults),
         proxy: proxy?,
         http1_only: draft.http1_only.get().copied().unwrap_or(false),
+        on_disconnect: OnDisconnect::default(),
+        cost_source: CostSource::default(),
         sandbox,
     })
 }
@@ -289,8 +292,11 @@ fn target(
         name: TargetName::new(provider, &model),
         provider: index,
         model,
-        prices: known,
+        prices: known.map(Arc::new),
         usd_per_call: draft.usd_per_call.get().or(of.usd_per_call.get()).copied(),
+        flat_usd: None,
+        image_tokens: None,
+        max_output_tps: count(300),
         context: context.map(|at| at.value),
         max_output: max_output.map(|at| at.value),
         can,

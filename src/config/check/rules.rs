@@ -100,6 +100,9 @@ fn read_conditions(draft: &ConditionsDraft, findings: &mut Findings) -> Conditio
         effort: values(&draft.effort),
         endpoint: values(&draft.endpoint),
         stream: draft.stream.get().copied(),
+        caller: None,
+        tags: BTreeMap::new(),
+        spent: Vec::new(),
         places: places(draft),
     }
 }

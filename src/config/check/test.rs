@@ -93,6 +93,10 @@ pub(in crate::config) fn given(draft: &GivenDraft, findings: &mut Findings) -> O
         effort: draft.effort.get().copied(),
         stream: draft.stream.get().copied().unwrap_or_default(),
         n: draft.n.get().and_then(|n| u32::try_from(*n).ok()),
+        caller: None,
+        tags: BTreeMap::new(),
+        spent: Vec::new(),
+        time: None,
     })
 }
 

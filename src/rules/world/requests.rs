@@ -4,7 +4,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::files::Fact;
-use crate::rules::{Features, Prompt, Task, TaskSource};
+use crate::rules::{Features, Prompt, Spent, Task, TaskSource};
 use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd};
 
 /// One request, before it is made features.
@@ -208,6 +208,9 @@ fn features(draft: Draft) -> Features {
         max_cost: draft.max_cost.map(Usd::from_nano),
         labels: Arc::new(draft.labels),
         headers: Arc::new(headers),
+        caller: None,
+        tags: Arc::default(),
+        spent: Spent::default(),
         effort: draft.effort,
         stream: draft.stream,
         answers: 1,

@@ -1,0 +1,322 @@
+//! What those who move money tell the one who writes it down.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{BudgetName, CallerName, Endpoint, Period, Prices, RuleName, TargetName, TaskName, Usage, Usd};
+
+/// How many entries may wait to be written. New holds are refused above it; what ends an attempt is always taken.
+pub const MOST_WAITING: usize = 100_000;
+
+/// One attempt, for good: which start of the daemon made it, and its number in that run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// Counts the starts of the daemon on this state folder, from 1.
+    pub epoch: u64,
+    pub number: u64,
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.number)
+    }
+}
+
+/// One stretch of one window of one budget: what counters are kept by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowKey {
+    pub budget: BudgetName,
+    pub period: Period,
+    pub starts: Timestamp,
+}
+
+/// What is known of a request when its first attempt is sent; shared by all its entries.
+#[derive(Clone, Debug)]
+pub struct RequestFacts {
+    pub request_id: Arc<str>,
+    pub accepted: Timestamp,
+    pub endpoint: Endpoint,
+    pub rule: Option<RuleName>,
+    pub caller: Option<CallerName>,
+    pub tags: Arc<BTreeMap<String, String>>,
+    pub labels: Arc<BTreeMap<String, String>>,
+    pub task: TaskName,
+    pub revision: Arc<str>,
+}
+
+/// An attempt is about to be sent, and this much is held for it.
+#[derive(Clone, Debug)]
+pub struct HeldEntry {
+    pub id: AttemptId,
+    pub at: Timestamp,
+    pub request: Arc<RequestFacts>,
+    /// Which attempt of its request it is, from 1.
+    pub attempt: u32,
+    pub target: TargetName,
+    pub hold: Usd,
+    /// The windows that admitted it. None where no budget covers it.
+    pub windows: Arc<[WindowKey]>,
+}
+
+/// How an attempt ended, for money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// Nothing was billed: the hold is released.
+    Void,
+    /// The provider told the usage, and it is priced.
+    Usage,
+    /// The provider told its own cost, and the file says that it counts.
+    ProviderCost,
+    /// What was observed until it was cut.
+    Observed,
+    /// Complete, but without a usage that can be believed: bounds are counted.
+    Estimated,
+    /// Nobody knows what the provider billed: all of it is disputed.
+    Unknown,
+}
+
+impl Basis {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Void => "void",
+            Self::Usage => "usage",
+            Self::ProviderCost => "provider_cost",
+            Self::Observed => "observed",
+            Self::Estimated => "estimated",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Why money is disputed: it may have been spent, and counts until that is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DisputeClass {
+    /// Cut after sending; nobody knows what the provider billed.
+    Ambiguous,
+    /// Cancelled by the client or by us.
+    Cancelled,
+    /// A grant that a crash left unexplained.
+    Crash,
+}
+
+impl DisputeClass {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ambiguous => "ambiguous",
+            Self::Cancelled => "cancelled",
+            Self::Crash => "crash",
+        }
+    }
+}
+
+/// What stays counted of an attempt after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disputed {
+    pub class: DisputeClass,
+    pub amount: Usd,
+    /// When it is released by itself. Absent: with its window's end.
+    pub until: Option<Timestamp>,
+}
+
+/// An attempt has ended.
+#[derive(Clone, Debug)]
+pub struct SettledEntry {
+    pub id: AttemptId,
+    pub at: Timestamp,
+    pub basis: Basis,
+    pub posted: Usd,
+    pub disputed: Option<Disputed>,
+    pub usage: Option<Usage>,
+    /// The prices that it was counted with; absent where there were none.
+    pub prices: Option<Arc<Prices>>,
+    /// What the provider itself says that it costs.
+    pub provider_cost: Option<Usd>,
+    /// Of docs/errors.md; absent: none.
+    pub fault: Option<&'static str>,
+    /// How far it came: `P0` to `P4`.
+    pub phase: &'static str,
+    pub upstream_status: Option<u16>,
+    pub ttft: Option<Duration>,
+    pub duration: Duration,
+    pub served_model: Option<Arc<str>>,
+}
+
+/// A request has ended.
+#[derive(Clone, Debug)]
+pub struct EndedEntry {
+    pub at: Timestamp,
+    pub request: Arc<RequestFacts>,
+    /// One word of the closed list of outcomes: `ok`, `fell_back`, `refused`, `failed`, `cut_off`, `hung_up`.
+    pub outcome: &'static str,
+    pub status: u16,
+    pub code: Option<Arc<str>>,
+    /// The attempt that gave the answer.
+    pub served: Option<AttemptId>,
+    pub attempts: u32,
+    pub duration: Duration,
+}
+
+/// A dispute has ended: some of it was billed, the rest was not.
+#[derive(Clone, Debug)]
+pub struct ResolvedEntry {
+    pub id: DisputeId,
+    pub at: Timestamp,
+    pub posted: Usd,
+    pub released: Usd,
+    /// `time`, `window`, or what the operator wrote.
+    pub reason: Arc<str>,
+}
+
+/// What a dispute is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DisputeId {
+    Attempt(AttemptId),
+    /// What was granted to the run of that epoch in this window, and cannot be explained.
+    Crash(u64, WindowKey),
+}
+
+/// An operator's correction of what was posted, as a row of its own.
+#[derive(Clone, Debug)]
+pub struct AdjustedEntry {
+    pub at: Timestamp,
+    pub window: WindowKey,
+    pub amount: Usd,
+    /// True: less was spent than the ledger says.
+    pub is_credit: bool,
+    pub reason: Arc<str>,
+}
+
+/// One entry of the ledger. It becomes rows in the order in which it was told.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    Held(Box<HeldEntry>),
+    Settled(Box<SettledEntry>),
+    Ended(Box<EndedEntry>),
+    Resolved(Box<ResolvedEntry>),
+    Adjusted(Box<AdjustedEntry>),
+    /// From here on so much may be held or spent in each of these windows; with less than before, the rest is given back.
+    Granted(Vec<(WindowKey, Usd)>),
+    /// The budget goes on under another name; its rows stay its own.
+    Renamed {
+        was: BudgetName,
+        name: BudgetName,
+    },
+}
+
+/// Called once, by the ledger's writer, when an entry is safe on disk, or cannot be made safe.
+pub type Then = Box<dyn FnOnce(Result<(), NotWritten>) + Send>;
+
+/// The ledger could not write; the words are for logs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger cannot be written: {0}")]
+pub struct NotWritten(pub String);
+
+/// Takes entries for the ledger, without waiting for disk.
+#[derive(Clone, Debug)]
+pub struct LedgerQueue {
+    tx: mpsc::Sender<Told>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The ledger's end of the queue.
+#[derive(Debug)]
+pub struct LedgerInbox {
+    rx: mpsc::Receiver<Told>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// An entry and who waits for it.
+pub struct Told {
+    pub entry: Entry,
+    pub then: Option<Then>,
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told").field("entry", &self.entry).field("is_awaited", &self.then.is_some()).finish()
+    }
+}
+
+impl LedgerQueue {
+    #[must_use]
+    pub fn new() -> (Self, LedgerInbox) {
+        let (tx, rx) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        (Self { tx, waiting: Arc::clone(&waiting) }, LedgerInbox { rx, waiting })
+    }
+
+    /// Takes the entry. Where nobody reads any more, who waits is told so and the entry is lost.
+    pub fn tell(&self, entry: Entry, then: Option<Then>) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if let Err(mpsc::SendError(Told { then: Some(then), .. })) = self.tx.send(Told { entry, then }) {
+            then(Err(NotWritten("its writer has ended".into())));
+        }
+    }
+
+    /// Whether another attempt may be held: false while too much waits to be written.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.waiting() < MOST_WAITING
+    }
+
+    /// Entries that wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+impl LedgerInbox {
+    /// The next entry, waiting up to `longest`; an error where none came, or none can come any more.
+    pub fn next(&self, longest: Duration) -> Result<Told, mpsc::RecvTimeoutError> {
+        self.rx.recv_timeout(longest)
+    }
+
+    /// The next entry that is there already.
+    pub fn try_next(&self) -> Option<Told> {
+        self.rx.try_recv().ok()
+    }
+
+    /// So many entries are on disk, and no longer wait.
+    pub fn written(&self, entries: usize) {
+        self.waiting.fetch_sub(entries, Ordering::Relaxed);
+    }
+}
+
+/// What the ledger remembers at a start, after it has made a crash's leftovers into disputes.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// The number of this start.
+    pub epoch: u64,
+    pub windows: Vec<RememberedWindow>,
+    pub disputes: Vec<RememberedDispute>,
+}
+
+/// A window that has not ended, or that open disputes count in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RememberedWindow {
+    pub key: WindowKey,
+    pub posted: Usd,
+    /// The sum of the open disputes that count here.
+    pub disputed: Usd,
+}
+
+/// An open dispute: `amount` counts in each of `windows`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RememberedDispute {
+    pub id: DisputeId,
+    pub class: DisputeClass,
+    pub amount: Usd,
+    pub until: Option<Timestamp>,
+    pub windows: Vec<WindowKey>,
+    /// Absent for a crash.
+    pub target: Option<TargetName>,
+}
