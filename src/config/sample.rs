@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CooldownPolicy, Key, Limits, Provider, Proxy, Target, Timeouts};
+use super::{CooldownPolicy, CostSource, Key, Limits, OnDisconnect, Provider, Proxy, Target, Timeouts};
 use crate::units::{Format, ModelName, ProviderName, TargetName, Tokens};
 
 const TIMEOUTS: Timeouts =
@@ -20,6 +20,8 @@ impl Provider {
             cooldown: Some(CooldownPolicy { after: 5.try_into().unwrap(), rest: Duration::from_secs(20) }),
             proxy: Proxy::None,
             http1_only: false,
+            on_disconnect: OnDisconnect::default(),
+            cost_source: CostSource::default(),
             sandbox: None,
         }
     }
@@ -35,6 +37,9 @@ impl Target {
             name,
             prices: None,
             usd_per_call: None,
+            flat_usd: None,
+            image_tokens: None,
+            max_output_tps: 300.try_into().unwrap(),
             context: None,
             max_output: None,
             can: None,

@@ -19,6 +19,8 @@ fn provider(base_url: &str, key: Key) -> Provider {
         cooldown: None,
         proxy: Proxy::None,
         http1_only: false,
+        on_disconnect: crate::config::OnDisconnect::default(),
+        cost_source: crate::config::CostSource::default(),
         sandbox: None,
     }
 }

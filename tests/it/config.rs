@@ -427,7 +427,7 @@ fn the_checked_form_says_what_the_file_says() {
     assert_eq!((copied.context.unwrap().count(), copied.max_output_tokens.unwrap().count()), (128_000, 8_000));
     assert!(copied.limits.requests.is_some() && copied.limits.tokens.is_some());
     assert_eq!(target("house/llama3.2").default_max_output_tokens.count(), 1_000);
-    assert_eq!(target("box/echo").prices, Some(tollgate::units::Prices::default()));
+    assert_eq!(target("box/echo").prices.as_deref(), Some(&tollgate::units::Prices::default()));
 
     let coding = &checked.rules[0];
     assert_eq!((coding.name.as_str(), coding.line, coding.route.chain.members().count()), ("coding", 94, 3));

@@ -88,6 +88,8 @@ pub(in crate::upstream) fn provider(base_url: &str) -> Provider {
         cooldown: None,
         proxy: Proxy::None,
         http1_only: false,
+        on_disconnect: crate::config::OnDisconnect::default(),
+        cost_source: crate::config::CostSource::default(),
         sandbox: None,
     }
 }
