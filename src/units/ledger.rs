@@ -28,12 +28,14 @@ impl fmt::Display for AttemptId {
     }
 }
 
-/// One stretch of one window of one budget: what counters are kept by.
+/// One stretch of one window of one budget: what counters are kept by. Budget, period and start say which one it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowKey {
     pub budget: BudgetName,
     pub period: Period,
     pub starts: Timestamp,
+    /// When the next one begins. Absent: never. Kept with the counters, so that a changed calendar opens no new stretch before it.
+    pub ends: Option<Timestamp>,
 }
 
 /// What is known of a request when its first attempt is sent; shared by all its entries.
