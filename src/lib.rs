@@ -24,13 +24,14 @@
 //! | 4 | [`flow`] | the request's story; holds handles, owns no state |
 //! | 3 | [`admit`] [`upstream`] [`record`] [`store`] [`outside`] | counters, outgoing calls, output, what outlives the process |
 //! | 2 | [`rules`] | the compiled rule set: immutable, shared, no counters |
-//! | 1 | [`config`] [`wire`] [`tokens`] | text in, types out; no I/O, no async, no locks |
+//! | 1 | [`config`] [`wire`] [`catalog`] [`tokens`] | text in, types out; no I/O, no async, no locks |
 //! | 0 | [`units`] | money, tokens, names, rates, time |
 //!
 //! What users may rely on stands in `docs/promises.md`, with the tests that prove it.
 
 pub mod units;
 
+pub mod catalog;
 pub mod config;
 pub mod tokens;
 pub mod wire;

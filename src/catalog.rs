@@ -1,0 +1,161 @@
+//! The catalogue: known providers and their models, with prices and bounds, each with its source and date.
+//!
+//! Floor 1. Facts alone, in the binary: what a file says always wins. Read once, on first use.
+
+mod facts;
+mod names;
+
+use std::sync::LazyLock;
+
+use crate::units::{Format, Need, Price, Prices, Tokens};
+
+pub use names::{base_name, is_same_name};
+
+/// All that is known.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// In order of their names.
+    pub providers: Vec<CatalogProvider>,
+    /// What each source is, by its short name.
+    pub sources: Vec<(String, String)>,
+}
+
+/// One API that many people use.
+#[derive(Debug)]
+pub struct CatalogProvider {
+    pub name: String,
+    /// As the company writes itself.
+    pub title: String,
+    /// Other names that people have for it.
+    pub aliases: Vec<String>,
+    /// What it speaks at `base_url`.
+    pub format: CatalogFormat,
+    pub base_url: String,
+    pub base_url_source: String,
+    /// Where it speaks `OpenAI`'s format, too, beside its own.
+    pub openai_url: Option<String>,
+    /// Where it speaks Anthropic's format, too.
+    pub anthropic_url: Option<String>,
+    /// The environment variable that usually holds its key.
+    pub key_variable: String,
+    /// Its own page about models and prices.
+    pub docs: Option<String>,
+    /// What else is to be known of it.
+    pub note: Option<String>,
+    /// The newest first.
+    pub models: Vec<CatalogModel>,
+}
+
+/// A wire format, spoken here or not yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogFormat {
+    OpenAi,
+    Anthropic,
+    Gemini,
+    Cohere,
+}
+
+/// One model of one provider.
+#[derive(Debug)]
+pub struct CatalogModel {
+    /// As the provider spells it.
+    pub name: String,
+    /// As people write it, where a source says.
+    pub title: Option<String>,
+    /// Names that stand for it beside those that [`is_same_name`] sees.
+    pub aliases: Vec<String>,
+    /// Versions of it that are priced otherwise, so that nothing is known of them.
+    pub other_prices: Vec<String>,
+    /// Output at the dearest price that it can have: some models bill what they reason apart.
+    pub prices: Prices,
+    /// What reasoning costs where it is billed apart.
+    pub reasoning: Option<Price>,
+    pub context: Option<Tokens>,
+    pub max_output: Option<Tokens>,
+    /// Absent: not said.
+    pub can: Option<Vec<Need>>,
+    /// `2026-04-23`, or its month.
+    pub released: Option<String>,
+    /// Its weights are public.
+    pub is_open: bool,
+    /// The short name of its source.
+    pub source: String,
+    /// The day of these facts.
+    pub as_of: String,
+}
+
+/// What the binary knows.
+#[must_use]
+pub fn catalog() -> &'static Catalog {
+    // A test proves that they can be read.
+    static CATALOG: LazyLock<Catalog> = LazyLock::new(|| facts::read(facts::TEXT).unwrap_or_default());
+    &CATALOG
+}
+
+impl Catalog {
+    /// A provider by its name or an alias of it, in any case.
+    #[must_use]
+    pub fn provider(&self, name: &str) -> Option<&CatalogProvider> {
+        let is_called = |provider: &&CatalogProvider| {
+            provider.name.eq_ignore_ascii_case(name) || provider.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+        };
+        self.providers.iter().find(is_called)
+    }
+
+    /// Every model that a name may mean, with its provider: `provider/model` names one, a model alone those of all providers.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Vec<(&CatalogProvider, &CatalogModel)> {
+        let one = name.split_once('/').and_then(|(provider, model)| {
+            let provider = self.provider(provider)?;
+            Some((provider, provider.model(model)?))
+        });
+        match one {
+            Some(one) => vec![one],
+            None => self.providers.iter().filter_map(|provider| Some((provider, provider.model(name)?))).collect(),
+        }
+    }
+}
+
+impl CatalogProvider {
+    /// A model by its name in any spelling, an alias of it, or one of its dated versions.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<&CatalogModel> {
+        let exact = self.models.iter().find(|model| model.name == name);
+        exact.or_else(|| self.models.iter().find(|model| model.is_called(name))).or_else(|| {
+            let base = base_name(name)?;
+            self.models.iter().find(|model| model.is_called(base) && !model.other_prices.iter().any(|other| is_same_name(other, name)))
+        })
+    }
+
+    /// The format and address by which this version can use it.
+    #[must_use]
+    pub fn reachable(&self) -> Option<(Format, &str)> {
+        match self.format {
+            CatalogFormat::OpenAi => Some((Format::OpenAi, &self.base_url)),
+            _ => self.openai_url.as_deref().map(|url| (Format::OpenAi, url)),
+        }
+    }
+}
+
+impl CatalogModel {
+    /// Whether a name is this very model's, in whatever spelling.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        is_same_name(&self.name, name) || self.aliases.iter().any(|alias| is_same_name(alias, name))
+    }
+}
+
+impl CatalogFormat {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Cohere => "cohere",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The facts as the binary carries them, read into types.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{Catalog, CatalogFormat, CatalogModel, CatalogProvider};
+use crate::units::{Need, Price, Prices, QuantityError, Tier, Tokens};
+
+pub(super) const TEXT: &str = include_str!("facts.json");
+
+/// Why facts cannot be used: the provider or model, and what is wrong there.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FactsError {
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("{of}: {error}")]
+    Price { of: String, error: QuantityError },
+    #[error("{of}: there is no word `{word}`")]
+    Word { of: String, word: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    sources: BTreeMap<String, String>,
+    providers: Vec<ProviderFacts>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProviderFacts {
+    name: String,
+    title: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+    format: String,
+    url: String,
+    url_source: String,
+    openai_url: Option<String>,
+    anthropic_url: Option<String>,
+    key: String,
+    docs: Option<String>,
+    note: Option<String>,
+    models: Vec<ModelFacts>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelFacts {
+    name: String,
+    title: Option<String>,
+    #[serde(default)]
+    aliases: Vec<String>,
+    #[serde(default)]
+    other_prices: Vec<String>,
+    usd_per_mtok: PriceFacts,
+    context: Option<u64>,
+    max_output: Option<u64>,
+    can: Option<Vec<String>>,
+    released: Option<String>,
+    #[serde(default)]
+    open: bool,
+    source: String,
+    as_of: String,
+}
+
+/// Decimal texts, so that no price passes through a binary fraction.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceFacts {
+    input: String,
+    output: String,
+    cache_read: Option<String>,
+    cache_write: Option<String>,
+    reasoning: Option<String>,
+    audio_input: Option<String>,
+    #[serde(default)]
+    tiers: Vec<TierFacts>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TierFacts {
+    above: u64,
+    input: String,
+    output: String,
+    cache_read: Option<String>,
+}
+
+pub(super) fn read(text: &str) -> Result<Catalog, FactsError> {
+    let file: File = serde_json::from_str(text)?;
+    let providers = file.providers.into_iter().map(provider).collect::<Result<_, _>>()?;
+    Ok(Catalog { providers, sources: file.sources.into_iter().collect() })
+}
+
+fn provider(facts: ProviderFacts) -> Result<CatalogProvider, FactsError> {
+    let format = match facts.format.as_str() {
+        "openai" => CatalogFormat::OpenAi,
+        "anthropic" => CatalogFormat::Anthropic,
+        "gemini" => CatalogFormat::Gemini,
+        "cohere" => CatalogFormat::Cohere,
+        word => return Err(FactsError::Word { of: facts.name, word: word.into() }),
+    };
+    Ok(CatalogProvider {
+        models: facts.models.into_iter().map(model).collect::<Result<_, _>>()?,
+        name: facts.name,
+        title: facts.title,
+        aliases: facts.aliases,
+        format,
+        base_url: facts.url,
+        base_url_source: facts.url_source,
+        openai_url: facts.openai_url,
+        anthropic_url: facts.anthropic_url,
+        key_variable: facts.key,
+        docs: facts.docs,
+        note: facts.note,
+    })
+}
+
+fn model(facts: ModelFacts) -> Result<CatalogModel, FactsError> {
+    let (prices, reasoning) = prices(&facts.usd_per_mtok).map_err(|error| FactsError::Price { of: facts.name.clone(), error })?;
+    let word = |word: &String| Need::parse(word).ok_or_else(|| FactsError::Word { of: facts.name.clone(), word: word.clone() });
+    let can = facts.can.as_ref().map(|can| can.iter().map(word).collect::<Result<Vec<_>, _>>()).transpose()?;
+    Ok(CatalogModel {
+        name: facts.name,
+        title: facts.title,
+        aliases: facts.aliases,
+        other_prices: facts.other_prices,
+        prices,
+        reasoning,
+        context: facts.context.map(Tokens::new),
+        max_output: facts.max_output.map(Tokens::new),
+        can,
+        released: facts.released,
+        is_open: facts.open,
+        source: facts.source,
+        as_of: facts.as_of,
+    })
+}
+
+fn prices(facts: &PriceFacts) -> Result<(Prices, Option<Price>), QuantityError> {
+    let optional = |text: &Option<String>| text.as_deref().map(str::parse::<Price>).transpose();
+    let reasoning = optional(&facts.reasoning)?;
+    let tier = |tier: &TierFacts| {
+        Ok(Tier {
+            above: Tokens::new(tier.above),
+            input: tier.input.parse()?,
+            output: tier.output.parse()?,
+            cache_read: optional(&tier.cache_read)?,
+        })
+    };
+    let prices = Prices {
+        input: facts.input.parse()?,
+        // A hold must never be below the bill, and which part of an answer is reasoning is known only after it.
+        output: facts.output.parse::<Price>()?.max(reasoning.unwrap_or_default()),
+        cache_read: optional(&facts.cache_read)?,
+        cache_write: optional(&facts.cache_write)?,
+        audio_input: optional(&facts.audio_input)?,
+        tiers: facts.tiers.iter().map(tier).collect::<Result<_, QuantityError>>()?,
+        ..Prices::default()
+    };
+    Ok((prices, reasoning))
+}
