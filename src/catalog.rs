@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use crate::units::{Format, Need, Price, Prices, Tokens};
 
-pub use names::{base_name, is_same_name};
+pub use names::{base_name, folded_name, is_same_name};
 
 /// All that is known.
 #[derive(Debug, Default)]
@@ -142,6 +142,18 @@ impl CatalogModel {
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         is_same_name(&self.name, name) || self.aliases.iter().any(|alias| is_same_name(alias, name))
+    }
+}
+
+impl CatalogModel {
+    /// What a call may need of it. No source speaks of files, which go where pictures go.
+    #[must_use]
+    pub fn serves(&self) -> Option<Vec<Need>> {
+        let mut can = self.can.clone()?;
+        if can.contains(&Need::Vision) {
+            can.push(Need::Files);
+        }
+        Some(can)
     }
 }
 

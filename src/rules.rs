@@ -12,6 +12,7 @@ mod live;
 mod matcher;
 mod reach;
 mod revision;
+mod spellings;
 #[cfg(test)]
 mod world;
 
@@ -21,6 +22,7 @@ use crate::config::{Alerts, Budget, Caller, DefaultRule, LedgerSettings, Place, 
 use crate::units::{RuleName, TargetName};
 
 use index::Index;
+use spellings::Spellings;
 
 pub use chain::{Candidate, candidates};
 pub use estimate::{Estimate, Unfit, estimate, unfit};
@@ -49,6 +51,7 @@ pub struct RuleSet {
     asks_spent: bool,
     by_name: HashMap<TargetName, usize>,
     by_model: HashMap<Box<str>, Vec<usize>>,
+    spellings: Spellings,
     /// Absent where there are few rules.
     index: Option<Index>,
 }
@@ -159,6 +162,7 @@ impl RuleSet {
     }
 
     /// The targets that a model name stands for: one for `provider/model`, else every provider's model of that name in file order.
+    /// Where no name is spelled so, those that people write otherwise: in another case, in Hugging Face style, with a date behind.
     #[must_use]
     pub fn targets_named(&self, requested: &str) -> &[usize] {
         TargetName::parse(requested)
@@ -166,6 +170,7 @@ impl RuleSet {
             .and_then(|name| self.by_name.get(&name))
             .map(std::slice::from_ref)
             .or_else(|| self.by_model.get(requested).map(Vec::as_slice))
+            .or_else(|| self.spellings.find(requested))
             .unwrap_or_default()
     }
 }

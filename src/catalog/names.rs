@@ -4,9 +4,14 @@
 /// `deepseek-ai/DeepSeek-V4-Flash` and `deepseek-v4-flash`.
 #[must_use]
 pub fn is_same_name(one: &str, other: &str) -> bool {
-    let letters = |name: &'_ str| last_part(name).bytes().map(folded).collect::<Vec<u8>>();
     // Most names differ in length, and this is asked of many.
-    last_part(one).len() == last_part(other).len() && letters(one) == letters(other)
+    last_part(one).len() == last_part(other).len() && last_part(one).chars().map(folded).eq(last_part(other).chars().map(folded))
+}
+
+/// The one text that stands for all spellings of a name.
+#[must_use]
+pub fn folded_name(name: &str) -> String {
+    last_part(name).chars().map(folded).collect()
 }
 
 /// The name without the date or the `latest` at its end; nothing where it has none: `claude-sonnet-4-5-20250929`, `gpt-4o-2024-08-06`.
@@ -24,9 +29,9 @@ fn last_part(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-fn folded(letter: u8) -> u8 {
+fn folded(letter: char) -> char {
     match letter {
-        b'.' | b'_' | b' ' | b':' => b'-',
+        '.' | '_' | ' ' | ':' => '-',
         letter => letter.to_ascii_lowercase(),
     }
 }

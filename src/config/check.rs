@@ -1,6 +1,7 @@
 //! Draft → checked: the order of the checks. Each looks at all it can, whatever the others found.
 
 mod chains;
+mod known;
 mod providers;
 mod rules;
 mod server;

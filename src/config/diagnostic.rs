@@ -87,6 +87,17 @@ impl Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// The same, where the nearest of `more` is named if none of `known` is near.
+    pub(super) fn hint_near<'a>(self, wrong: &str, known: impl IntoIterator<Item = &'a str>, more: &[&str]) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        match nearest(wrong, more).filter(|_| nearest(wrong, &known).is_none()) {
+            Some(name) => self.hint(format!("did you mean `{name}`?")),
+            None => self.hint_nearest(wrong, known),
+        }
+    }
+}
+
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

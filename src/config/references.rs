@@ -3,8 +3,9 @@
 use super::check::Chains;
 use super::codes::Code;
 use super::decode::Findings;
-use super::diagnostic::{Diagnostic, Place, as_name};
+use super::diagnostic::{Diagnostic, Place, as_name, nearest};
 use super::draft::FileDraft;
+use crate::catalog::{CatalogProvider, catalog};
 
 /// Every provider that the file lists, with the models it was read with.
 pub(super) struct Directory {
@@ -18,6 +19,8 @@ pub(super) struct Listed {
     pub(super) key: Place,
     /// Absent when the entry does not say them or could not be read: then no model name is judged.
     pub(super) models: Option<Vec<String>>,
+    /// What the catalogue knows of it.
+    pub(super) known: Option<&'static CatalogProvider>,
     /// Index of its first target.
     pub(super) first_target: usize,
 }
@@ -36,11 +39,14 @@ impl Directory {
         let (provider, model) = name.split_once('/')?;
         let listed = &self.listed[self.provider(about, provider, place, findings)?];
         let models = listed.models.as_ref()?;
-        let at = models.iter().position(|known| known == model);
+        let known = listed.known.and_then(|known| known.model(model));
+        let at = models.iter().position(|listed| listed == model);
+        let at = at.or_else(|| known.and_then(|known| models.iter().position(|listed| *listed == known.name)));
         if at.is_none() {
             let message = format!("{about} names model `{model}`, which provider `{provider}` does not list");
             let finding = Diagnostic::error(Code::UNKNOWN_MODEL, place, message);
-            findings.push(finding.hint_nearest(model, models.iter().map(String::as_str)));
+            let more: Vec<&str> = listed.known.into_iter().flat_map(|known| &known.models).map(|known| known.name.as_str()).collect();
+            findings.push(finding.hint_near(model, models.iter().map(String::as_str), &more));
         }
         at.map(|at| listed.first_target + at)
     }
@@ -52,7 +58,12 @@ impl Directory {
         let is_told = self.listed.iter().any(|listed| as_name(&listed.name).is_some_and(|meant| meant == name));
         if found.is_none() && self.is_whole && !is_told {
             let finding = Diagnostic::error(Code::UNKNOWN_PROVIDER, place, format!("{about} names provider `{name}`"));
-            findings.push(finding.hint_nearest(name, self.listed.iter().map(|listed| listed.name.as_str())));
+            let listed: Vec<&str> = self.listed.iter().map(|listed| listed.name.as_str()).collect();
+            findings.push(if catalog().provider(name).is_some() && nearest(name, &listed).is_none() {
+                finding.hint(format!("the catalogue knows it, and the file has to list it: `{name}: {{}}` under `providers`"))
+            } else {
+                finding.hint_nearest(name, listed)
+            });
         }
         found
     }

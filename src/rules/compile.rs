@@ -5,6 +5,7 @@ use crate::config::Checked;
 use crate::units::RuleName;
 
 use super::index::Index;
+use super::spellings::Spellings;
 use super::{Matcher, Revision, Rule, RuleSet};
 
 /// Total: a checked file leaves nothing to refuse.
@@ -16,6 +17,7 @@ impl From<(Checked, Revision)> for RuleSet {
         for (index, target) in targets.iter().enumerate() {
             by_model.entry(target.model.as_str().into()).or_default().push(index);
         }
+        let spellings = Spellings::new(&providers, &targets);
         let rules: Vec<Rule> = rules
             .into_iter()
             .map(|rule| Rule {
@@ -43,6 +45,7 @@ impl From<(Checked, Revision)> for RuleSet {
             asks_spent,
             by_name,
             by_model,
+            spellings,
             index,
         }
     }

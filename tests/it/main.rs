@@ -8,6 +8,7 @@
 
 mod admin;
 mod boot;
+mod catalogue;
 mod codes;
 mod config;
 mod config_faults;

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::known;
 use super::server::{count, nonzero};
+use crate::catalog::{CatalogModel, CatalogProvider, catalog};
 use crate::config::checked::{CooldownPolicy, CostSource, Key, Limits, OnDisconnect, Provider, Proxy, Sandbox, Target, Timeouts};
 use crate::config::codes::Code;
 use crate::config::collections::Row;
-use crate::config::decode::{Field, Findings, Shape, not_yet};
+use crate::config::decode::{Field, Findings, Shape};
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::draft::{CooldownDraft, DefaultsDraft, FileDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft};
 use crate::config::references::{Directory, Listed};
@@ -25,9 +27,18 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
     let rows = draft.providers.get().map(Vec::as_slice).unwrap_or_default();
     let mut all = Providers { directory: Directory::new(draft.providers.get().is_some()), entries: Vec::new(), targets: Vec::new() };
     let defaults = draft.defaults.get();
+    let named = known::named(draft);
     for row in rows {
         let name = name(row, findings);
-        let draft = row.value.as_ref().and_then(|own| copied(row, own, rows, findings));
+        let (draft, known) = row.value.as_ref().and_then(|own| copied(row, own, rows, findings)).unzip();
+        let known = known.flatten();
+        let draft = draft.map(|draft: ProviderDraft| match known.filter(|_| draft.format.get() != Some(&Format::Sandbox)) {
+            Some(known) => {
+                let own = named.iter().filter_map(|name| name.split_once('/')).filter(|(provider, _)| *provider == row.name);
+                known::filled(row, draft, known, &own.map(|(_, model)| model).collect::<Vec<_>>(), findings)
+            }
+            None => draft,
+        });
         let index = all.entries.len();
         let first_target = all.targets.len();
         let mut models = None;
@@ -35,12 +46,15 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
         if let Some(draft) = &draft {
             provider = one(row, name.as_ref(), draft, defaults, env, findings);
             models = draft.models.get().filter(|models| !models.is_empty());
-            let made = models.into_iter().flatten().map(|model| target(model, name.as_ref(), index, draft, defaults, findings));
+            let made = models.into_iter().flatten().map(|model| {
+                let facts = known::model(known, draft, &model.name);
+                target(model, name.as_ref(), index, (draft, facts), defaults, findings)
+            });
             all.targets.extend(made);
         }
         all.entries.push(provider);
         let names = models.map(|models| models.iter().map(|model| model.name.clone()).collect());
-        all.directory.add(Listed { name: row.name.clone(), key: row.key, models: names, first_target });
+        all.directory.add(Listed { name: row.name.clone(), key: row.key, models: names, known, first_target });
     }
     all
 }
@@ -57,16 +71,32 @@ fn name(row: &Row<ProviderDraft>, findings: &mut Findings) -> Option<ProviderNam
     None
 }
 
-/// The entry with all that `like` copies into it.
-fn copied(row: &Row<ProviderDraft>, own: &ProviderDraft, rows: &[Row<ProviderDraft>], findings: &mut Findings) -> Option<ProviderDraft> {
+/// The entry with all that `like` copies into it, and what the catalogue knows of the last one that is copied.
+fn copied(
+    row: &Row<ProviderDraft>,
+    own: &ProviderDraft,
+    rows: &[Row<ProviderDraft>],
+    findings: &mut Findings,
+) -> Option<(ProviderDraft, Option<&'static CatalogProvider>)> {
     let mut path = vec![row.name.as_str()];
     let mut merged = own.clone();
     let mut next = own.like.at();
     while let Some(like) = next {
-        let Some(base) = rows.iter().find(|other| other.name == like.value) else {
+        let known = catalog().provider(&like.value);
+        // An entry that is like its own name means the catalogue's.
+        let is_itself = |other: &Row<ProviderDraft>| known.is_some() && path.last().is_some_and(|last| *last == other.name);
+        let Some(base) = rows.iter().find(|other| other.name == like.value && !is_itself(other)) else {
+            if known.is_some() {
+                return Some((merged, known));
+            }
             let names = rows.iter().map(|other| other.name.as_str()).filter(|name| *name != row.name);
-            let message = format!("provider `{}` is like provider `{}`, which is not in this file", row.name, like.value);
-            findings.push(Diagnostic::error(Code::UNKNOWN_PROVIDER, like.place, message).hint_nearest(&like.value, names));
+            let message =
+                format!("provider `{}` is like provider `{}`, which is neither in this file nor in the catalogue", row.name, like.value);
+            findings.push(Diagnostic::error(Code::UNKNOWN_PROVIDER, like.place, message).hint_near(
+                &like.value,
+                names,
+                &known::provider_names(),
+            ));
             return None;
         };
         path.push(&base.name);
@@ -85,7 +115,7 @@ fn copied(row: &Row<ProviderDraft>, own: &ProviderDraft, rows: &[Row<ProviderDra
         merged = ProviderDraft::over(&merged, below);
         next = below.like.at();
     }
-    Some(merged)
+    Some((merged, path.last().and_then(|last| catalog().provider(last))))
 }
 
 /// A key that was given for one host goes to another one only when somebody meant it.
@@ -108,7 +138,7 @@ fn one(
     env: &Env<'_>,
     findings: &mut Findings,
 ) -> Option<Provider> {
-    refuse_incomplete(row, draft, findings);
+    known::refuse_incomplete(row, draft, findings);
     let format = draft.format.get().copied();
     refuse_foreign_keys(draft, format, findings);
     let base_url = match draft.base_url.at() {
@@ -138,36 +168,6 @@ fn one(
         cost_source: CostSource::default(),
         sandbox,
     })
-}
-
-/// What the file does not say would come from a catalogue of known providers, which this version does not have.
-fn refuse_incomplete(row: &Row<ProviderDraft>, draft: &ProviderDraft, findings: &mut Findings) {
-    let is_sandbox = draft.format.get() == Some(&Format::Sandbox);
-    let has_no_models = draft.models.is_absent() || draft.models.get().is_some_and(Vec::is_empty);
-    let missing: Vec<&str> =
-        [("`format`", draft.format.is_absent()), ("`base_url`", draft.base_url.is_absent() && !is_sandbox), ("`models`", has_no_models)]
-            .into_iter()
-            .filter_map(|(key, is_missing)| is_missing.then_some(key))
-            .collect();
-    match missing.as_slice() {
-        [] => {}
-        ["`models`"] if is_sandbox => {
-            let finding = Diagnostic::error(Code::MISSING_KEY, row.key, format!("provider `{}` needs `models`", row.name));
-            findings.push(finding.hint("write `models: { echo: {} }`"));
-        }
-        _ => {
-            let what = format!("a catalogue that gives provider `{}` its {}", row.name, joined(&missing));
-            findings.push(not_yet(row.key, &what).hint(format!("write {} out", joined(&missing))));
-        }
-    }
-}
-
-fn joined(words: &[&str]) -> String {
-    match words {
-        [] => String::new(),
-        [one] => (*one).into(),
-        [all @ .., last] => format!("{} and {last}", all.join(", ")),
-    }
 }
 
 /// Keys that mean nothing for the provider's format.
@@ -254,7 +254,7 @@ fn target(
     row: &Row<ModelDraft>,
     provider: Option<&ProviderName>,
     index: usize,
-    of: &ProviderDraft,
+    (of, facts): (&ProviderDraft, Option<&CatalogModel>),
     defaults: Option<&DefaultsDraft>,
     findings: &mut Findings,
 ) -> Option<Target> {
@@ -263,6 +263,7 @@ fn target(
         .ok();
     let draft = row.value.as_ref()?;
     let can = draft.can.at().or(of.can.at()).map(|can| can.value.iter().map(|need| need.value).collect::<Vec<Need>>());
+    let can = can.or_else(|| facts.and_then(CatalogModel::serves));
     let reasons = can.as_ref().is_some_and(|can| can.contains(&Need::Reasoning));
     let context = draft.context.at().or(of.context.at());
     let max_output = draft.max_output.at().or(of.max_output.at());
@@ -272,6 +273,10 @@ fn target(
         let message = format!("`max_output` of `{}` is above its context of {} tokens", row.name, context.value);
         findings.push(Diagnostic::warning(Code::OUTPUT_ABOVE_CONTEXT, output.place, message).hint("a model writes at most its context"));
     }
+    let context = context.map(|at| at.value).or(facts.and_then(|facts| facts.context));
+    // Of what the file says of one of them, the other one's fact takes heed.
+    let known_output = facts.and_then(|facts| facts.max_output).map(|most| context.map_or(most, |context| most.min(context)));
+    let max_output = max_output.map(|at| at.value).or(known_output);
     let ceiling = draft.max_output_tokens.get().or(of.max_output_tokens.get()).copied();
     let assumed = [draft.default_max_output_tokens.get(), of.default_max_output_tokens.get()]
         .into_iter()
@@ -280,12 +285,12 @@ fn target(
         .next()
         .copied()
         .unwrap_or(Tokens::new(if reasons { 32_000 } else { 16_000 }));
-    let bounds = [ceiling, max_output.map(|at| at.value), context.map(|at| at.value)];
+    let bounds = [ceiling, max_output, context];
     let free_sandbox = (of.format.get() == Some(&Format::Sandbox)).then(Prices::default);
     let written = draft.usd_per_mtok.get().or(of.usd_per_mtok.get());
     let known = match written {
         Some(written) => Some(prices(written, findings)?),
-        None => free_sandbox,
+        None => free_sandbox.or_else(|| facts.map(|facts| facts.prices.clone())),
     };
     let (provider, model) = (provider?, model?);
     Some(Target {
@@ -297,8 +302,8 @@ fn target(
         flat_usd: None,
         image_tokens: None,
         max_output_tps: count(300),
-        context: context.map(|at| at.value),
-        max_output: max_output.map(|at| at.value),
+        context,
+        max_output,
         can,
         default_max_output_tokens: bounds.into_iter().flatten().fold(assumed, Tokens::min),
         max_output_tokens: ceiling,

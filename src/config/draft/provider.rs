@@ -1,9 +1,10 @@
 //! `providers:` as written.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 
 use super::{NAME, Patience, Rest, Wait};
+use crate::catalog::catalog;
 use crate::config::codes::Code;
 use crate::config::collections::{List, OrOff, Rows, Table};
 use crate::config::decode::{Findings, Shape, draft, scalar};
@@ -13,16 +14,16 @@ use crate::config::tree::{Entry, Node, Value};
 use crate::units::{Format, Need, QuantityError, Rate};
 
 draft! {
-    /// One API endpoint with one key.
+    /// One API endpoint with one key. Under a name of the catalogue, `{}` says it all.
     ProviderDraft is "a provider"
     such as { "format": "openai", "base_url": "https://api.openai.com/v1", "api_key": "${OPENAI_API_KEY}?", "models": { "gpt-4o": {} } } {
-        /// Another provider of this file whose entry is copied; what is written here wins.
+        /// Another provider of this file whose entry is copied, or one of the catalogue; what is written here wins.
         like[such as "openai"]: Text,
-        /// The wire format it speaks: `openai`, or `sandbox` for the offline provider in the binary.
+        /// The wire format it speaks: `openai`, or `sandbox` for the offline provider in the binary. The catalogue knows that of many.
         format: FormatWord,
-        /// `https://host/path`, below which `/chat/completions` is found. Plain `http` only to loopback and private addresses, or with `allow_http`.
+        /// Address, known for names of the catalogue: `https://host/path`, below which `/chat/completions` is found. Plain `http` only to loopback and private addresses, or with `allow_http`.
         base_url[such as "https://api.openai.com/v1"]: Text,
-        /// The key: `${VAR}`, `${file:/path}` or `${credential:name}`; a `?` behind it lets it be missing.
+        /// The key, in its usual variable for names of the catalogue: `${VAR}`, `${file:/path}` or `${credential:name}`; a `?` behind it lets it be missing.
         api_key[such as "${OPENAI_API_KEY}?"]: Text,
         /// What may be sent per time and at once.
         limits: LimitsDraft,
@@ -36,7 +37,7 @@ draft! {
         http1_only: Flag = false,
         /// Allow plain `http` to a public host.
         allow_http: Flag = false,
-        /// Its models by the provider's own names.
+        /// Its models by the provider's own names. Without it those of the catalogue; with it these alone, and what chains name.
         models[such as { "gpt-4o": { "context": "128k", "max_output": "16k" } }]: Table<ModelDraft>,
         /// Sandbox only: time before the first word.
         latency[such as "300ms"]: Time<0, HOUR> = "20ms",
@@ -79,11 +80,7 @@ draft! {
                 "proxy": { "pattern": r"^(none|env|https?://[^\s?#{}]+)$" },
                 "models": { "propertyNames": { "pattern": r"^[^\s]{1,256}$" } }
             } },
-            // Without another entry to copy it says all that it needs itself.
-            {
-                "if": { "not": { "required": ["like"] } },
-                "then": { "required": ["format", "models"], "properties": { "models": { "minProperties": 1 } } }
-            },
+            { "properties": { "models": { "minProperties": 1 } } },
             {
                 "if": { "required": ["format"], "properties": { "format": { "const": "sandbox" } } },
                 "then": { "properties": { "base_url": false, "api_key": false, "proxy": false, "http1_only": false, "allow_http": false } }
@@ -91,10 +88,6 @@ draft! {
             {
                 "if": { "required": ["format"], "properties": { "format": { "const": "openai" } } },
                 "then": { "properties": { "latency": false, "tokens_per_second": false, "failure": false, "seed": false } }
-            },
-            {
-                "if": { "required": ["format"], "properties": { "format": { "const": "openai" } }, "not": { "required": ["like"] } },
-                "then": { "required": ["base_url"] }
             },
             // Plain http leads to this machine or a private network, or says that it is meant.
             {
@@ -384,6 +377,24 @@ impl JsonSchema for Providers {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Table::<ProviderDraft>::json_schema(generator)
+        let mut table = Table::<ProviderDraft>::json_schema(generator);
+        let known: Map<String, Json> = catalog()
+            .providers
+            .iter()
+            .map(|known| {
+                let models = known.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ");
+                (known.name.clone(), json!({ "description": format!("{}: {models}.", known.title) }))
+            })
+            .collect();
+        let aliases = catalog().providers.iter().flat_map(|known| &known.aliases).map(|alias| (alias.clone(), json!(true)));
+        let known: Map<String, Json> = known.into_iter().chain(aliases).collect();
+        // A name that nobody knows, without another entry to copy, says all that it needs itself.
+        let whole = json!({ "anyOf": [
+            { "required": ["like"] },
+            { "required": ["format", "models"], "properties": { "format": { "const": "sandbox" } } },
+            { "required": ["format", "base_url", "models"] }
+        ] });
+        table.insert("allOf".into(), json!([{ "properties": known, "additionalProperties": whole }]));
+        table
     }
 }

@@ -56,7 +56,12 @@ impl Space {
         let uses_turns = !facts.turns.is_empty();
         // What is no chat has one turn, and what a message brings takes one.
         let turns = facts.turns.into_iter().chain(uses_turns.then_some((Some(1), Some(1))));
-        let known_models = if facts.asks_for_known { known_models(rules) } else { BTreeSet::new() };
+        let mut known_models = if facts.asks_for_known { known_models(rules) } else { BTreeSet::new() };
+        if facts.asks_for_known {
+            // Names that rules spell in their own way.
+            let is_known = |name: &str| !name.contains('*') && !rules.targets_named(name).is_empty();
+            known_models.extend(facts.models.iter().filter(|name| is_known(name)).cloned());
+        }
         let all_models = facts.models.into_iter().chain(known_models.iter().cloned()).collect();
         // A star in a model's own name stands for itself, which no pattern can say.
         let is_starred = known_models.iter().any(|name| name.contains('*'));

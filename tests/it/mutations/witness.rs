@@ -30,7 +30,7 @@ impl Held {
         let mut held = Self::default();
         held.keys("`server`", &["deadline", "stream_deadline", "connections", "body_limit", "max_n"], &file["server"]);
         for (name, own) in entries(&file["providers"]) {
-            held.provider(name, &merged(own, &file["providers"], DEEPEST), &file["defaults"]);
+            held.provider(name, &merged(own, &file["providers"], DEEPEST), file);
         }
         for rule in items(&file["rules"]) {
             let about = format!("rule `{}`", text(&rule["name"]));
@@ -61,24 +61,35 @@ impl Held {
         all.into_iter().filter(|limit| !limits[*limit].is_null()).for_each(|limit| self.add(about, &format!("limits.{limit}")));
     }
 
-    fn provider(&mut self, name: &str, provider: &Value, defaults: &Value) {
+    fn provider(&mut self, name: &str, provider: &Value, file: &Value) {
         let about = format!("provider `{name}`");
         self.0.insert(about.clone());
         self.keys(&about, &["api_key", "proxy"], provider);
+        let known = known(name, provider);
+        if !known.is_null() && (provider["base_url"].is_null() || text(&provider["base_url"]).starts_with(&host(&known["url"]))) {
+            self.add(&about, "api_key");
+        }
         self.limits(&about, &provider["limits"]);
-        let cooldown = if provider["cooldown"].is_null() { &defaults["cooldown"] } else { &provider["cooldown"] };
+        let cooldown = if provider["cooldown"].is_null() { &file["defaults"]["cooldown"] } else { &provider["cooldown"] };
         if *cooldown != "off" {
             self.add(&about, "cooldown");
         }
         for (model, own) in entries(&provider["models"]) {
-            self.model(&format!("model `{name}/{model}`"), own, provider);
+            self.model(&format!("model `{name}/{model}`"), own, provider, &fact(&known, model));
+        }
+        let chains = [&file["chains"], &file["rules"], &file["default"]].map(Value::to_string).concat();
+        for fact in items(&known["models"]).filter(|fact| provider["models"][text(&fact["name"])].is_null()) {
+            if provider["models"].is_null() || chains.contains(&format!("\"{name}/{}\"", text(&fact["name"]))) {
+                self.model(&format!("model `{name}/{}`", text(&fact["name"])), &Value::Null, provider, fact);
+            }
         }
     }
 
-    fn model(&mut self, about: &str, own: &Value, provider: &Value) {
+    fn model(&mut self, about: &str, own: &Value, provider: &Value, fact: &Value) {
         self.0.insert(about.to_owned());
         self.limits(about, &own["limits"]);
-        let said = |key: &str| if own[key].is_null() { provider[key].clone() } else { own[key].clone() };
+        let said =
+            |key: &str| [own, provider, fact].into_iter().map(|one| &one[key]).find(|value| !value.is_null()).cloned().unwrap_or_default();
         for key in ["max_output_tokens", "usd_per_call", "context", "max_output", "can"] {
             if !said(key).is_null() {
                 self.add(about, key);
@@ -139,6 +150,23 @@ impl Held {
             }
         }
     }
+}
+
+/// What the catalogue's own file says of a provider; nothing of the offline one.
+fn known(name: &str, provider: &Value) -> Value {
+    let facts: Value = serde_json::from_str(include_str!("../../../src/catalog/facts.json")).unwrap();
+    let name = provider["like"].as_str().unwrap_or(name);
+    let found = items(&facts["providers"]).find(|known| known["name"] == name).filter(|_| provider["format"] != "sandbox");
+    found.cloned().unwrap_or_default()
+}
+
+fn fact(known: &Value, model: &str) -> Value {
+    items(&known["models"]).find(|fact| fact["name"] == model).cloned().unwrap_or_default()
+}
+
+/// The beginning of a URL up to the path.
+fn host(url: &Value) -> String {
+    text(url).splitn(4, '/').take(3).collect::<Vec<_>>().join("/")
 }
 
 /// A provider with what `like` copies under it: maps joined key by key.
