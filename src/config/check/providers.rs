@@ -27,14 +27,14 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
     let rows = draft.providers.get().map(Vec::as_slice).unwrap_or_default();
     let mut all = Providers { directory: Directory::new(draft.providers.get().is_some()), entries: Vec::new(), targets: Vec::new() };
     let defaults = draft.defaults.get();
-    let named = known::named(draft);
+    let in_chains = known::named(draft);
     for row in rows {
         let name = name(row, findings);
         let (draft, known) = row.value.as_ref().and_then(|own| copied(row, own, rows, findings)).unzip();
         let known = known.flatten();
         let draft = draft.map(|draft: ProviderDraft| match known.filter(|_| draft.format.get() != Some(&Format::Sandbox)) {
             Some(known) => {
-                let own = named.iter().filter_map(|name| name.split_once('/')).filter(|(provider, _)| *provider == row.name);
+                let own = in_chains.iter().filter_map(|name| name.split_once('/')).filter(|(provider, _)| *provider == row.name);
                 known::filled(row, draft, known, &own.map(|(_, model)| model).collect::<Vec<_>>(), findings)
             }
             None => draft,
