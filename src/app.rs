@@ -233,8 +233,9 @@ impl App {
 
     /// What would happen to a request now, by the revision in force and with the state that there is; see [`Question::from_json`].
     pub fn explain(&self, question: &[u8]) -> Result<serde_json::Value, String> {
-        let features = Question::from_json(question)?.features().map_err(|refusal| refusal.message)?;
-        serde_json::to_value(flow::explain(&self.live.current(), &features)).map_err(|error| error.to_string())
+        let running = self.live.current();
+        let features = Question::from_json(question)?.features(running.rules()).map_err(|refusal| refusal.message)?;
+        serde_json::to_value(flow::explain(&running, &features)).map_err(|error| error.to_string())
     }
 
     /// Reads the file now.

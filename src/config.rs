@@ -11,6 +11,7 @@ mod decode;
 mod diagnostic;
 mod draft;
 mod elsewhere;
+mod expired;
 mod format;
 mod half_written;
 mod json_value;
@@ -41,6 +42,7 @@ pub use checked::{
 pub use codes::{Code, UnknownCode};
 pub use decode::At;
 pub use diagnostic::{Diagnostic, Place, Severity};
+pub use expired::expired;
 pub use format::format;
 pub use half_written::{HalfWritten, half_written};
 pub use losses::losses;

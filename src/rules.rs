@@ -6,7 +6,6 @@ mod chain;
 mod compile;
 mod estimate;
 mod features;
-mod glob;
 mod index;
 mod live;
 mod matcher;

@@ -4,6 +4,7 @@
 
 mod clock;
 mod format;
+mod glob;
 mod heartbeat;
 mod ledger;
 mod name;
@@ -17,6 +18,7 @@ mod window;
 
 pub use clock::{Clock, Moment};
 pub use format::{Effort, Endpoint, Format, Need};
+pub use glob::Glob;
 pub use heartbeat::Heartbeat;
 pub use ledger::{
     AdjustedEntry, AttemptId, Basis, DisputeClass, DisputeId, Disputed, EndedEntry, Entry, HeldEntry, LedgerInbox, LedgerQueue,

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::path::Path;
@@ -12,7 +11,7 @@ use crate::app;
 use crate::config::Given;
 use crate::flow::{self, Explained, ExplainedStep, Question};
 use crate::outside::{ControlClient, ControlError};
-use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd, parse_count};
+use crate::units::{CallerName, Effort, Endpoint, Need, Share, TaskName, Tokens, Usd, parse_count, parse_share};
 
 use super::daemon::{Daemon, tell_failure};
 use super::{exit, print, print_json};
@@ -62,6 +61,15 @@ pub(super) struct Options {
     /// The request is streamed
     #[arg(long)]
     stream: bool,
+    /// The caller that asks, by its name under `callers`; its tags come along
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| CallerName::parse(text))]
+    caller: Option<CallerName>,
+    /// A tag of a caller that is not named, `name=value`
+    #[arg(long, value_name = "K=V", value_parser = pair, conflicts_with = "caller")]
+    tag: Vec<(String, String)>,
+    /// How much of a budget's window is used, such as `company.month=85%`
+    #[arg(long, value_name = "WINDOW=SHARE", value_parser = share)]
+    spent: Vec<(String, Share)>,
     /// A request's body, from a file or `-` for standard input; what it says stands before the flags
     #[arg(long, value_name = "FILE")]
     body: Option<String>,
@@ -78,7 +86,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let Some(running) = app::offline(options.daemon.config())? else {
         return Ok(ExitCode::from(exit::CONFIG));
     };
-    let features = question.features().map_err(|refusal| anyhow::anyhow!(refusal.message))?;
+    let features = question.features(running.rules()).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
     let explained = flow::explain(&running, &features);
     if options.daemon.json() {
         print_json(&explained)?;
@@ -136,9 +144,9 @@ fn question(options: &Options) -> anyhow::Result<Question> {
             effort: options.effort,
             stream: options.stream,
             n: options.n,
-            caller: None,
-            tags: BTreeMap::new(),
-            spent: Vec::new(),
+            caller: options.caller.clone(),
+            tags: options.tag.iter().cloned().collect(),
+            spent: options.spent.iter().cloned().collect(),
             time: None,
         },
         body: options.body.as_deref().map(body).transpose()?,
@@ -215,6 +223,11 @@ fn effort(word: &str) -> Result<Effort, String> {
 
 fn need(word: &str) -> Result<Need, String> {
     Need::parse(word).ok_or_else(|| format!("expected one of {}", Need::ALL.map(Need::as_str).join(", ")))
+}
+
+fn share(text: &str) -> Result<(String, Share), String> {
+    let (window, share) = pair(text)?;
+    parse_share(&share).map(|share| (window, share)).map_err(|error| error.to_string())
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -1,16 +1,20 @@
 //! Draft → checked: the order of the checks. Each looks at all it can, whatever the others found.
 
+mod budgets;
+mod callers;
 mod chains;
 mod known;
+mod ledger;
 mod providers;
 mod rules;
 mod server;
 mod test;
+mod unpriceable;
 
 pub(super) use chains::Chains;
 pub(super) use test::question;
 
-use super::checked::{Alerts, Checked, DefaultRule, LedgerSettings};
+use super::checked::{Checked, DefaultRule};
 use super::decode::Findings;
 use super::draft::{DefaultDraft, FileDraft};
 use super::{Env, references};
@@ -21,20 +25,28 @@ pub(super) fn check(draft: &FileDraft, files: Vec<String>, env: &Env<'_>, findin
     let listed = providers::check(draft, env, findings);
     let mut chains = Chains::new(draft.chains.get().map(Vec::as_slice).unwrap_or_default(), &listed.directory);
     chains.check_all(findings);
-    let rules = rules::check(draft, &mut chains, &listed, &server, findings);
+    let zone = budgets::zone(draft);
+    let callers = callers::check(draft, &listed, &zone, findings);
+    let budgets = budgets::check(draft, &listed, &callers, &zone, findings);
+    let about = rules::About { listed: &listed, server: &server, callers: &callers, budgets: &budgets };
+    let rules = rules::check(draft, &mut chains, about, findings);
     let default = match draft.default.get() {
         Some(DefaultDraft::Refuse) => Some(DefaultRule::Refuse),
-        Some(DefaultDraft::Route(route)) => {
-            rules::route("`default`", route, &mut chains, &listed, &server, findings).map(DefaultRule::Route)
-        }
+        Some(DefaultDraft::Route(route)) => rules::route("`default`", route, &mut chains, about, findings).map(DefaultRule::Route),
         None => None,
     };
-    let tests = test::check(draft, &listed, findings);
+    let tests = test::check(draft, about, findings);
+    let alerts = ledger::alerts(draft, env, findings);
+    if let (Some(rules), Some(default), Some(callers), Some(budgets)) = (&rules, &default, &callers.list, &budgets.list) {
+        let file = unpriceable::File { rules, default, callers, budgets, listed: &listed };
+        unpriceable::check(file, findings);
+    }
     references::warn_unused(draft, &chains, &listed.directory, findings);
     server::warn_timeouts(draft, &server, findings);
     if findings.has_errors() {
         return None;
     }
+    let (budgets, callers) = (budgets.list?, callers.list?);
     let providers = listed.entries.into_iter().collect::<Option<Vec<_>>>()?;
     let targets = listed.targets.into_iter().collect::<Option<Vec<_>>>()?;
     Some(Checked {
@@ -45,9 +57,9 @@ pub(super) fn check(draft: &FileDraft, files: Vec<String>, env: &Env<'_>, findin
         rules: rules?,
         default: default?,
         tests: tests?,
-        budgets: Vec::new(),
-        callers: Vec::new(),
-        ledger: LedgerSettings::default(),
-        alerts: Alerts::default(),
+        budgets,
+        callers,
+        ledger: ledger::check(draft),
+        alerts: alerts?,
     })
 }

@@ -70,6 +70,24 @@ impl Budget {
     }
 }
 
+impl SpentWindow {
+    /// The window by its name, such as `company.month`; nothing where no budget has it.
+    #[must_use]
+    pub fn named(text: &str, budgets: &[Budget]) -> Option<Self> {
+        let (name, period) = text.rsplit_once('.')?;
+        let budget = budgets.iter().position(|budget| budget.name.as_str() == name)?;
+        let cap = budgets.get(budget)?.caps.iter().position(|cap| cap.window.period.as_str() == period)?;
+        Some(Self { budget, cap })
+    }
+
+    /// Its name: `company.month`.
+    #[must_use]
+    pub fn name(self, budgets: &[Budget]) -> String {
+        let budget = budgets.get(self.budget);
+        budget.and_then(|budget| Some(format!("{}.{}", budget.name, budget.caps.get(self.cap)?.window.period))).unwrap_or_default()
+    }
+}
+
 /// What a budget covers: all that holds of what is there. Nothing there: every request.
 #[derive(Clone, Debug, Default)]
 pub struct Covers {
@@ -570,8 +588,8 @@ pub struct Given {
     pub caller: Option<CallerName>,
     /// Tags of a caller that is not named.
     pub tags: BTreeMap<String, String>,
-    /// Shares that are used; those not stated are 0 %.
-    pub spent: Vec<(SpentWindow, Share)>,
+    /// Shares that are used, by window: `company.month`. Those not stated are 0 %.
+    pub spent: BTreeMap<String, Share>,
     pub time: Option<Timestamp>,
 }
 

@@ -173,6 +173,40 @@ impl<S: Shape> JsonSchema for AnyOf<S> {
     }
 }
 
+/// One value, or a list of values that all count.
+#[derive(Debug)]
+pub(super) struct Several<S>(PhantomData<S>);
+
+impl<S: Shape> Shape for Several<S> {
+    type Value = Vec<At<S::Value>>;
+
+    fn read(node: &Node, findings: &mut Findings) -> Option<Self::Value> {
+        AnyOf::<S>::read(node, findings)
+    }
+
+    fn spelling() -> String {
+        format!("{} Or a list of them.", S::spelling()).trim_start().into()
+    }
+
+    fn example() -> Json {
+        S::example()
+    }
+}
+
+impl<S: Shape> JsonSchema for Several<S> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("SeveralOf{}", S::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        AnyOf::<S>::json_schema(generator)
+    }
+}
+
 /// All items are looked at, so that every wrong one is told; one wrong item makes the whole list wrong.
 fn read_items<S: Shape>(node: &Node, items: &[Node], findings: &mut Findings) -> Option<Vec<At<S::Value>>> {
     if items.is_empty() {

@@ -1,15 +1,21 @@
 //! The file as it is written: every key known, a place on every value, nothing resolved yet.
 
+mod budget;
+mod caller;
 mod chain;
 mod conditions;
 mod include;
+mod ledger;
 mod provider;
 mod rule;
 mod test;
 
+pub(super) use budget::{BudgetDraft, CoversDraft, TermsDraft};
+pub(super) use caller::{CallerDraft, CallersDraft, KeyDraft};
 pub(super) use chain::{ChainDraft, MemberDraft, StepDraft, WaitsDraft};
 pub(super) use conditions::ConditionsDraft;
 pub(super) use include::{IncludePath, IncludedDraft, include_path};
+pub(super) use ledger::{AlertsDraft, LedgerDraft};
 pub(super) use provider::{CooldownDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft, Providers, TimeoutsDraft};
 pub(super) use rule::{DefaultDraft, RouteDraft, RuleDraft};
 pub(super) use test::{ExpectDraft, GivenDraft, TestDraft};
@@ -40,8 +46,11 @@ draft! {
         include[such as ["rules/*.yaml", "evals.yaml"]]: List<IncludePath>,
         /// API endpoints by name, each with its key and models.
         providers[such as { "openai": { "format": "openai", "base_url": "https://api.openai.com/v1", "api_key": "${OPENAI_API_KEY}?", "models": { "gpt-4o": {} } } }]: Providers,
-        /// `open` serves whoever reaches the listener; without it only loopback is served.
-        callers: Callers,
+        /// Caps on spend across providers, by name. Those of one provider or caller stand beside its other settings.
+        budgets[such as { "company": { "cap": ["$2_000/month", "$150/day"], "warn_at": ["50%", "80%", "95%"] } }]: Table<BudgetDraft>,
+        /// Who may ask, by name, each with the hash of its key; or `open`, which serves whoever reaches the listener. Without it only
+        /// loopback is served.
+        callers: CallersDraft,
         /// Named chains, for reuse by rules.
         chains[such as { "thrifty": ["openai/gpt-4o-mini", "house/llama3.2"] }]: Table<ChainDraft>,
         /// The first rule in file order that matches decides.
@@ -50,12 +59,17 @@ draft! {
         default(required: "write `default: refuse` or `default: { chain: [provider/model] }`"): DefaultDraft,
         /// Requests and what must become of them: a file that fails one of them is refused.
         tests: Each<TestDraft>,
+        /// How spend is written down.
+        ledger: LedgerDraft,
+        /// Who is told of budgets that are nearly used up, refusals, disputes and overruns, beside the log.
+        alerts: AlertsDraft,
     }
-    later ["budgets", "evals", "publish", "classify", "alerts", "otlp", "log", "ledger"]
+    later ["evals", "publish", "classify", "otlp", "log"]
     schema {
         "allOf": [
             { "properties": {
                 "providers": { "propertyNames": { "pattern": NAME, "not": { "const": "auto" } } },
+                "budgets": { "propertyNames": { "pattern": NAME, "not": { "pattern": r"^(provider|caller)\." } } },
                 "chains": { "propertyNames": { "pattern": NAME, "not": { "enum": ["auto", "requested"] } } }
             } },
             { "anyOf": [{ "required": ["providers"] }, { "required": ["include"] }] },
@@ -65,7 +79,7 @@ draft! {
                     "required": ["server"],
                     "properties": { "server": { "required": ["listen"], "properties": { "listen": { "not": { "pattern": r"^(127\.|\[::1\]:)" } } } } }
                 },
-                "then": { "required": ["callers"] }
+                "then": { "required": ["callers"], "properties": { "callers": { "anyOf": [{ "const": "open" }, { "type": "object", "minProperties": 1 }] } } }
             },
             // The same thing is said in one place.
             { "not": both("deadline") },
@@ -172,30 +186,6 @@ impl Shape for Version {
 
     fn example() -> serde_json::Value {
         1.into()
-    }
-}
-
-/// `callers: open`; entries are for a later version.
-#[derive(Debug)]
-pub(super) struct Callers;
-
-scalar_schema!(Callers: { "const": "open" });
-
-impl Shape for Callers {
-    type Value = ();
-
-    fn read(node: &Node, findings: &mut Findings) -> Option<()> {
-        if matches!(node.value, Value::Map(_)) {
-            findings.push(
-                not_yet(node.label, "`callers` with entries").hint("take it out, or write `callers: open` to serve whoever connects"),
-            );
-            return None;
-        }
-        super::shapes::word(node, &["open"], &[], findings).map(|_| ())
-    }
-
-    fn example() -> serde_json::Value {
-        "open".into()
     }
 }
 

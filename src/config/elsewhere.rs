@@ -18,8 +18,23 @@ impl Elsewhere {
     }
 }
 
-const CONDITIONS: [&str; 12] =
-    ["task", "prompt_tokens", "cost_ceiling", "max_cost", "model", "labels", "headers", "needs", "turns", "effort", "endpoint", "stream"];
+const CONDITIONS: [&str; 15] = [
+    "task",
+    "prompt_tokens",
+    "cost_ceiling",
+    "max_cost",
+    "model",
+    "labels",
+    "headers",
+    "needs",
+    "turns",
+    "effort",
+    "endpoint",
+    "stream",
+    "caller",
+    "tags",
+    "spent",
+];
 
 /// `about` is the map that the key stands in, as findings name it.
 pub(super) fn elsewhere(about: &str, key: &str) -> Option<Elsewhere> {
@@ -32,6 +47,10 @@ pub(super) fn elsewhere(about: &str, key: &str) -> Option<Elsewhere> {
         "`limits`" => of_limits(key),
         "`timeouts`" | "`timeouts` of a rule or step" => of_timeouts(key),
         "`cooldown`" => of_cooldown(key),
+        "a budget" | "`budget`" => of_a_budget(key),
+        "`match` of a budget" => of_covers(key),
+        "a caller" => of_a_caller(key),
+        "`ledger`" | "`disputes`" => of_the_ledger(key),
         "a rule" | "`default`" => of_a_route(about, key),
         "a match" => of_a_match(key),
         "a range" => of_a_range(key),
@@ -45,6 +64,8 @@ fn of_the_file(key: &str) -> Option<Elsewhere> {
         "routes" | "route" | "routers" => Elsewhere::Called("rules"),
         "model_list" | "backends" | "upstream" | "upstreams" | "services" => Elsewhere::Called("providers"),
         "fallback" | "fallbacks" => Elsewhere::Called("chains"),
+        "budget" | "max_budget" | "spend" | "quotas" => Elsewhere::Called("budgets"),
+        "keys" | "virtual_keys" | "clients" | "users" | "teams" | "consumers" | "tenants" => Elsewhere::Called("callers"),
         "listen" | "admin" | "timezone" => Elsewhere::Write("it belongs to `server`: check the indentation"),
         "chain" => Elsewhere::Write("it belongs to a rule or to `default`: check the indentation"),
         "match" | "unless" | "name" => Elsewhere::Write("it belongs to a rule: check the indentation"),
@@ -76,6 +97,7 @@ fn of_a_provider(key: &str) -> Option<Elsewhere> {
         "rate_limit" | "rate_limits" | "quota" | "rpm" | "tpm" => Elsewhere::Called("limits"),
         "price" | "prices" | "pricing" | "cost" => Elsewhere::Called("usd_per_mtok"),
         "model_list" | "deployments" => Elsewhere::Called("models"),
+        "max_budget" | "cap" | "spend_limit" => Elsewhere::Called("budget"),
         "requests" | "tokens" | "concurrent" => Elsewhere::Write("it belongs to `limits`: check the indentation"),
         "connect" | "first_content" | "idle" => Elsewhere::Write("it belongs to `timeouts`: check the indentation"),
         "port" => Elsewhere::Write("the port is a part of `base_url`: `https://host:port/path`"),
@@ -163,6 +185,9 @@ fn of_a_match(key: &str) -> Option<Elsewhere> {
         "model_name" | "requested_model" | "models" => Elsewhere::Called("model"),
         "tokens" | "length" | "prompt_length" | "input_tokens" => Elsewhere::Called("prompt_tokens"),
         "messages" => Elsewhere::Called("turns"),
+        "callers" | "client" | "user" | "key" => Elsewhere::Called("caller"),
+        "tag" => Elsewhere::Called("tags"),
+        "budget" | "usage" | "spend" => Elsewhere::Called("spent"),
         "path" | "uri" => Elsewhere::Called("endpoint"),
         "header" => Elsewhere::Called("headers"),
         "any" | "or" => {
@@ -170,6 +195,63 @@ fn of_a_match(key: &str) -> Option<Elsewhere> {
         }
         "all" | "and" => Elsewhere::Write("all conditions of a match must hold: write them side by side"),
         "not" => Elsewhere::Write("what must not hold stands under `unless`, beside `match`"),
+        _ => return None,
+    })
+}
+
+fn of_a_budget(key: &str) -> Option<Elsewhere> {
+    Some(match key {
+        "caps" | "max_budget" | "limit" | "amount" | "max" | "usd" | "dollars" => Elsewhere::Called("cap"),
+        "window" | "period" | "budget_duration" | "duration" | "interval" | "reset" | "per" => {
+            Elsewhere::Write("the window is a part of the cap: `cap: $300/month`")
+        }
+        "soft_budget" | "alert_at" | "warn" | "alerts" | "thresholds" => Elsewhere::Called("warn_at"),
+        "tz" | "time_zone" | "zone" => Elsewhere::Called("timezone"),
+        "when" | "for" | "covers" | "scope" | "filter" => Elsewhere::Called("match"),
+        "caller" | "tags" | "rule" | "provider" | "model" | "labels" => {
+            Elsewhere::Write("it says what the budget covers and belongs to its `match`: check the indentation")
+        }
+        "renamed_from" | "previous_name" | "old_name" => Elsewhere::Called("was"),
+        "start" | "starts" | "billing_day" | "anchor" => Elsewhere::Called("starts_on"),
+        _ => return None,
+    })
+}
+
+fn of_covers(key: &str) -> Option<Elsewhere> {
+    Some(match key {
+        "callers" | "client" | "user" | "key" => Elsewhere::Called("caller"),
+        "tag" => Elsewhere::Called("tags"),
+        "rules" | "route" => Elsewhere::Called("rule"),
+        "providers" => Elsewhere::Called("provider"),
+        "models" => Elsewhere::Called("model"),
+        "label" => Elsewhere::Called("labels"),
+        "task" | "prompt_tokens" | "headers" | "endpoint" => {
+            Elsewhere::Write("a budget covers rules: write the condition into a rule, and `rule: its-name` here")
+        }
+        _ => return None,
+    })
+}
+
+fn of_a_caller(key: &str) -> Option<Elsewhere> {
+    Some(match key {
+        "api_key" | "token" | "hash" | "sha256" | "key_hash" | "secret" | "password" => Elsewhere::Called("key"),
+        "models" | "allowed_models" | "targets" | "providers" | "access" => Elsewhere::Called("allow"),
+        "max_budget" | "cap" => Elsewhere::Called("budget"),
+        "rpm" | "tpm" | "rate_limit" | "rpm_limit" | "tpm_limit" | "quota" => Elsewhere::Called("limits"),
+        "requests" | "tokens" | "concurrent" => Elsewhere::Write("it belongs to `limits`: check the indentation"),
+        "labels" | "metadata" | "team" | "groups" => Elsewhere::Called("tags"),
+        "expiry" | "expires_at" | "valid_until" | "duration" => Elsewhere::Called("expires"),
+        _ => return None,
+    })
+}
+
+fn of_the_ledger(key: &str) -> Option<Elsewhere> {
+    Some(match key {
+        "path" | "file" | "database" | "url" | "folder" => {
+            Elsewhere::Write("the ledger stands in the state folder: `server: { state: /path }`")
+        }
+        "sync" | "fsync" | "mode" => Elsewhere::Called("durability"),
+        "hold" | "timeout" | "ttl" | "until" => Elsewhere::Called("hold_for"),
         _ => return None,
     })
 }

@@ -6,7 +6,7 @@ use super::checked::{Checked, Key};
 use super::diagnostic::nearest;
 
 /// Words that a key for a secret ends with.
-const SECRET_KEYS: [&str; 5] = ["key", "apikey", "token", "secret", "password"];
+const SECRET_KEYS: [&str; 6] = ["key", "keys", "apikey", "token", "secret", "password"];
 /// A key of tests, which says whose key is missing.
 const NAMES_PROVIDERS: &str = "no_key";
 /// How the keys of well-known providers begin.
@@ -55,6 +55,15 @@ fn is_reference(text: &str) -> bool {
     inner.is_some_and(|inner| !inner.contains(['{', '}', '-', '=']) || inner.starts_with("file:/") || inner.starts_with("credential:"))
 }
 
+/// The hash of a caller's key, or a list of such: no secret.
+fn is_hash(text: &str) -> bool {
+    let is_one = |text: &str| {
+        let hex = text.trim().trim_matches(['"', '\'']).strip_prefix("sha256:");
+        hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    text.trim_start_matches('[').split(',').all(is_one)
+}
+
 /// A few digits, perhaps with a unit and a period: no key.
 fn is_quantity(text: &str) -> bool {
     let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len()));
@@ -88,7 +97,7 @@ fn values_of_secret_keys(line: &str) -> Vec<Range<usize>> {
         };
         // `token: 200k/min` is a misspelt limit, and a price per token a price.
         let is_quantity = word.ends_with("token") && is_quantity(&value[..end]);
-        if !is_reference(&value[..end]) && !is_quantity {
+        if !is_reference(&value[..end]) && !is_quantity && !is_hash(&value[..end]) {
             found.push(start..start + end);
         }
     }
@@ -141,6 +150,12 @@ mod tests {
             ("api_key: ${A:-sk-12}", "api_key: ***********"),
             ("{ api_kye: \"sk 12\", models: [m] }", "{ api_kye: *******, models: [m] }"),
             ("api_key: [sk-12, sk-34] # x", "api_key: *************] # x"),
+            (
+                "key: sha256:6b51d431df5d7f141cbececcf79edf3dd861c3b4069f0b11661a3eefacbba918",
+                "key: sha256:6b51d431df5d7f141cbececcf79edf3dd861c3b4069f0b11661a3eefacbba918",
+            ),
+            ("key: sha256:sk-12", "key: ************"),
+            ("keys: [sk-12, sk-34]", "keys: *************]"),
             ("labels: [sk-0123456789abcdef]", "labels: [*******************]"),
             ("models: [task-0123456789abcdef]", "models: [task-0123456789abcdef]"),
             ("base_url: https://me:pw@host/v1?key=1", "base_url: https://*****@host/v1?*****"),

@@ -55,7 +55,7 @@ fn for_people(sources: &Sources, findings: &[Diagnostic], renderer: &Renderer) -
         };
         let file = sources.name(finding.place.file);
         let (source, line_start, span) = excerpt(sources.text(finding.place.file), finding.place);
-        let is_secret = matches!(finding.code, Code::BAD_SECRET | Code::PLAIN_SECRET);
+        let is_secret = matches!(finding.code, Code::BAD_SECRET | Code::PLAIN_SECRET | Code::BAD_HASH);
         let source = mask::line(source, is_secret.then(|| span.clone()));
         let mut group = level
             .primary_title(finding.message.as_str())

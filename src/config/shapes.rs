@@ -1,6 +1,7 @@
 //! Single values as people write them: text, words, addresses; numbers with units below.
 
 mod misread;
+mod money;
 mod quantities;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use super::diagnostic::Diagnostic;
 use super::tree::Node;
 
 pub(super) use misread::quantity_finding;
+pub(super) use money::{CapText, Pace};
 pub(super) use quantities::{DAY, Dollars, HOUR, MINUTE, PerMtok, Percent, SECOND, Size, Time, TokenCount, Whole, spelled};
 
 /// A shape that stands where it is used in the schema, under its own name.

@@ -40,6 +40,33 @@ pub(super) fn read_base(url: &At<String>, allow_http: bool, findings: &mut Findi
     Some(uri)
 }
 
+/// The URL that alerts are posted to, or nothing once a finding says why.
+pub(super) fn read_webhook(url: &At<String>, findings: &mut Findings) -> Option<Uri> {
+    let (before, query) = url.value.split_once('?').map_or((url.value.as_str(), None), |(before, query)| (before, Some(query)));
+    let uri = parts(before, url, false, findings)?;
+    let host = uri.host().unwrap_or_default();
+    let kind = HostKind::of(host);
+    if let HostKind::Forbidden(why) = kind {
+        let finding = Diagnostic::error(Code::FORBIDDEN_HOST, url.place, format!("`{host}` is {why}, which receives no alerts"));
+        findings.push(finding.hint("write the host that is to be told"));
+        return None;
+    }
+    if uri.scheme_str() == Some("http") && kind == HostKind::Public {
+        let message = format!("`{host}` would be reached without TLS, the alerts readable on the way");
+        findings.push(Diagnostic::error(Code::PLAIN_HTTP, url.place, message).hint("write `https://`"));
+        return None;
+    }
+    let Some(query) = query else { return Some(uri) };
+    let whole = format!("{before}?{query}").parse();
+    if whole.is_err() || query.contains(['#', '{']) {
+        findings.push(
+            Diagnostic::error(Code::BAD_URL, url.place, "the query of this URL cannot be sent as it is").hint("write it percent-encoded"),
+        );
+        return None;
+    }
+    whole.ok()
+}
+
 /// `none`, `env` or the URL of a proxy.
 pub(super) fn read_proxy(text: &At<String>, findings: &mut Findings) -> Option<Proxy> {
     match text.value.as_str() {

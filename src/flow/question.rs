@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::config::{self, Diagnostic, Given};
-use crate::rules::{Features, Prompt, Task, TaskSource};
-use crate::units::{Effort, Endpoint, TaskName, Tokens, Usd};
+use crate::config::{self, Diagnostic, Given, SpentWindow};
+use crate::rules::{Features, Prompt, RuleSet, Spent, Task, TaskSource};
+use crate::units::{Effort, Endpoint, Share, TaskName, Tokens, Usd};
 use crate::wire::Call;
 
 use super::{Refusal, classify};
@@ -30,15 +30,16 @@ pub struct Question {
 }
 
 impl Question {
-    /// What rules may look at. A question without a body lacks every fact that it does not state.
-    pub fn features(&self) -> Result<Features, Refusal> {
+    /// What these rules may look at. A question without a body lacks every fact that it does not state.
+    pub fn features(&self, rules: &RuleSet) -> Result<Features, Refusal> {
         let given = &self.given;
+        let (tags, spent) = (self.tags(rules)?, self.spent(rules)?);
         let endpoint = given.endpoint.unwrap_or(Endpoint::Chat);
         if let Some(body) = &self.body {
             let call = Call::parse(endpoint, body.clone(), u32::MAX);
             let call = call.map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))?;
             let features = classify::features(&Arc::new(call), &Arc::new(self.headers()?))?;
-            return Ok(Features { draw: 0, ..features });
+            return Ok(Features { draw: 0, caller: given.caller.clone(), tags, spent, ..features });
         }
         let model = given.model.as_deref().unwrap_or("auto");
         let (model, in_model) = match model.strip_prefix("auto/") {
@@ -57,8 +58,8 @@ impl Question {
             labels: Arc::new(given.labels.clone()),
             headers: Arc::new(given.headers.clone()),
             caller: given.caller.clone(),
-            tags: Arc::new(given.tags.clone()),
-            spent: given.spent.iter().copied().collect(),
+            tags,
+            spent,
             effort: given.effort,
             stream: given.stream,
             answers: given.n.unwrap_or(1),
@@ -95,10 +96,10 @@ impl Question {
             effort,
             stream,
             n,
-            caller: _,
-            tags: _,
-            spent: _,
-            time: _,
+            caller,
+            tags,
+            spent,
+            time,
         } = &self.given;
         let headers: BTreeMap<&str, String> =
             headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect();
@@ -116,8 +117,14 @@ impl Question {
             "effort": effort.map(Effort::as_str),
             "stream": stream,
             "n": n,
+            "caller": caller,
+            "tags": (!tags.is_empty()).then_some(tags),
+            "spent": spent.iter().map(|(window, share)| (window, share.to_string())).collect::<BTreeMap<_, _>>(),
+            "time": time.map(|time| time.to_string()),
         });
-        let is_said = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+        let is_said = |value: &Value| {
+            !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()) && value.as_object().is_none_or(|map| !map.is_empty())
+        };
         let given: Map<String, Value> = given
             .as_object()
             .into_iter()
@@ -127,6 +134,24 @@ impl Question {
             .collect();
         let body = self.body.as_ref().map(|body| serde_json::from_slice::<Box<RawValue>>(body)).transpose()?;
         serde_json::to_vec(&Asked { given: Some(serde_json::value::to_raw_value(&given)?), body })
+    }
+
+    /// The tags of the caller that is named, else those that are stated.
+    fn tags(&self, rules: &RuleSet) -> Result<Arc<BTreeMap<String, String>>, Refusal> {
+        let Some(name) = &self.given.caller else { return Ok(Arc::new(self.given.tags.clone())) };
+        let caller = rules.callers().iter().find(|caller| caller.name == *name);
+        let caller = caller.ok_or_else(|| Refusal::invalid("caller", format!("there is no caller `{name}` in this file")))?;
+        Ok(Arc::clone(&caller.tags))
+    }
+
+    fn spent(&self, rules: &RuleSet) -> Result<Spent, Refusal> {
+        let share = |(name, share): (&String, &Share)| {
+            let window = SpentWindow::named(name, rules.budgets());
+            let window =
+                window.ok_or_else(|| Refusal::invalid("spent", format!("there is no budget with a window `{name}` in this file")))?;
+            Ok((window, *share))
+        };
+        self.given.spent.iter().map(share).collect()
     }
 
     /// The headers with which a client says what is stated here.
@@ -164,7 +189,8 @@ mod tests {
     #[test]
     fn a_question_survives_its_way_to_the_daemon() {
         let given = r#"{"task":"coding","prompt_tokens":"32k","model":"gpt-4o","endpoint":"chat","labels":{"team":"search"},
-            "headers":{"x-app":"batch"},"max_cost":"$0.002","needs":["tools","vision"],"turns":3,"effort":"high","stream":true,"n":2}"#;
+            "headers":{"x-app":"batch"},"max_cost":"$0.002","needs":["tools","vision"],"turns":3,"effort":"high","stream":true,"n":2,
+            "caller":"search-team","spent":{"company.month":"85%"},"time":"2026-12-31T18:00:00Z"}"#;
         let asked = format!(r#"{{"given":{given},"body":{{"model":"m","messages":[]}}}}"#);
         let question = Question::from_json(asked.as_bytes()).unwrap();
         let again = Question::from_json(&question.to_json().unwrap()).unwrap();

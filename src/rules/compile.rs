@@ -24,7 +24,7 @@ impl From<(Checked, Revision)> for RuleSet {
                 name: rule.name,
                 place: rule.place,
                 line: rule.line,
-                matcher: Matcher::new(rule.matches, rule.unless, rule.route.on_ceiling),
+                matcher: Matcher::new(rule.matches, rule.unless, rule.route.on_ceiling, &budgets),
                 route: rule.route,
             })
             .collect();

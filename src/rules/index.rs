@@ -1,13 +1,13 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
 use fixedbitset::FixedBitSet;
 use http::HeaderMap;
 
-use super::glob::Glob;
 use super::matcher::{Condition, Model};
 use super::{Features, Rule};
-use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd};
+use crate::units::Glob;
+use crate::units::{CallerName, Effort, Endpoint, Need, TaskName, Tokens, Usd};
 
 /// Fewer rules than this are looked at one by one.
 const WORTH_IT: usize = 64;
@@ -25,7 +25,10 @@ pub(super) struct Index {
     efforts: Sieve<Buckets<Effort>>,
     needs: Sieve<Buckets<Need>>,
     tasks: Sieve<Buckets<TaskName>>,
+    callers: Sieve<Buckets<CallerName>>,
     models: Sieve<Beginnings>,
+    /// By one tag of each rule.
+    tags: Sieve<HashMap<Box<str>, Beginnings>>,
     /// By one label of each rule.
     labels: Sieve<HashMap<Box<str>, Beginnings>>,
     /// By one header of each rule.
@@ -79,6 +82,8 @@ impl Index {
             efforts: Sieve::of(&all),
             needs: Sieve::of(&all),
             tasks: Sieve::of(&all),
+            callers: Sieve::of(&all),
+            tags: Sieve::of(&all),
             models: Sieve::of(&all),
             labels: Sieve::of(&all),
             headers: Sieve::of(&all),
@@ -99,6 +104,7 @@ impl Index {
             for condition in rule.matcher.all() {
                 index.add(number, condition);
             }
+            add_named(&mut index.tags, number, rule.matcher.all().iter().filter_map(tag));
             add_named(&mut index.labels, number, rule.matcher.all().iter().filter_map(label));
             add_named(&mut index.headers, number, rule.matcher.all().iter().filter_map(header));
         }
@@ -116,6 +122,7 @@ impl Index {
             Condition::Effort(any) => self.efforts.put(any, number),
             Condition::Needs(any) => self.needs.put(any, number),
             Condition::Task(any) => self.tasks.put(any, number),
+            Condition::Caller(any) => self.callers.put(any, number),
             Condition::Model(any) => {
                 self.models.without.set(number, false);
                 for model in any {
@@ -144,13 +151,10 @@ impl Index {
         });
         self.tasks.narrow(&mut candidates, |tasks, asking| insert(asking, tasks.get(&features.task.name)));
         self.models.narrow(&mut candidates, |models, asking| models.find(&features.requested_model, asking));
-        self.labels.narrow(&mut candidates, |labels, asking| {
-            for (name, value) in &*features.labels {
-                if let Some(values) = labels.get(name.as_str()) {
-                    values.find(value, asking);
-                }
-            }
-        });
+        self.callers
+            .narrow(&mut candidates, |callers, asking| insert(asking, features.caller.as_ref().and_then(|caller| callers.get(caller))));
+        self.tags.narrow(&mut candidates, |tags, asking| find_named(tags, &features.tags, asking));
+        self.labels.narrow(&mut candidates, |labels, asking| find_named(labels, &features.labels, asking));
         self.headers.narrow(&mut candidates, |headers, asking| find_headers(headers, &features.headers, asking));
         candidates
     }
@@ -238,6 +242,15 @@ impl Beginnings {
     }
 }
 
+/// Finds the rules of all values of labels or tags.
+fn find_named(wanted: &HashMap<Box<str>, Beginnings>, values: &BTreeMap<String, String>, rules: &mut FixedBitSet) {
+    for (name, value) in values {
+        if let Some(patterns) = wanted.get(name.as_str()) {
+            patterns.find(value, rules);
+        }
+    }
+}
+
 /// Finds the rules of all values of all headers, in the shorter of the two lists.
 fn find_headers(wanted: &HashMap<Box<str>, Beginnings>, headers: &HeaderMap, rules: &mut FixedBitSet) {
     if wanted.len() < headers.len() {
@@ -252,6 +265,14 @@ fn find_headers(wanted: &HashMap<Box<str>, Beginnings>, headers: &HeaderMap, rul
                 values.find(text, rules);
             }
         }
+    }
+}
+
+/// What a condition asks of one tag.
+fn tag(condition: &Condition) -> Option<(&str, Vec<&str>)> {
+    match condition {
+        Condition::Tag(name, any) => Some((name, any.iter().map(Glob::as_str).collect())),
+        _ => None,
     }
 }
 

@@ -1,9 +1,8 @@
 use std::fmt;
 
-use crate::config::{Bounds, ConditionPlaces, Conditions, ModelPattern, OnCeiling, Route};
-use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd};
+use crate::config::{Bounds, Budget, ConditionPlaces, Conditions, ModelPattern, OnCeiling, Route, SpentWindow};
+use crate::units::{CallerName, Effort, Endpoint, Glob, Need, Share, TaskName, Tokens, Usd};
 
-use super::glob::Glob;
 use super::{Features, RuleSet, candidates, estimate, unfit};
 
 /// A rule's conditions. All of `all` must hold; `unless` holds when every one of it does, and then the rule does not match.
@@ -41,6 +40,10 @@ pub(super) enum Condition {
     PromptTokens(Bounds<Tokens>),
     Turns(Bounds<u64>),
     Needs(Vec<Need>),
+    Caller(Vec<CallerName>),
+    Tag(String, Vec<Glob>),
+    /// A window by its name, such as `company.month`, and the shares of it.
+    Spent(String, SpentWindow, Bounds<Share>),
     CostCeiling(Usd),
 }
 
@@ -52,14 +55,15 @@ pub(super) enum Model {
 }
 
 impl Matcher {
-    pub(super) fn new(mut matches: Conditions, mut unless: Option<Conditions>, on_ceiling: OnCeiling) -> Self {
+    /// `budgets` are those of the file.
+    pub(super) fn new(mut matches: Conditions, mut unless: Option<Conditions>, on_ceiling: OnCeiling, budgets: &[Budget]) -> Self {
         let cost_ceiling = matches.cost_ceiling;
         let places = std::mem::take(&mut matches.places);
         let unless_places = unless.as_mut().map(|unless| std::mem::take(&mut unless.places)).unwrap_or_default();
-        let mut all = conditions(matches);
+        let mut all = conditions(matches, budgets);
         // Where the rule clamps or refuses, the ceiling decides in the plan and not about the match.
         all.retain(|condition| on_ceiling == OnCeiling::NextRule || !matches!(condition, Condition::CostCeiling(_)));
-        Self { all, unless: unless.map(conditions), cost_ceiling, places, unless_places }
+        Self { all, unless: unless.map(|unless| conditions(unless, budgets)), cost_ceiling, places, unless_places }
     }
 
     /// The dollars that one request of this rule may cost at most.
@@ -81,7 +85,7 @@ impl Matcher {
     /// Whether some condition asks how much of a budget is used.
     #[must_use]
     pub fn asks_spent(&self) -> bool {
-        false
+        self.all.iter().chain(self.unless.iter().flatten()).any(|condition| matches!(condition, Condition::Spent(..)))
     }
 
     /// What must hold.
@@ -145,6 +149,9 @@ impl Condition {
             Self::PromptTokens(bounds) => prompt_holds(*bounds, features),
             Self::Turns(bounds) => features.turns().is_some_and(|turns| bounds.hold(turns)),
             Self::Needs(any) => any.iter().any(|need| features.needs().contains(need)),
+            Self::Caller(any) => features.caller.as_ref().is_some_and(|caller| any.contains(caller)),
+            Self::Tag(name, any) => features.tags.get(name).is_some_and(|value| any.iter().any(|glob| glob.matches(value))),
+            Self::Spent(_, window, bounds) => bounds.hold(features.spent.of(*window)),
             Self::CostCeiling(ceiling) => some_target_is_within(*ceiling, rules, route, features),
         }
     }
@@ -162,6 +169,9 @@ impl Condition {
             Self::PromptTokens(_) => "prompt_tokens",
             Self::Turns(_) => "turns",
             Self::Needs(_) => "needs",
+            Self::Caller(_) => "caller",
+            Self::Tag(..) => "tags",
+            Self::Spent(..) => "spent",
             Self::CostCeiling(_) => "cost_ceiling",
         }
     }
@@ -186,6 +196,9 @@ impl Condition {
             Self::PromptTokens(_) => or_none(features.prompt_tokens().map(|tokens| format!("about {tokens}"))),
             Self::Turns(_) => or_none(features.turns().map(|turns| turns.to_string())),
             Self::Needs(_) => list(features.needs().iter().map(|need| need.as_str())),
+            Self::Caller(_) => features.caller.as_ref().map_or_else(|| "no caller".into(), ToString::to_string),
+            Self::Tag(name, _) => format!("{name}={}", features.tags.get(name).cloned().unwrap_or_else(|| "no such tag".into())),
+            Self::Spent(name, window, _) => format!("{name} at {}", features.spent.of(*window)),
             Self::CostCeiling(_) => "no target of the chain can serve it for that in the worst case".into(),
         }
     }
@@ -201,11 +214,13 @@ impl fmt::Display for Condition {
             Self::Model(any) => f.write_str(&list(any.iter().map(Model::as_str))),
             Self::Effort(any) => f.write_str(&list(any.iter().map(|effort| effort.as_str()))),
             Self::MaxCost(bounds) => f.write_str(&range(*bounds)),
-            Self::Label(name, any) => write!(f, "{name}={}", list(any.iter().map(Glob::as_str))),
+            Self::Label(name, any) | Self::Tag(name, any) => write!(f, "{name}={}", list(any.iter().map(Glob::as_str))),
             Self::Header(name, any) => write!(f, "{name}: {}", list(any.iter().map(Glob::as_str))),
             Self::PromptTokens(bounds) => f.write_str(&range(*bounds)),
             Self::Turns(bounds) => f.write_str(&range(*bounds)),
             Self::Needs(any) => f.write_str(&list(any.iter().map(|need| need.as_str()))),
+            Self::Caller(any) => f.write_str(&list(any.iter().map(CallerName::as_str))),
+            Self::Spent(name, _, bounds) => write!(f, "{name} at {}", range(*bounds)),
             Self::CostCeiling(ceiling) => write!(f, "at most {ceiling}"),
         }
     }
@@ -251,7 +266,7 @@ fn some_target_is_within(ceiling: Usd, rules: &RuleSet, route: &Route, features:
     })
 }
 
-fn conditions(from: Conditions) -> Vec<Condition> {
+fn conditions(from: Conditions, budgets: &[Budget]) -> Vec<Condition> {
     let globs = |texts: &[String]| texts.iter().map(|text| Glob::new(text)).collect::<Vec<_>>();
     let Conditions {
         task,
@@ -266,9 +281,9 @@ fn conditions(from: Conditions) -> Vec<Condition> {
         effort,
         endpoint,
         stream,
-        caller: _,
-        tags: _,
-        spent: _,
+        caller,
+        tags,
+        spent,
         places: _,
     } = from;
     let mut all = Vec::new();
@@ -278,6 +293,9 @@ fn conditions(from: Conditions) -> Vec<Condition> {
     all.extend(model.map(|any| Condition::Model(any.into_iter().map(Model::from).collect())));
     all.extend(effort.map(Condition::Effort));
     all.extend(max_cost.map(Condition::MaxCost));
+    all.extend(caller.map(Condition::Caller));
+    all.extend(spent.into_iter().map(|(window, bounds)| Condition::Spent(window.name(budgets), window, bounds)));
+    all.extend(tags.into_iter().map(|(name, any)| Condition::Tag(name, globs(&any))));
     all.extend(labels.into_iter().map(|(name, any)| Condition::Label(name, globs(&any))));
     all.extend(headers.into_iter().map(|(name, any)| Condition::Header(name, globs(&any))));
     all.extend(prompt_tokens.map(Condition::PromptTokens));

@@ -16,6 +16,7 @@ mod steps;
 mod texts;
 mod told;
 mod values;
+mod whose;
 mod written;
 
 use before::{Before, Standing};

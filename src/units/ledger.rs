@@ -283,6 +283,7 @@ impl LedgerInbox {
     }
 
     /// The next entry that is there already.
+    #[must_use]
     pub fn try_next(&self) -> Option<Told> {
         self.rx.try_recv().ok()
     }

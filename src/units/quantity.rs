@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -28,6 +29,17 @@ impl Share {
     #[must_use]
     pub fn millionths(self) -> u32 {
         self.0
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / 10_000, self.0 % 10_000);
+        let digits = format!("{rest:04}");
+        match digits.trim_end_matches('0') {
+            "" => write!(f, "{whole}%"),
+            decimals => write!(f, "{whole}.{decimals}%"),
+        }
     }
 }
 
@@ -143,6 +155,9 @@ mod tests {
         }
         assert_eq!(parse_share("80%").map(Share::millionths), Ok(800_000));
         assert_eq!(parse_share("0.5%").map(Share::millionths), Ok(5_000));
+        for text in ["0%", "0.5%", "80%", "99.9999%", "100%"] {
+            assert_eq!(parse_share(text).map(|share| share.to_string()), Ok(text.to_owned()));
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn whole(snippet: &str) -> String {
         (
             "providers",
             "providers:\n  openai:\n    format: openai\n    base_url: https://api.openai.com/v1\n    api_key: ${OPENAI_API_KEY}?\n    \
-             usd_per_mtok: { input: 1, output: 2 }\n    models: { gpt-4o: {}, gpt-4o-mini: {} }\n",
+             usd_per_mtok: { input: 1, output: 2 }\n    max_output: 16k\n    models: { gpt-4o: {}, gpt-4o-mini: {} }\n",
         ),
     ] {
         text.push_str(if says(key) { "" } else { block });

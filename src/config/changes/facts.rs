@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::Kind;
 use crate::config::checked::{
-    Bounds, Chain, Checked, Conditions, CooldownPolicy, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member, ModelPattern,
-    OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts, Use,
+    Bounds, Chain, Checked, Conditions, CooldownPolicy, CostSource, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member,
+    ModelPattern, OnCeiling, OnClientDisconnect, OnDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges,
+    Timeouts, Use,
 };
 use crate::config::decode::At;
 use crate::config::shapes::spelled;
@@ -110,20 +111,8 @@ fn of_server(server: &Server) -> Facts {
 }
 
 fn of_provider(provider: &Provider) -> Facts {
-    let Provider {
-        name: _,
-        format,
-        base_url,
-        key,
-        limits,
-        timeouts,
-        cooldown,
-        proxy,
-        http1_only,
-        on_disconnect: _,
-        cost_source: _,
-        sandbox,
-    } = provider;
+    let Provider { name: _, format, base_url, key, limits, timeouts, cooldown, proxy, http1_only, on_disconnect, cost_source, sandbox } =
+        provider;
     let mut facts = Facts::default();
     facts.say("format", format.as_str());
     facts.some("base_url", base_url.as_ref());
@@ -149,10 +138,16 @@ fn of_provider(provider: &Provider) -> Facts {
         Proxy::Url(url) => facts.secret("proxy", url.host().unwrap_or_default(), &url.to_string()),
     }
     facts.flag("http1_only", *http1_only);
+    match on_disconnect {
+        OnDisconnect::Stops => {}
+        OnDisconnect::Finishes => facts.say("on_disconnect", "finishes"),
+        OnDisconnect::Unknown => facts.say("on_disconnect", "unknown"),
+    }
+    facts.some("cost_source", (*cost_source == CostSource::Provider).then_some("provider"));
     if let Some(Sandbox { latency, tokens_per_second, failure, seed }) = sandbox {
         facts.say("latency", spelled(*latency));
         facts.say("tokens_per_second", tokens_per_second);
-        facts.say("failure", format!("{} in a million", failure.millionths()));
+        facts.say("failure", failure);
         facts.say("seed", seed);
     }
     facts
@@ -171,14 +166,14 @@ fn of_limits(facts: &mut Facts, limits: &Limits) {
 fn of_target(target: &Target) -> Facts {
     // The timeouts are its provider's, and follow from what the model can do.
     let Target {
-        flat_usd: _,
-        image_tokens: _,
-        max_output_tps: _,
         name: _,
         provider: _,
         model: _,
         prices,
         usd_per_call,
+        flat_usd,
+        image_tokens,
+        max_output_tps,
         context,
         max_output,
         can,
@@ -192,6 +187,9 @@ fn of_target(target: &Target) -> Facts {
         of_prices(&mut facts, prices);
     }
     facts.some("usd_per_call", *usd_per_call);
+    facts.some("flat_usd", *flat_usd);
+    facts.some("image_tokens", *image_tokens);
+    facts.say("max_output_tps", max_output_tps);
     facts.some("context", *context);
     facts.some("max_output", *max_output);
     facts.some("can", can.as_ref().map(|can| list(can)));
@@ -222,19 +220,19 @@ fn of_prices(facts: &mut Facts, prices: &Prices) {
 fn of_rule(rule: &Rule, file: &Checked) -> Facts {
     let Rule { name: _, place: _, line: _, matches, unless, route } = rule;
     let mut facts = Facts::default();
-    of_conditions(&mut facts, "match", matches);
+    of_conditions(&mut facts, "match", matches, file);
     if let Some(unless) = unless {
-        of_conditions(&mut facts, "unless", unless);
+        of_conditions(&mut facts, "unless", unless, file);
     }
     of_route(&mut facts, route, file);
     facts
 }
 
-fn of_conditions(facts: &mut Facts, of: &str, conditions: &Conditions) {
+fn of_conditions(facts: &mut Facts, of: &str, conditions: &Conditions, file: &Checked) {
     let Conditions {
-        caller: _,
-        tags: _,
-        spent: _,
+        caller,
+        tags,
+        spent,
         task,
         prompt_tokens,
         cost_ceiling,
@@ -271,6 +269,13 @@ fn of_conditions(facts: &mut Facts, of: &str, conditions: &Conditions) {
     facts.some(&key("effort"), effort.as_ref().map(|any| list(&any.iter().map(|effort| effort.as_str()).collect::<Vec<_>>())));
     facts.some(&key("endpoint"), endpoint.as_ref().map(|any| list(any)));
     facts.some(&key("stream"), *stream);
+    facts.some(&key("caller"), caller.as_ref().map(|any| list(any)));
+    for (name, any) in tags {
+        facts.say(&key(&format!("tags.{name}")), list(any));
+    }
+    for (window, bounds) in spent {
+        facts.say(&key(&format!("spent.{}", window.name(&file.budgets))), range(*bounds));
+    }
 }
 
 fn of_route(facts: &mut Facts, route: &Route, file: &Checked) {
@@ -331,10 +336,10 @@ fn of_test(test: &Test, file: &Checked) -> Facts {
         effort,
         stream,
         n,
-        caller: _,
-        tags: _,
-        spent: _,
-        time: _,
+        caller,
+        tags,
+        spent,
+        time,
     } = given;
     let mut facts = Facts::default();
     facts.some("given.task", task.as_ref());
@@ -354,6 +359,14 @@ fn of_test(test: &Test, file: &Checked) -> Facts {
     facts.some("given.effort", effort.map(Effort::as_str));
     facts.flag("given.stream", *stream);
     facts.some("given.n", *n);
+    facts.some("given.caller", caller.as_ref());
+    for (name, value) in tags {
+        facts.say(&format!("given.tags.{name}"), value);
+    }
+    for (window, share) in spent {
+        facts.say(&format!("given.spent.{window}"), share);
+    }
+    facts.some("given.time", *time);
     let providers: Vec<&str> = no_key.iter().filter_map(|at| Some(file.providers.get(*at)?.name.as_str())).collect();
     facts.some("given.no_key", (!providers.is_empty()).then(|| list(&providers)));
     facts.some("given.resting", (!resting.is_empty()).then(|| list(&names(resting, file))));

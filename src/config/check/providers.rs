@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::known;
 use super::server::{count, nonzero};
 use crate::catalog::{CatalogModel, CatalogProvider, catalog};
-use crate::config::checked::{CooldownPolicy, CostSource, Key, Limits, OnDisconnect, Provider, Proxy, Sandbox, Target, Timeouts};
+use crate::config::checked::{CooldownPolicy, Key, Limits, Provider, Proxy, Sandbox, Target, Timeouts};
 use crate::config::codes::Code;
 use crate::config::collections::Row;
 use crate::config::decode::{Field, Findings, Shape};
@@ -21,11 +21,21 @@ pub(super) struct Providers {
     pub(super) directory: Directory,
     pub(super) entries: Vec<Option<Provider>>,
     pub(super) targets: Vec<Option<Target>>,
+    /// Where each target stands.
+    pub(super) places: Vec<Place>,
+    /// The entries with all that `like` copies into them.
+    pub(super) copied: Vec<Option<ProviderDraft>>,
 }
 
 pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -> Providers {
     let rows = draft.providers.get().map(Vec::as_slice).unwrap_or_default();
-    let mut all = Providers { directory: Directory::new(draft.providers.get().is_some()), entries: Vec::new(), targets: Vec::new() };
+    let mut all = Providers {
+        directory: Directory::new(draft.providers.get().is_some()),
+        entries: Vec::new(),
+        targets: Vec::new(),
+        places: Vec::new(),
+        copied: Vec::new(),
+    };
     let defaults = draft.defaults.get();
     let in_chains = known::named(draft);
     for row in rows {
@@ -51,10 +61,15 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
                 target(model, name.as_ref(), index, (draft, facts), defaults, findings)
             });
             all.targets.extend(made);
+            // What is copied stands elsewhere, and is about this one.
+            let is_own =
+                |name: &str| row.value.as_ref().is_some_and(|own| own.models.get().into_iter().flatten().any(|own| own.name == name));
+            all.places.extend(models.into_iter().flatten().map(|model| if is_own(&model.name) { model.key } else { row.key }));
         }
         all.entries.push(provider);
         let names = models.map(|models| models.iter().map(|model| model.name.clone()).collect());
         all.directory.add(Listed { name: row.name.clone(), key: row.key, models: names, known, first_target });
+        all.copied.push(draft);
     }
     all
 }
@@ -164,8 +179,8 @@ fn one(
         cooldown: cooldown(&draft.cooldown, defaults),
         proxy: proxy?,
         http1_only: draft.http1_only.get().copied().unwrap_or(false),
-        on_disconnect: OnDisconnect::default(),
-        cost_source: CostSource::default(),
+        on_disconnect: draft.on_disconnect.get().copied().unwrap_or_default(),
+        cost_source: draft.cost_source.get().copied().unwrap_or_default(),
         sandbox,
     })
 }
@@ -206,7 +221,7 @@ fn sandbox(draft: &ProviderDraft) -> Sandbox {
     }
 }
 
-fn limits(draft: &Field<LimitsDraft>) -> Limits {
+pub(super) fn limits(draft: &Field<LimitsDraft>) -> Limits {
     let Some(draft) = draft.get() else {
         return Limits::default();
     };
@@ -299,9 +314,9 @@ fn target(
         model,
         prices: known.map(Arc::new),
         usd_per_call: draft.usd_per_call.get().or(of.usd_per_call.get()).copied(),
-        flat_usd: None,
-        image_tokens: None,
-        max_output_tps: count(300),
+        flat_usd: draft.flat_usd.get().or(of.flat_usd.get()).copied(),
+        image_tokens: draft.image_tokens.get().or(of.image_tokens.get()).copied(),
+        max_output_tps: nonzero(draft.max_output_tps.get().or(of.max_output_tps.get()).copied()).unwrap_or(count(300)),
         context,
         max_output,
         can,

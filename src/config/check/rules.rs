@@ -2,28 +2,33 @@
 
 use std::collections::BTreeMap;
 
+use super::budgets::Budgets;
+use super::callers::Callers;
 use super::chains::{Chains, changes};
 use super::providers::Providers;
 use super::server::warn_waits;
-use crate::config::checked::{Bounds, Chain, ConditionPlaces, Conditions, Member, Route, Rule, Server, Use};
+use crate::config::checked::{Bounds, Chain, ConditionPlaces, Conditions, Member, Route, Rule, Server, SpentWindow, Use};
 use crate::config::codes::Code;
 use crate::config::collections::{Row, Rows};
 use crate::config::decode::{At, Field, Findings};
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::draft::{ConditionsDraft, FileDraft, RouteDraft, RuleDraft};
-use crate::units::{RuleName, Tokens};
+use crate::units::{CallerName, RuleName, Share, Tokens};
 
 /// More steps than this are a slow way to fail.
 const LONG_CHAIN: usize = 6;
 
+/// What rules and tests are held against.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) listed: &'a Providers,
+    pub(super) server: &'a Server,
+    pub(super) callers: &'a Callers<'a>,
+    pub(super) budgets: &'a Budgets,
+}
+
 /// All rules in file order, or nothing once a finding says why.
-pub(super) fn check(
-    draft: &FileDraft,
-    chains: &mut Chains<'_>,
-    listed: &Providers,
-    server: &Server,
-    findings: &mut Findings,
-) -> Option<Vec<Rule>> {
+pub(super) fn check(draft: &FileDraft, chains: &mut Chains<'_>, around: About<'_>, findings: &mut Findings) -> Option<Vec<Rule>> {
     let drafts = draft.rules.get().map(Vec::as_slice).unwrap_or_default();
     let mut first_places: BTreeMap<&str, Place> = BTreeMap::new();
     let mut rules = Vec::new();
@@ -35,19 +40,19 @@ pub(super) fn check(
             }
             first_places.entry(&name.value).or_insert(name.place);
         }
-        rules.push(one(rule, chains, listed, server, findings));
+        rules.push(one(rule, chains, around, findings));
     }
     rules.into_iter().collect()
 }
 
-fn one(rule: &At<RuleDraft>, chains: &mut Chains<'_>, listed: &Providers, server: &Server, findings: &mut Findings) -> Option<Rule> {
+fn one(rule: &At<RuleDraft>, chains: &mut Chains<'_>, around: About<'_>, findings: &mut Findings) -> Option<Rule> {
     let draft = &rule.value;
     let name = draft.name.at().and_then(|name| rule_name(name, findings));
     let about = draft.name.get().map_or_else(|| format!("the rule in line {}", rule.place.line), |name| format!("rule `{name}`"));
-    let matches = draft.r#match.get().map(|conditions| read_conditions(conditions, findings));
+    let matches = draft.r#match.get().map(|conditions| read_conditions(&about, conditions, around, findings));
     let unless = match &draft.unless {
         Field::Absent => Some(None),
-        Field::Given { at, .. } => Some(Some(read_conditions(&at.value, findings))),
+        Field::Given { at, .. } => Some(Some(read_conditions(&about, &at.value, around, findings))),
         Field::Wrong => None,
     };
     if let (Some(conditions), Some(key)) = (draft.r#match.get(), draft.r#match.key())
@@ -64,9 +69,9 @@ fn one(rule: &At<RuleDraft>, chains: &mut Chains<'_>, listed: &Providers, server
         findings.push(finding.hint("take `unless` out, or write conditions into it"));
     }
     let route_draft = draft.route();
-    let route = route(&about, &route_draft, chains, listed, server, findings);
+    let route = route(&about, &route_draft, chains, around, findings);
     if let (Some(conditions), Some(route)) = (draft.r#match.get(), &route) {
-        warn_unpriced(&about, conditions, route, &route_draft, listed, findings);
+        warn_unpriced(&about, conditions, route, &route_draft, around.listed, findings);
     }
     let place = draft.name.at().map_or(rule.place, |name| name.place);
     Some(Rule { name: name?, place, line: rule.place.line, matches: matches?, unless: unless?, route: route? })
@@ -86,7 +91,10 @@ fn rule_name(name: &At<String>, findings: &mut Findings) -> Option<RuleName> {
         .ok()
 }
 
-fn read_conditions(draft: &ConditionsDraft, findings: &mut Findings) -> Conditions {
+fn read_conditions(about: &str, draft: &ConditionsDraft, around: About<'_>, findings: &mut Findings) -> Conditions {
+    for row in draft.tags.get().into_iter().flatten() {
+        around.callers.warn_unknown_tag(about, &row.name, row.key, findings);
+    }
     Conditions {
         task: values(&draft.task),
         prompt_tokens: draft.prompt_tokens.get().map(|(min, max)| Bounds { min: min.map(Tokens::new), max: max.map(Tokens::new) }),
@@ -100,11 +108,35 @@ fn read_conditions(draft: &ConditionsDraft, findings: &mut Findings) -> Conditio
         effort: values(&draft.effort),
         endpoint: values(&draft.endpoint),
         stream: draft.stream.get().copied(),
-        caller: None,
-        tags: BTreeMap::new(),
-        spent: Vec::new(),
+        caller: draft.caller.get().map(|names| callers(about, names, around.callers, findings)),
+        tags: globs(&draft.tags, |name, _, _| Some(name.into()), findings),
+        spent: spent(about, &draft.spent, around.budgets, findings),
         places: places(draft),
     }
+}
+
+fn callers(about: &str, names: &[At<String>], callers: &Callers<'_>, findings: &mut Findings) -> Vec<CallerName> {
+    let caller = |name: &At<String>| callers.find(about, name, findings).and_then(|_| CallerName::parse(&name.value).ok());
+    names.iter().filter_map(caller).collect()
+}
+
+fn spent(
+    about: &str,
+    field: &Field<Rows<(Option<Share>, Option<Share>)>>,
+    budgets: &Budgets,
+    findings: &mut Findings,
+) -> Vec<(SpentWindow, Bounds<Share>)> {
+    if let (Some(rows), Some(key)) = (field.get(), field.key())
+        && rows.is_empty()
+    {
+        let finding = Diagnostic::error(Code::EMPTY_MATCH, key, "this condition is empty");
+        findings.push(finding.hint("write a window and its bounds, as in `spent: { company.month: { min: 80% } }`, or take it out"));
+    }
+    let row = |row: &Row<(Option<Share>, Option<Share>)>| {
+        let window = budgets.window(about, &row.name, row.key, findings)?;
+        row.value.map(|(min, max)| (window, Bounds { min, max }))
+    };
+    field.get().into_iter().flatten().filter_map(row).collect()
 }
 
 fn places(draft: &ConditionsDraft) -> ConditionPlaces {
@@ -121,8 +153,24 @@ fn places(draft: &ConditionsDraft) -> ConditionPlaces {
         };
         field.get().into_iter().flatten().map(row).collect()
     }
-    let ConditionsDraft { task, prompt_tokens, cost_ceiling, max_cost, model, labels, headers, needs, turns, effort, endpoint, stream } =
-        draft;
+    let ConditionsDraft {
+        task,
+        prompt_tokens,
+        cost_ceiling,
+        max_cost,
+        model,
+        labels,
+        headers,
+        needs,
+        turns,
+        effort,
+        endpoint,
+        stream,
+        caller,
+        tags,
+        spent,
+    } = draft;
+    let windows = spent.get().into_iter().flatten().map(|row| (format!("spent.{}", row.name), Some(vec![row.key])));
     [
         ("task", listed(task)),
         ("prompt_tokens", single(prompt_tokens)),
@@ -134,10 +182,13 @@ fn places(draft: &ConditionsDraft) -> ConditionPlaces {
         ("effort", listed(effort)),
         ("endpoint", listed(endpoint)),
         ("stream", single(stream)),
+        ("caller", listed(caller)),
     ]
     .map(|(key, places)| (key.to_owned(), places))
     .into_iter()
     .chain(named("labels", labels))
+    .chain(named("tags", tags))
+    .chain(windows)
     .chain(named("headers", headers).into_iter().map(|(key, places)| (key.to_ascii_lowercase(), places)))
     .filter_map(|(key, places)| Some((key, places?)))
     .collect()
@@ -190,8 +241,7 @@ pub(super) fn route(
     about: &str,
     draft: &RouteDraft,
     chains: &mut Chains<'_>,
-    listed: &Providers,
-    server: &Server,
+    About { listed, server, .. }: About<'_>,
     findings: &mut Findings,
 ) -> Option<Route> {
     let unfolded = chains.unfold(about, &draft.chain, findings);

@@ -7,7 +7,7 @@ use crate::config::checked::Server;
 use crate::config::codes::Code;
 use crate::config::decode::{At, Field, Findings};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::draft::{FileDraft, TimeoutsDraft, WaitsDraft};
+use crate::config::draft::{CallersDraft, FileDraft, TimeoutsDraft, WaitsDraft};
 use crate::config::shapes::spelled;
 
 /// The server's settings; what is wrong or not said has its default.
@@ -22,15 +22,17 @@ pub(super) fn check(draft: &FileDraft, findings: &mut Findings) -> Server {
         let finding = Diagnostic::error(Code::SAME_ADDRESS, place, format!("`listen` and `admin` are both `{listen}`"));
         findings.push(finding.hint("metrics and control have an address of their own, such as `127.0.0.1:8081`"));
     }
-    let is_open = draft.callers.get().is_some();
-    if !listen.ip().is_loopback() && !is_open {
+    let is_open = matches!(draft.callers.get(), Some(CallersDraft::Open));
+    // Entries that could not be read are there all the same.
+    let has_callers = draft.callers.get().map_or(!draft.callers.is_absent(), |callers| !callers.entries().is_empty());
+    if !listen.ip().is_loopback() && !is_open && !has_callers {
         let place = server.and_then(|s| s.listen.at()).map(|at| at.place).unwrap_or_default();
         let finding = Diagnostic::error(
             Code::OPEN_LISTENER,
             place,
             format!("`{listen}` can be reached from other machines, and there are no callers"),
         );
-        findings.push(finding.hint("listen on `127.0.0.1`, or say `callers: open` at the top level where the network is private"));
+        findings.push(finding.hint("listen on `127.0.0.1`, name callers (`tollgate key new NAME`), or say `callers: open` at the top level where the network is private"));
     }
     if !admin.ip().is_loopback() {
         let place = server.and_then(|s| s.admin.at()).map(|at| at.place).unwrap_or_default();

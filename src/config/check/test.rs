@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::providers::Providers;
+use super::rules::About;
 use crate::config::checked::{Bounds, Expect, Given, Test};
 use crate::config::codes::Code;
 use crate::config::collections::Rows;
 use crate::config::decode::{At, Field, Findings};
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::draft::{ExpectDraft, FileDraft, GivenDraft, TestDraft};
-use crate::units::RuleName;
+use crate::units::{CallerName, RuleName};
 
 /// All tests in file order, or nothing once a finding says why.
-pub(super) fn check(draft: &FileDraft, listed: &Providers, findings: &mut Findings) -> Option<Vec<Test>> {
+pub(super) fn check(draft: &FileDraft, around: About<'_>, findings: &mut Findings) -> Option<Vec<Test>> {
     let drafts = draft.tests.get().map(Vec::as_slice).unwrap_or_default();
     let rules: Option<Vec<&str>> = draft.rules.get().map_or_else(
         || draft.rules.is_absent().then(Vec::new),
@@ -30,13 +31,14 @@ pub(super) fn check(draft: &FileDraft, listed: &Providers, findings: &mut Findin
             }
             lines.entry(&name.value).or_insert(name.place.line);
         }
-        tests.push(one(&test.value, rules.as_deref(), listed, findings));
+        tests.push(one(&test.value, rules.as_deref(), around, findings));
     }
     tests.into_iter().collect()
 }
 
 /// `rules`: the names of all rules, where every one of them could be read.
-fn one(draft: &TestDraft, rules: Option<&[&str]>, listed: &Providers, findings: &mut Findings) -> Option<Test> {
+fn one(draft: &TestDraft, rules: Option<&[&str]>, around: About<'_>, findings: &mut Findings) -> Option<Test> {
+    let listed = around.listed;
     let about = draft.name.get().map_or_else(|| "a test".to_owned(), |name| format!("test `{name}`"));
     let (mut no_key, mut resting) = (Some(Vec::new()), Some(Vec::new()));
     let given = match &draft.given {
@@ -47,7 +49,8 @@ fn one(draft: &TestDraft, rules: Option<&[&str]>, listed: &Providers, findings: 
             no_key =
                 all(&at.value.no_key).iter().map(|name| listed.directory.provider(&about, &name.value, name.place, findings)).collect();
             resting = all(&at.value.resting).iter().map(|name| targets(&about, name, listed, findings)).collect();
-            given(&at.value, findings)
+            let is_known = names_exist(&about, &at.value, around, findings);
+            given(&at.value, findings).filter(|_| is_known)
         }
     };
     let expect = draft.expect.at().and_then(|at| expect(&about, at, rules, listed, findings));
@@ -93,11 +96,37 @@ pub(in crate::config) fn given(draft: &GivenDraft, findings: &mut Findings) -> O
         effort: draft.effort.get().copied(),
         stream: draft.stream.get().copied().unwrap_or_default(),
         n: draft.n.get().and_then(|n| u32::try_from(*n).ok()),
-        caller: None,
-        tags: BTreeMap::new(),
-        spent: Vec::new(),
-        time: None,
+        caller: caller(draft, findings)?,
+        tags: texts(&draft.tags)?,
+        spent: draft.spent.get().into_iter().flatten().map(|row| Some((row.name.clone(), row.value?))).collect::<Option<_>>()?,
+        time: draft.time.get().copied(),
     })
+}
+
+/// The caller that is named, alone or with nothing that its entry says; no answer once a finding says why.
+#[expect(clippy::option_option, reason = "the outer one ends the reading, the inner one says whether it is there")]
+fn caller(draft: &GivenDraft, findings: &mut Findings) -> Option<Option<CallerName>> {
+    let Some(name) = draft.caller.at() else { return draft.caller.is_absent().then_some(None) };
+    if let Some(place) = draft.tags.key() {
+        let finding = Diagnostic::error(Code::CONFLICTING_KEYS, place, format!("the tags of caller `{}` come from its entry", name.value));
+        findings.push(finding.hint("take `tags` out, or `caller` where nobody in particular is meant"));
+        return None;
+    }
+    CallerName::parse(&name.value)
+        .map_err(|error| {
+            let finding = Diagnostic::error(Code::BAD_NAME, name.place, format!("`{}` is no caller name: {error}", name.value));
+            findings.push(finding.hint_name(&name.value));
+        })
+        .ok()
+        .map(Some)
+}
+
+/// Whether the caller and the windows that a test names are there; a finding for each that is not.
+fn names_exist(about: &str, draft: &GivenDraft, around: About<'_>, findings: &mut Findings) -> bool {
+    let caller = draft.caller.at().map(|name| around.callers.find(about, name, findings));
+    let windows: Vec<bool> =
+        (draft.spent.get().into_iter().flatten()).map(|row| around.budgets.window(about, &row.name, row.key, findings).is_some()).collect();
+    caller != Some(None) && windows.into_iter().all(|is_there| is_there)
 }
 
 fn texts(field: &Field<Rows<String>>) -> Option<BTreeMap<String, String>> {

@@ -9,7 +9,7 @@ use crate::config::codes::Code;
 use crate::config::collections::{AnyOf, Table};
 use crate::config::decode::{Cursor, Field, Findings, Shape, draft, scalar};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::shapes::{Dollars, Flag, Whole, scalar_schema, words};
+use crate::config::shapes::{Dollars, Flag, Percent, Text, Whole, scalar_schema, words};
 use crate::config::tree::{Node, Scalar, Value};
 use crate::units::{Effort, Endpoint, TaskName};
 
@@ -40,11 +40,19 @@ draft! {
         endpoint: AnyOf<EndpointWord>,
         /// Whether the client asked for a stream.
         stream: Flag,
+        /// Names of callers.
+        caller[such as ["search-team", "legal"]]: AnyOf<Text>,
+        /// Patterns on tags of the caller, by tag.
+        tags[such as { "team": "research" }]: Table<AnyOf<Glob>>,
+        /// The share that is used of a budget's window, from 0% to 100%, by budget and window.
+        spent[such as { "company.month": { "min": "80%" } }]: Table<Interval<Percent>>,
     }
-    later ["caller", "tags", "spent"]
+    later []
     schema {
         "allOf": [{ "properties": {
             "labels": { "minProperties": 1 },
+            "tags": { "minProperties": 1 },
+            "spent": { "minProperties": 1, "propertyNames": { "pattern": WINDOW } },
             "headers": { "minProperties": 1, "propertyNames": { "pattern": HEADER } }
         } }]
     }
@@ -52,6 +60,9 @@ draft! {
 
 /// The name of a header, as the schema knows it.
 pub(super) const HEADER: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
+
+/// A window of a budget, as the schema knows it.
+pub(super) const WINDOW: &str = r"^((provider|caller)\.)?[a-z0-9][a-z0-9._-]{0,63}\.(hour|day|week|month|total)$";
 
 /// `match:` or `unless:` as written. Where nothing in it can be read, nobody knows whether it is empty.
 #[derive(Debug)]
@@ -96,6 +107,9 @@ impl ConditionsDraft {
             && self.effort.is_absent()
             && self.endpoint.is_absent()
             && self.stream.is_absent()
+            && self.caller.is_absent()
+            && self.tags.is_absent()
+            && self.spent.is_absent()
     }
 }
 

@@ -1,9 +1,9 @@
 //! `include:`, and the files that it brings, as written.
 
-use super::{ChainDraft, Each, FileDraft, Providers, RuleDraft, TestDraft, Version};
+use super::{BudgetDraft, CallerDraft, CallersDraft, ChainDraft, Each, FileDraft, Providers, RuleDraft, TestDraft, Version};
 use crate::config::codes::Code;
 use crate::config::collections::{Row, Table};
-use crate::config::decode::{Field, Findings, Shape, draft, scalar};
+use crate::config::decode::{At, Field, Findings, Shape, draft, scalar};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::shapes::scalar_schema;
 use crate::config::tree::{Node, Value};
@@ -15,6 +15,10 @@ draft! {
         version: Version,
         /// API endpoints by name, beside those of the other files.
         providers: Providers,
+        /// Caps on spend, beside those of the other files.
+        budgets: Table<BudgetDraft>,
+        /// Who may ask, beside those of the other files.
+        callers: CallersDraft,
         /// Named chains, beside those of the other files.
         chains: Table<ChainDraft>,
         /// Rules that are looked at after those of the main file and of the files included before this one.
@@ -22,7 +26,7 @@ draft! {
         /// Tests beside those of the other files.
         tests: Each<TestDraft>,
     }
-    later ["budgets", "callers", "evals"]
+    later ["evals"]
 }
 
 /// What is said once, in the main file.
@@ -54,9 +58,46 @@ impl FileDraft {
     /// Puts what an included file says behind what is there; a name that is there already is told.
     pub(in crate::config) fn join(&mut self, included: IncludedDraft, findings: &mut Findings) {
         join_rows("provider", &mut self.providers, included.providers, findings);
+        join_rows("budget", &mut self.budgets, included.budgets, findings);
+        self.join_callers(included.callers, findings);
         join_rows("chain", &mut self.chains, included.chains, findings);
         join(&mut self.rules, included.rules);
         join(&mut self.tests, included.tests);
+    }
+}
+
+impl FileDraft {
+    /// Who is served by name is told beside `open` by nobody.
+    fn join_callers(&mut self, included: Field<CallersDraft>, findings: &mut Findings) {
+        let is_open = |callers: &Field<CallersDraft>| matches!(callers.get(), Some(CallersDraft::Open));
+        if let (Some(own), Some(more)) = (self.callers.key(), included.key())
+            && is_open(&self.callers) != is_open(&included)
+        {
+            let message = format!("`callers` is `open` in one file and names callers in another, {}", findings.pointed(own, more));
+            findings.push(Diagnostic::error(Code::CONFLICTING_KEYS, more, message).hint("keep one of the two"));
+            self.callers = Field::Wrong;
+            return;
+        }
+        if is_open(&included) {
+            self.callers = if self.callers.is_absent() { included } else { std::mem::replace(&mut self.callers, Field::Wrong) };
+            return;
+        }
+        let mut own = rows(std::mem::replace(&mut self.callers, Field::Wrong));
+        join_rows("caller", &mut own, rows(included), findings);
+        self.callers = match own {
+            Field::Absent => Field::Absent,
+            Field::Wrong => Field::Wrong,
+            Field::Given { key, at } => Field::Given { key, at: At { place: at.place, value: CallersDraft::Entries(at.value) } },
+        };
+    }
+}
+
+/// The entries of `callers`.
+fn rows(callers: Field<CallersDraft>) -> Field<Vec<Row<CallerDraft>>> {
+    match callers {
+        Field::Absent => Field::Absent,
+        Field::Given { key, at: At { place, value: CallersDraft::Entries(value) } } => Field::Given { key, at: At { place, value } },
+        Field::Given { .. } | Field::Wrong => Field::Wrong,
     }
 }
 

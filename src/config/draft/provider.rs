@@ -3,13 +3,17 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value as Json, json};
 
+use super::budget::OwnBudget;
 use super::{NAME, Patience, Rest, Wait};
 use crate::catalog::catalog;
+use crate::config::checked::{CostSource, OnDisconnect};
 use crate::config::codes::Code;
 use crate::config::collections::{List, OrOff, Rows, Table};
 use crate::config::decode::{Findings, Shape, draft, scalar};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::shapes::{Dollars, Flag, HOUR, PerMtok, Percent, Text, Time, TokenCount, Whole, quantity_finding, scalar_schema, words};
+use crate::config::shapes::{
+    Dollars, Flag, HOUR, Pace, PerMtok, Percent, Text, Time, TokenCount, Whole, quantity_finding, scalar_schema, words,
+};
 use crate::config::tree::{Entry, Node, Value};
 use crate::units::{Format, Need, QuantityError, Rate};
 
@@ -62,11 +66,22 @@ draft! {
         default_max_output_tokens: TokenCount = "16k",
         /// Output limit that no call may exceed here, in tokens.
         max_output_tokens[such as "4k"]: TokenCount,
+        /// What may be spent here. A step whose budget is used up is left out, and the next one serves.
+        budget: OwnBudget,
+        /// Smooths spending here; it is never the cap.
+        pace: Pace,
+        /// How an answer is billed that is cut: `stops` bills what was written until then, `finishes` all of it.
+        on_disconnect: OnDisconnectWord = "stops",
+        /// Whose figure counts where the provider tells its own cost.
+        cost_source: CostSourceWord = "ours",
+        /// The fastest that a model writes, in tokens per second, for every model that has none of its own: bounds what a cut answer can cost.
+        max_output_tps: Whole<1, 1_000_000> = 300,
+        /// What a whole call costs in place of token prices, for every model that has none of its own.
+        flat_usd[such as "$0.04"]: Dollars,
+        /// The most that one image counts as input, for every model that has none of its own, in tokens.
+        image_tokens[such as "2k"]: TokenCount,
     }
-    later [
-        "budget", "pace", "token_command", "on_disconnect", "eject_slow", "cost_source", "max_output_tps", "flat_usd", "image_tokens",
-        "replay_reasoning",
-    ]
+    later ["token_command", "eject_slow", "replay_reasoning"]
     schema {
         "allOf": [
             { "properties": {
@@ -123,8 +138,14 @@ draft! {
         default_max_output_tokens: TokenCount = "16k",
         /// Output limit that no call may exceed here, in tokens.
         max_output_tokens[such as "4k"]: TokenCount,
+        /// The fastest that the model writes, in tokens per second: bounds what a cut answer can cost.
+        max_output_tps: Whole<1, 1_000_000> = 300,
+        /// What a whole call costs in place of token prices.
+        flat_usd[such as "$0.04"]: Dollars,
+        /// The most that one image counts as input, in tokens. Without it a hard budget lets no image through.
+        image_tokens[such as "2k"]: TokenCount,
     }
-    later ["like", "budget", "max_output_tps", "flat_usd", "image_tokens", "replay_reasoning"]
+    later ["like", "budget", "replay_reasoning"]
 }
 
 draft! {
@@ -211,6 +232,25 @@ words! {
         "sandbox" => Format::Sandbox,
     }
     later ["anthropic", "gemini"]
+}
+
+words! {
+    /// How a provider bills an answer that was cut.
+    OnDisconnectWord: OnDisconnect {
+        "stops" => OnDisconnect::Stops,
+        "finishes" => OnDisconnect::Finishes,
+        "unknown" => OnDisconnect::Unknown,
+    }
+    later []
+}
+
+words! {
+    /// Whose figure of a cost counts.
+    CostSourceWord: CostSource {
+        "ours" => CostSource::Ours,
+        "provider" => CostSource::Provider,
+    }
+    later []
 }
 
 words! {

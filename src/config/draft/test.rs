@@ -1,11 +1,12 @@
 //! `tests:` as written.
 
 use super::TARGET;
-use super::conditions::{EffortWord, EndpointWord, HEADER, Interval, Task};
+use super::caller::Moment;
+use super::conditions::{EffortWord, EndpointWord, HEADER, Interval, Task, WINDOW};
 use super::provider::NeedWord;
 use crate::config::collections::{AnyOf, List, Table};
 use crate::config::decode::draft;
-use crate::config::shapes::{Dollars, Flag, Text, TokenCount, Whole, words};
+use crate::config::shapes::{Dollars, Flag, Percent, Text, TokenCount, Whole, words};
 
 draft! {
     /// One request and what must become of it. Tests run in every check, before a file comes into force.
@@ -54,9 +55,22 @@ draft! {
         no_key[such as "openai"]: AnyOf<Text>,
         /// Targets at rest: `provider/model`, or a provider with all its models.
         resting[such as ["openai/gpt-4o", "house"]]: AnyOf<Text>,
+        /// The caller that asks; its tags come along.
+        caller[such as "search-team"]: Text,
+        /// Tags of a caller that is not named.
+        tags[such as { "team": "search" }]: Table<Text>,
+        /// The share that is used of budgets' windows, from 0% to 100%; 0% where it is not said.
+        spent[such as { "company.month": "85%" }]: Table<Percent>,
+        /// When the request comes.
+        time[such as "2026-12-31T18:00:00Z"]: Moment,
     }
-    later ["spent", "time", "caller", "tags"]
-    schema { "allOf": [{ "properties": { "headers": { "propertyNames": { "pattern": HEADER } } } }] }
+    later []
+    schema {
+        "allOf": [{ "properties": {
+            "headers": { "propertyNames": { "pattern": HEADER } },
+            "spent": { "propertyNames": { "pattern": WINDOW } }
+        } }]
+    }
 }
 
 draft! {
@@ -94,8 +108,10 @@ words! {
         "needs" => "needs",
         "above_ceiling" => "above_ceiling",
         "sandbox_stands_back" => "sandbox_stands_back",
+        "budget" => "budget",
+        "not_allowed" => "not_allowed",
     }
-    later ["budget", "not_allowed"]
+    later []
 }
 
 words! {
@@ -107,6 +123,11 @@ words! {
         "unsupported_parameter" => "unsupported_parameter",
         "server_is_overloaded" => "server_is_overloaded",
         "no_provider" => "no_provider",
+        "budget_exceeded" => "budget_exceeded",
+        "budget_busy" => "budget_busy",
+        "unpriceable_request" => "unpriceable_request",
+        "target_forbidden" => "target_forbidden",
+        "ledger_unavailable" => "ledger_unavailable",
     }
-    later ["budget_exceeded", "budget_busy", "unpriceable_request"]
+    later []
 }

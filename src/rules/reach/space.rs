@@ -8,10 +8,11 @@ use super::costs;
 use super::cover::{Cover, Patience, cover};
 use super::cuts::Cuts;
 use super::texts::{Domain, Texts};
+use super::whose::{Asked, Whose};
 use crate::config::{Bounds, Route, Target};
 use crate::rules::RuleSet;
-use crate::rules::glob::Glob;
 use crate::rules::matcher::{Condition, Matcher, Model};
+use crate::units::Glob;
 use crate::units::{Need, TaskName, Tokens, Usd};
 use crate::wire::least_prompt;
 
@@ -22,7 +23,7 @@ pub(super) const PROMPT_TOKENS: usize = 3;
 pub(super) const TURNS: usize = 4;
 const MAX_COST: usize = 5;
 const MODEL: usize = 6;
-/// Labels, headers and ceilings have the dimensions from here on.
+/// Labels, headers, ceilings, callers, tags and windows have the dimensions from here on.
 const FIRST_NAMED: usize = 7;
 
 /// All the requests that there can be, as far as the rules of one file tell them apart: dimensions, each cut into atoms. A request
@@ -46,6 +47,7 @@ pub(super) struct Space {
     header_values: BTreeMap<String, Texts>,
     /// The cost of the cheapest step of a chain: up to each of these ceilings, and above them.
     ceilings: BTreeMap<costs::Key, (usize, Vec<Usd>)>,
+    whose: Whose,
     impossible: Vec<Block>,
     patience: Patience,
 }
@@ -81,6 +83,7 @@ impl Space {
             headers: BTreeMap::new(),
             header_values: BTreeMap::new(),
             ceilings: BTreeMap::new(),
+            whose: Whose::default(),
             impossible: Vec::new(),
             patience: Patience::default(),
         };
@@ -96,6 +99,7 @@ impl Space {
         for (key, ceilings) in facts.ceilings {
             space.add_ceilings(rules, key, ceilings.into_iter().collect(), &mut next);
         }
+        space.whose = Whose::new(facts.whose, rules.callers(), &mut next, &mut space.impossible);
         space.impossible.extend(calls::impossible(&space.calls, &space.turns, &space.prompt_tokens));
         space
     }
@@ -151,6 +155,7 @@ impl Space {
             Condition::MaxCost(bounds) => (MAX_COST, self.max_cost.within(of_dollars(bounds))),
             Condition::Model(any) => (MODEL, self.models.matching(any.iter().flat_map(|model| self.patterns_of(model)))?),
             Condition::Label(name, any) => self.label(name, any)?,
+            Condition::Caller(_) | Condition::Tag(..) | Condition::Spent(..) => self.whose.side(condition)?,
             Condition::Header(name, any) => (*self.headers.get(&(name.clone(), texts_of(any)))?, atoms(2, [1])),
             Condition::CostCeiling(ceiling) => {
                 let (dimension, ceilings) = self.ceilings.get(&costs::key(route))?;
@@ -170,6 +175,7 @@ impl Space {
                 let Some(label) = &self.labels.get(name)?.1 else { return Some(vec![FixedBitSet::new(); any.len()]) };
                 any.iter().map(|glob| label.matching([glob.as_str()])).collect()
             }
+            Condition::Tag(name, any) => self.whose.values(name, any),
             Condition::Header(name, any) => {
                 let header = self.header_values.get(name)?;
                 any.iter().map(|glob| header.matching([glob.as_str()])).collect()
@@ -279,6 +285,7 @@ struct Facts {
     labels: BTreeMap<String, BTreeSet<Box<str>>>,
     headers: BTreeMap<String, BTreeSet<Vec<String>>>,
     ceilings: BTreeMap<costs::Key, BTreeSet<Usd>>,
+    whose: Asked,
 }
 
 impl Facts {
@@ -295,6 +302,7 @@ impl Facts {
     fn add(&mut self, condition: &Condition, route: &Route) {
         match condition {
             Condition::Endpoint(_) | Condition::Effort(_) | Condition::Needs(_) | Condition::Stream(_) => {}
+            Condition::Caller(_) | Condition::Tag(..) | Condition::Spent(..) => self.whose.add(condition),
             Condition::Task(any) => self.tasks.extend(any.iter().cloned()),
             Condition::PromptTokens(bounds) => self.prompt_tokens.push(of_tokens(bounds)),
             Condition::Turns(bounds) => self.turns.push((bounds.min, bounds.max)),

@@ -24,6 +24,8 @@ impl Domain {
     pub(super) const HEADER: Self = Self { allows: is_visible, characters: 95, may_be_empty: true, never: &[" *", "* "] };
     /// The value of a label: what stands between a `=` and a comma of one header.
     pub(super) const LABEL: Self = Self { allows: |c| is_visible(c) && c != ',', characters: 94, ..Self::HEADER };
+    /// The value of a tag: any text that a file can say.
+    pub(super) const TAG: Self = Self { allows: |_| true, characters: usize::MAX, may_be_empty: true, never: &[] };
 }
 
 fn is_visible(c: char) -> bool {
@@ -215,7 +217,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::rules::glob::Glob;
+    use crate::units::Glob;
 
     /// Every text of at most `longest` of these characters.
     fn all_texts(characters: &str, longest: usize) -> Vec<String> {

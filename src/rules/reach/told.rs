@@ -50,6 +50,7 @@ fn reason(conditions: &[&Condition]) -> String {
         }
         (true, _, true, ..) => format!("each message of a chat counts as at least {} tokens", least(1, &[]) - least(0, &[])),
         (true, ..) => format!("every prompt counts as at least {} tokens", least(0, &[])),
+        _ if has("caller") && has("tags") => "the tags of a caller are those of its entry under `callers`".into(),
         (_, true, true, ..) => "images, files and sounds come in a message".into(),
         (_, true, _, true, _) => "a call needs `reasoning` when its effort is another than `none`, and only then".into(),
         (_, true, _, _, true) => "only a chat has images, files and sounds".into(),

@@ -4,9 +4,8 @@ use super::space::Space;
 use super::written::path;
 use crate::config::{Code, ConditionPlaces, Diagnostic, Place};
 use crate::rules::Rule;
-use crate::rules::glob::Glob;
 use crate::rules::matcher::{Condition, Model};
-use crate::units::TaskName;
+use crate::units::{CallerName, Glob, TaskName};
 
 /// Values of a rule's conditions that no request can have, and those that the rest of their list holds already.
 pub(super) fn told(rule: &Rule, space: &Space) -> Vec<Diagnostic> {
@@ -114,7 +113,8 @@ fn words(condition: &Condition) -> Vec<&str> {
         Condition::Needs(any) => any.iter().map(|word| word.as_str()).collect(),
         Condition::Task(any) => any.iter().map(TaskName::as_str).collect(),
         Condition::Model(any) => any.iter().map(Model::as_str).collect(),
-        Condition::Label(_, any) | Condition::Header(_, any) => any.iter().map(Glob::as_str).collect(),
+        Condition::Caller(any) => any.iter().map(CallerName::as_str).collect(),
+        Condition::Tag(_, any) | Condition::Label(_, any) | Condition::Header(_, any) => any.iter().map(Glob::as_str).collect(),
         _ => Vec::new(),
     }
 }

@@ -1,9 +1,9 @@
 use std::fmt::Display;
 
 use crate::config::Bounds;
-use crate::rules::glob::Glob;
 use crate::rules::matcher::{Condition, Model};
-use crate::units::{Effort, Endpoint, Need, TaskName, Tokens};
+use crate::units::Glob;
+use crate::units::{CallerName, Effort, Endpoint, Need, TaskName, Tokens};
 
 /// Values of a list that are shown, at most.
 const SHOWN: usize = 4;
@@ -18,7 +18,9 @@ pub(super) fn written(condition: &Condition) -> String {
         Condition::Model(any) => format!("{key}: {}", list(any.iter().map(Model::as_str))),
         Condition::Effort(any) => format!("{key}: {}", list(any.iter().copied().map(Effort::as_str))),
         Condition::MaxCost(bounds) => format!("{key}: {}", range(*bounds, |usd| usd.to_string())),
-        Condition::Label(name, any) | Condition::Header(name, any) => {
+        Condition::Caller(any) => format!("{key}: {}", list(any.iter().map(CallerName::as_str))),
+        Condition::Spent(name, _, bounds) => format!("{key}: {{ {name}: {} }}", range(*bounds, |share| share.to_string())),
+        Condition::Tag(name, any) | Condition::Label(name, any) | Condition::Header(name, any) => {
             format!("{key}: {{ {name}: {} }}", list(any.iter().map(Glob::as_str)))
         }
         Condition::PromptTokens(bounds) => format!("{key}: {}", range(*bounds, count)),
@@ -31,7 +33,9 @@ pub(super) fn written(condition: &Condition) -> String {
 /// The key of a condition as it stands under `match`: `labels.feature`.
 pub(super) fn path(condition: &Condition) -> String {
     match condition {
-        Condition::Label(name, _) | Condition::Header(name, _) => format!("{}.{name}", condition.key()),
+        Condition::Tag(name, _) | Condition::Label(name, _) | Condition::Header(name, _) | Condition::Spent(name, ..) => {
+            format!("{}.{name}", condition.key())
+        }
         _ => condition.key().into(),
     }
 }

@@ -1,6 +1,6 @@
 /// A pattern in which `*` stands for any characters, `/` too; everything else is itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Glob {
+pub struct Glob {
     pattern: Box<str>,
     /// What stands before the first star.
     head: Box<str>,
@@ -11,14 +11,16 @@ pub(super) struct Glob {
 }
 
 impl Glob {
-    pub(super) fn new(pattern: &str) -> Self {
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
         let mut parts = pattern.split('*').map(Box::from);
         let head = parts.next().unwrap_or_default();
         let tail = parts.next_back();
         Self { pattern: pattern.into(), head, tail, middle: parts.collect() }
     }
 
-    pub(super) fn matches(&self, text: &str) -> bool {
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
         let Some(rest) = text.strip_prefix(&*self.head) else { return false };
         let Some(tail) = &self.tail else { return rest.is_empty() };
         let mut rest = rest;
@@ -31,7 +33,8 @@ impl Glob {
         rest.ends_with(&**tail)
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.pattern
     }
 }
