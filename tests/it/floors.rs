@@ -48,6 +48,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_yaml", &["config::tree"]),
     ("arc_swap", &["rules::live"]),
     ("governor", &["admit::limits"]),
+    ("rusqlite", &["store"]),
     ("hyper::client", &["upstream"]),
     ("hyper_util::client", &["upstream"]),
     ("hyper_rustls", &["upstream"]),

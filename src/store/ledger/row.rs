@@ -1,0 +1,239 @@
+//! One row of `entries`: its columns, its hash, and how it is written and read.
+
+use std::sync::Arc;
+
+use rusqlite::{CachedStatement, Connection, Row as SqlRow};
+use sha2::{Digest, Sha256};
+
+/// SHA-256.
+pub(super) type Hash = [u8; 32];
+
+/// The columns that hold numbers, in the order in which they are hashed. A column that is added later stands at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Int {
+    /// See [`Kind`].
+    Kind,
+    /// Microseconds since 1970.
+    At,
+    Context,
+    Windows,
+    Terms,
+    Attempt,
+    Nth,
+    /// The moment whose windows it counts in, in microseconds since 1970: when an attempt was held, when a request was accepted.
+    CountsAt,
+    Hold,
+    Posted,
+    Disputed,
+    Until,
+    InputUncached,
+    CacheRead,
+    CacheWrite,
+    CacheWrite1h,
+    Output,
+    Reasoning,
+    AudioInput,
+    AudioOutput,
+    ProviderCost,
+    UpstreamStatus,
+    TtftUs,
+    DurationUs,
+    Status,
+    Attempts,
+    TotalUs,
+    About,
+    Epoch,
+}
+
+pub(super) const INTS: [&str; 29] = [
+    "kind",
+    "at",
+    "context",
+    "windows",
+    "terms",
+    "attempt",
+    "nth",
+    "counts_at",
+    "hold",
+    "posted",
+    "disputed",
+    "until",
+    "input_uncached",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "output",
+    "reasoning",
+    "audio_input",
+    "audio_output",
+    "provider_cost",
+    "upstream_status",
+    "ttft_us",
+    "duration_us",
+    "status",
+    "attempts",
+    "total_us",
+    "about",
+    "epoch",
+];
+
+/// The columns that hold text, in the order in which they are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    Request,
+    Basis,
+    Class,
+    Phase,
+    Fault,
+    Outcome,
+    Code,
+    Labels,
+    Note,
+}
+
+pub(super) const TEXTS: [&str; 9] = ["request", "basis", "class", "phase", "fault", "outcome", "code", "labels", "note"];
+
+/// What a row tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An attempt, settled; and the end of its request, where `outcome` is there.
+    Attempt = 1,
+    /// The end of a request whose attempts have rows of their own, or that had none.
+    Ended = 2,
+    /// The end of the dispute that the row `about` opened.
+    Resolved = 3,
+    /// An operator's correction.
+    Adjusted = 4,
+    /// A grant that a crash left unexplained.
+    Crash = 5,
+    /// A budget's new name.
+    Renamed = 6,
+    /// The ledger was opened to be written.
+    Started = 7,
+}
+
+/// A text that is the same for many rows, or of this one alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Fixed(&'static str),
+    Own(Arc<str>),
+}
+
+impl Word {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Fixed(text) => text,
+            Self::Own(text) => text,
+        }
+    }
+}
+
+/// Hashes of what a row names by id: its context, windows and terms. Zeros where it names none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) context: Hash,
+    pub(super) windows: Hash,
+    pub(super) terms: Hash,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) seq: i64,
+    pub(super) ints: [Option<i64>; INTS.len()],
+    pub(super) texts: [Option<Word>; TEXTS.len()],
+}
+
+impl Row {
+    pub(super) fn new(seq: i64, kind: Kind, at: i64) -> Self {
+        let mut row = Self { seq, ints: [None; INTS.len()], texts: [const { None }; TEXTS.len()] };
+        row.set(Int::Kind, kind as i64);
+        row.set(Int::At, at);
+        row
+    }
+
+    pub(super) fn set(&mut self, column: Int, value: impl Into<Option<i64>>) {
+        self.ints[column as usize] = value.into();
+    }
+
+    pub(super) fn say(&mut self, column: Text, text: impl Into<Option<Word>>) {
+        self.texts[column as usize] = text.into();
+    }
+
+    pub(super) fn int(&self, column: Int) -> Option<i64> {
+        self.ints[column as usize]
+    }
+
+    pub(super) fn text(&self, column: Text) -> Option<&str> {
+        self.texts[column as usize].as_ref().map(Word::as_str)
+    }
+
+    /// What this row is proved by: a hash of all of it, and of the row before.
+    pub(super) fn hash(&self, before: &Hash, named: &Named, buffer: &mut Vec<u8>) -> Hash {
+        buffer.clear();
+        for hash in [before, &named.context, &named.windows, &named.terms] {
+            buffer.extend_from_slice(hash);
+        }
+        buffer.extend_from_slice(&self.seq.to_le_bytes());
+        let present = |at: usize, is_there: bool| u64::from(is_there) << at;
+        let ints = self.ints.iter().enumerate().fold(0, |mask, (at, int)| mask | present(at, int.is_some()));
+        let texts = self.texts.iter().enumerate().fold(0, |mask, (at, text)| mask | present(at, text.is_some()));
+        buffer.extend_from_slice(&u64::to_le_bytes(ints));
+        buffer.extend_from_slice(&u64::to_le_bytes(texts));
+        for int in self.ints.iter().flatten() {
+            buffer.extend_from_slice(&int.to_le_bytes());
+        }
+        for text in self.texts.iter().flatten() {
+            let bytes = text.as_str().as_bytes();
+            buffer.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            buffer.extend_from_slice(bytes);
+        }
+        Sha256::digest(buffer).into()
+    }
+
+    pub(super) fn write(&self, hash: &Hash, into: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
+        into.raw_bind_parameter(1, self.seq)?;
+        into.raw_bind_parameter(2, &hash[..])?;
+        for (at, int) in self.ints.iter().enumerate() {
+            into.raw_bind_parameter(3 + at, int)?;
+        }
+        for (at, text) in self.texts.iter().enumerate() {
+            into.raw_bind_parameter(3 + INTS.len() + at, text.as_ref().map(Word::as_str))?;
+        }
+        into.raw_execute().map(|_| ())
+    }
+
+    /// A row as [`select`] gives it, and the hash that stands with it.
+    pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<(Self, Hash)> {
+        let mut read = Self { seq: row.get(0)?, ints: [None; INTS.len()], texts: [const { None }; TEXTS.len()] };
+        for (at, int) in read.ints.iter_mut().enumerate() {
+            *int = row.get(2 + at)?;
+        }
+        for (at, text) in read.texts.iter_mut().enumerate() {
+            *text = row.get::<_, Option<Arc<str>>>(2 + INTS.len() + at)?.map(Word::Own);
+        }
+        Ok((read, row.get(1)?))
+    }
+}
+
+fn columns() -> String {
+    let names: Vec<&str> = ["seq", "hash"].into_iter().chain(INTS).chain(TEXTS).collect();
+    names.join(", ")
+}
+
+/// Makes the table.
+pub(super) fn table() -> String {
+    let must = |name: &&str| ["kind", "at"].contains(name);
+    let number = |name: &str| format!(",\n  {name} INTEGER{}", if must(&name) { " NOT NULL" } else { "" });
+    let ours = INTS.into_iter().map(number).chain(TEXTS.into_iter().map(|name| format!(",\n  {name} TEXT")));
+    format!("CREATE TABLE entries (\n  seq INTEGER PRIMARY KEY,\n  hash BLOB NOT NULL{}\n) STRICT;", ours.collect::<Vec<_>>().concat())
+}
+
+pub(super) fn insert(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    let places = vec!["?"; 2 + INTS.len() + TEXTS.len()].join(", ");
+    connection.prepare_cached(&format!("INSERT INTO entries ({}) VALUES ({places})", columns()))
+}
+
+/// All columns of the rows of which `which` holds, as [`Row::read`] takes them.
+pub(super) fn select(which: &str) -> String {
+    format!("SELECT {} FROM entries WHERE {which} ORDER BY seq", columns())
+}

@@ -1,0 +1,251 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::units::{
+    AdjustedEntry, AttemptId, Basis, DisputeClass, DisputeId, Disputed, EndedEntry, Endpoint, HeldEntry, LedgerQueue, Period,
+    RememberedWindow, RequestFacts, ResolvedEntry, RuleName, SettledEntry, TargetName, TaskName, Usd, WindowKey,
+};
+
+/// A state folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("tollgate-ledger-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn open(&self) -> (Ledger, Remembered) {
+        Ledger::open(&self.0, at(0), HoldFor::For(Duration::from_hours(24))).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_795_392_000 + second).unwrap()
+}
+
+/// The window of a budget that began with the test's time.
+fn month(budget: &str) -> WindowKey {
+    WindowKey { budget: budget.parse_name(), period: Period::Month, starts: at(0), ends: Some(at(2_592_000)) }
+}
+
+trait ParseName {
+    fn parse_name(&self) -> crate::units::BudgetName;
+}
+
+impl ParseName for str {
+    fn parse_name(&self) -> crate::units::BudgetName {
+        crate::units::BudgetName::parse(self).unwrap()
+    }
+}
+
+fn usd(nano: u64) -> Usd {
+    Usd::from_nano(nano)
+}
+
+fn facts(request: &str) -> Arc<RequestFacts> {
+    Arc::new(RequestFacts {
+        request_id: request.into(),
+        accepted: at(0),
+        endpoint: Endpoint::Chat,
+        rule: RuleName::parse("coding").ok(),
+        caller: None,
+        tags: Arc::default(),
+        labels: Arc::default(),
+        task: TaskName::unknown(),
+        revision: "1-abc".into(),
+    })
+}
+
+fn id(epoch: u64, number: u64) -> AttemptId {
+    AttemptId { epoch, number }
+}
+
+fn held(id: AttemptId, hold: u64, windows: &[WindowKey]) -> Entry {
+    Entry::Held(Box::new(HeldEntry {
+        id,
+        at: at(1),
+        request: facts(&format!("request-{}", id.number)),
+        attempt: 1,
+        target: TargetName::parse("openai/gpt-4o").unwrap(),
+        hold: usd(hold),
+        windows: windows.into(),
+    }))
+}
+
+fn settled(id: AttemptId, posted: u64, disputed: u64) -> Entry {
+    let dispute = Disputed { class: DisputeClass::Cancelled, amount: usd(disputed), until: Some(at(900)) };
+    Entry::Settled(Box::new(SettledEntry {
+        id,
+        at: at(2),
+        basis: Basis::Usage,
+        posted: usd(posted),
+        disputed: (disputed > 0).then_some(dispute),
+        usage: None,
+        prices: None,
+        provider_cost: None,
+        fault: None,
+        phase: "P4",
+        upstream_status: Some(200),
+        ttft: Some(Duration::from_millis(300)),
+        duration: Duration::from_secs(1),
+        served_model: Some("gpt-4o-2024-08-06".into()),
+    }))
+}
+
+fn ended(request: &str, served: Option<AttemptId>) -> Entry {
+    Entry::Ended(Box::new(EndedEntry {
+        at: at(3),
+        request: facts(request),
+        outcome: "ok",
+        status: 200,
+        code: None,
+        served,
+        attempts: 1,
+        duration: Duration::from_secs(2),
+    }))
+}
+
+/// Budget, posted and disputed of each window.
+fn counters(remembered: &Remembered) -> Vec<(String, u64, u64)> {
+    let tell = |window: &RememberedWindow| (window.key.budget.to_string(), window.posted.nano(), window.disputed.nano());
+    remembered.windows.iter().map(tell).collect()
+}
+
+fn rows(folder: &Folder) -> Vec<(i64, Option<i64>, Option<String>)> {
+    let connection = Connection::open(folder.0.join(NAME)).unwrap();
+    let mut sql = connection.prepare("SELECT kind, posted, outcome FROM entries ORDER BY seq").unwrap();
+    sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_run_that_ended_well_is_remembered_as_it_ended() {
+    let folder = Folder::new();
+    let (mut ledger, remembered) = folder.open();
+    assert_eq!((remembered.epoch, counters(&remembered)), (1, vec![]));
+    let windows = [month("company"), month("provider.openai")];
+    ledger.put(&[Entry::Granted(windows.iter().map(|key| (key.clone(), usd(1_000))).collect())]).unwrap();
+    ledger.put(&[held(id(1, 1), 100, &windows), held(id(1, 2), 200, &windows[..1])]).unwrap();
+    let ignored = ledger.put(&[settled(id(1, 1), 70, 0), ended("request-1", Some(id(1, 1))), settled(id(1, 2), 150, 50)]).unwrap();
+    assert_eq!(ignored, 0);
+    ledger.put(&[ended("request-2", Some(id(1, 2))), ended("request-3", None)]).unwrap();
+    ledger.put(&[Entry::Granted(vec![(windows[0].clone(), usd(270)), (windows[1].clone(), usd(70))])]).unwrap();
+    ledger.close().unwrap();
+    let ok = || Some("ok".to_owned());
+    let told = [(7, None, None), (1, Some(70), ok()), (1, Some(150), None), (2, None, ok()), (2, None, ok())];
+    assert_eq!(rows(&folder), told);
+    let (_, remembered) = folder.open();
+    assert_eq!(remembered.epoch, 2);
+    assert_eq!(counters(&remembered), [("company".into(), 220, 50), ("provider.openai".into(), 70, 0)]);
+    let [dispute] = &remembered.disputes[..] else { panic!("{:?}", remembered.disputes) };
+    assert_eq!((&dispute.id, dispute.amount, dispute.until), (&DisputeId::Attempt(id(1, 2)), usd(50), Some(at(900))));
+    assert_eq!((dispute.windows.len(), dispute.target.as_ref().map(TargetName::as_str)), (1, Some("openai/gpt-4o")));
+    assert_eq!(remembered.windows[0].key, windows[0]);
+}
+
+#[test]
+fn l14_what_a_killed_run_left_is_disputed() {
+    let folder = Folder::new();
+    let (mut ledger, _) = folder.open();
+    let windows = [month("company")];
+    ledger.put(&[Entry::Granted(vec![(windows[0].clone(), usd(1_000))])]).unwrap();
+    ledger.put(&[held(id(1, 1), 100, &windows), held(id(1, 2), 200, &windows), settled(id(1, 1), 70, 0)]).unwrap();
+    drop(ledger);
+    let (ledger, remembered) = folder.open();
+    // All that was granted is explained: 70 posted, 200 held and now disputed, and the rest.
+    assert_eq!(counters(&remembered), [("company".into(), 70, 930)]);
+    let told: Vec<_> = remembered.disputes.iter().map(|dispute| (dispute.id.clone(), dispute.class, dispute.amount.nano())).collect();
+    let crash = DisputeId::Crash(1, windows[0].clone());
+    assert_eq!(told, [(DisputeId::Attempt(id(1, 2)), DisputeClass::Ambiguous, 200), (crash, DisputeClass::Crash, 730)]);
+    assert!(remembered.disputes.iter().all(|dispute| dispute.until == Some(at(24 * 3_600))));
+    drop(ledger);
+    // Once is enough.
+    let (mut ledger, again) = folder.open();
+    assert_eq!((again.epoch, counters(&again), again.disputes.len()), (3, counters(&remembered), 2));
+    let resolve = |dispute: &crate::units::RememberedDispute, posted: u64| {
+        let (amount, at) = (dispute.amount.nano(), at(4));
+        let resolved =
+            ResolvedEntry { id: dispute.id.clone(), at, posted: usd(posted), released: usd(amount - posted), reason: "time".into() };
+        Entry::Resolved(Box::new(resolved))
+    };
+    ledger.put(&[resolve(&again.disputes[0], 200), resolve(&again.disputes[1], 0)]).unwrap();
+    assert_eq!(ledger.put(&[resolve(&again.disputes[0], 200)]).unwrap(), 1, "a dispute ends once");
+    ledger.close().unwrap();
+    let (_, remembered) = folder.open();
+    assert_eq!((counters(&remembered), remembered.disputes.len()), (vec![("company".into(), 270, 0)], 0));
+}
+
+#[test]
+fn no_attempt_is_entered_twice() {
+    let folder = Folder::new();
+    let (mut ledger, _) = folder.open();
+    let windows = [month("company")];
+    let all = [held(id(1, 1), 100, &windows), settled(id(1, 1), 70, 0), settled(id(1, 1), 70, 0)];
+    assert_eq!(ledger.put(&all).unwrap(), 1);
+    assert_eq!(ledger.put(&all).unwrap(), 3);
+    // Of another run, and never held.
+    assert_eq!(ledger.put(&[held(id(7, 9), 1, &windows), settled(id(1, 2), 5, 0)]).unwrap(), 2);
+    ledger.close().unwrap();
+    assert_eq!(counters(&folder.open().1), [("company".into(), 70, 0)]);
+}
+
+#[test]
+fn a_renamed_budget_keeps_its_windows_and_an_adjusted_one_its_history() {
+    let folder = Folder::new();
+    let (mut ledger, _) = folder.open();
+    let windows = [month("research")];
+    ledger.put(&[held(id(1, 1), 100, &windows), settled(id(1, 1), 70, 0)]).unwrap();
+    let rename = Entry::Renamed { was: "research".parse_name(), name: "science".parse_name() };
+    assert_eq!(ledger.put(std::slice::from_ref(&rename)).unwrap(), 0);
+    assert_eq!(ledger.put(&[rename]).unwrap(), 1);
+    let renamed = month("science");
+    let adjust = |amount, is_credit| {
+        let (window, at) = (renamed.clone(), at(5));
+        Entry::Adjusted(Box::new(AdjustedEntry { at, window, amount: usd(amount), is_credit, reason: "invoice".into() }))
+    };
+    ledger
+        .put(&[held(id(1, 2), 100, std::slice::from_ref(&renamed)), settled(id(1, 2), 30, 0), adjust(5, false), adjust(25, true)])
+        .unwrap();
+    ledger.close().unwrap();
+    assert_eq!(counters(&folder.open().1), [("science".into(), 80, 0)]);
+}
+
+#[test]
+fn amounts_beyond_the_files_numbers_are_refused() {
+    let folder = Folder::new();
+    let (mut ledger, _) = folder.open();
+    let error = ledger.put(&[held(id(1, 1), u64::MAX, &[])]).unwrap_err();
+    assert!(error.to_string().contains("9.2 billion"), "{error}");
+}
+
+#[test]
+fn the_thread_tells_when_an_entry_is_safe() {
+    let folder = Folder::new();
+    let (ledger, _) = folder.open();
+    let (queue, inbox) = LedgerQueue::new();
+    let thread = ledger.run(inbox);
+    let (tx, rx) = std::sync::mpsc::channel();
+    let then = move |result| tx.send(result).unwrap();
+    queue.tell(Entry::Granted(vec![(month("company"), usd(1_000))]), Some(Box::new(then)));
+    assert_eq!(rx.recv_timeout(Duration::from_secs(10)), Ok(Ok(())));
+    let windows = [month("company")];
+    for number in 1..=2_000 {
+        queue.tell(held(id(1, number), 100, &windows), None);
+        queue.tell(settled(id(1, number), 1, 0), None);
+    }
+    queue.tell(Entry::Granted(vec![(month("company"), usd(2_000))]), None);
+    let watch = thread.watch();
+    assert!(thread.finish(Duration::from_secs(10)));
+    assert_eq!((watch.written(), watch.ignored(), watch.state(), queue.waiting()), (4_002, 0, LedgerState::Ended, 0));
+    let (_, remembered) = folder.open();
+    assert_eq!((counters(&remembered), remembered.disputes.len()), (vec![("company".into(), 2_000, 0)], 0));
+}
