@@ -3,6 +3,7 @@
 //! Floor 6.
 
 mod check;
+mod cost;
 mod daemon;
 mod explain;
 mod fmt;
@@ -73,6 +74,8 @@ enum Command {
     History(history::Options),
     /// Bring an accepted file back: as a patch, or written
     Rollback(rollback::Options),
+    /// Say what a workload would cost a month and a year on different models
+    Cost(Box<cost::Options>),
     /// Print a JSON Schema: of routes.yaml, of records, of `explain --json`
     Schema(generate::Schema),
     /// Print shell completions
@@ -111,6 +114,7 @@ impl Cli {
             Command::Status(daemon) => status::run(&daemon),
             Command::History(options) => history::run(&options),
             Command::Rollback(options) => rollback::run(&options),
+            Command::Cost(options) => cost::run(&options),
             Command::Schema(options) => generate::schema(&options),
             Command::Completions(options) => generate::completions(&options),
             Command::Man => generate::man(),
