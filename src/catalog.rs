@@ -3,12 +3,14 @@
 //! Floor 1. Facts alone, in the binary: what a file says always wins. Read once, on first use.
 
 mod facts;
+mod import;
 mod names;
 
 use std::sync::LazyLock;
 
 use crate::units::{Format, Need, Price, Prices, Tokens};
 
+pub use import::{ImportError, PriceList, PriceRow, read_price_list};
 pub use names::{base_name, folded_name, is_same_name};
 
 /// All that is known.

@@ -175,7 +175,7 @@ fn rows(options: &Options, targets: &[Target]) -> anyhow::Result<Vec<Row>> {
         rows.extend(targets.iter().filter_map(of_target));
     }
     if options.models.is_empty() && !options.targets {
-        rows.extend(catalog().provider(PUBLISHED).into_iter().flat_map(|of| of.models.iter().map(move |model| of_catalogue(of, model))));
+        rows.extend(catalog().provider(PUBLISHED).into_iter().flat_map(|of| of.models.iter().map(move |model| titled(of, model))));
     }
     Ok(rows)
 }
@@ -225,12 +225,13 @@ fn of_target(target: &Target) -> Option<Row> {
 
 fn of_catalogue(of: &CatalogProvider, model: &CatalogModel) -> Row {
     let target = format!("{}/{}", of.name, model.name);
-    Row {
-        name: model.title.clone().unwrap_or_else(|| target.clone()),
-        target: Some(target),
-        prices: model.prices.clone(),
-        origin: format!("{}, {}", model.source, model.as_of),
-    }
+    Row { name: target.clone(), target: Some(target), prices: model.prices.clone(), origin: format!("{}, {}", model.source, model.as_of) }
+}
+
+/// The same as people write it.
+fn titled(of: &CatalogProvider, model: &CatalogModel) -> Row {
+    let row = of_catalogue(of, model);
+    Row { name: model.title.clone().unwrap_or(row.name), ..row }
 }
 
 fn head(options: &Options, input: u64, output: u64, cached: u64) -> String {
@@ -300,7 +301,7 @@ mod tests {
         };
         assert_eq!(prices("My Model=0.10/0.35"), ["My Model $0.1/$0.35"]);
         assert_eq!(prices("openai/gpt-4o"), ["openai/gpt-4o $2.5/$10"]);
-        assert_eq!(prices("gpt-4o"), ["GPT-4o $2.5/$10", "openai/gpt-4o $2.5/$10"]);
+        assert_eq!(prices("gpt-4o"), ["global-apis/gpt-4o $2.5/$10", "openai/gpt-4o $2.5/$10"]);
         for text in ["gpt-99", "x=1", "x=1/y"] {
             assert!(named(text, &[]).is_err(), "{text}");
         }

@@ -16,6 +16,12 @@ impl Price {
         self.0
     }
 
+    /// The next higher price there is.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
+
     /// Dollars for one million tokens.
     #[must_use]
     pub fn per_mtok(self) -> Usd {
