@@ -5,6 +5,7 @@
 mod facts;
 mod import;
 mod names;
+mod page;
 
 use std::sync::LazyLock;
 
@@ -12,6 +13,7 @@ use crate::units::{Format, Need, Price, Prices, Tokens};
 
 pub use import::{ImportError, PriceList, PriceRow, read_price_list};
 pub use names::{base_name, folded_name, is_same_name};
+pub use page::catalogue_page;
 
 /// All that is known.
 #[derive(Debug, Default)]

@@ -12,6 +12,7 @@ mod history;
 mod import;
 mod init;
 mod patch;
+mod prices;
 mod reload;
 mod revisions;
 mod rollback;
@@ -76,6 +77,8 @@ enum Command {
     Rollback(rollback::Options),
     /// Say what a workload would cost a month and a year on different models
     Cost(Box<cost::Options>),
+    /// Bring a price list in, or say how prices differ and how old they are
+    Prices(prices::Options),
     /// Print a JSON Schema: of routes.yaml, of records, of `explain --json`
     Schema(generate::Schema),
     /// Print shell completions
@@ -115,6 +118,7 @@ impl Cli {
             Command::History(options) => history::run(&options),
             Command::Rollback(options) => rollback::run(&options),
             Command::Cost(options) => cost::run(&options),
+            Command::Prices(options) => prices::run(&options),
             Command::Schema(options) => generate::schema(&options),
             Command::Completions(options) => generate::completions(&options),
             Command::Man => generate::man(),

@@ -3,6 +3,7 @@
 //! Floor 3, the one home of reqwest. Nothing here follows a redirect, retries or takes a proxy unasked.
 
 mod control;
+mod fetch;
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use reqwest::{Client, ClientBuilder, Response, StatusCode, retry};
 use serde::Deserialize;
 
 pub use control::{ControlClient, ControlError};
+pub use fetch::fetch;
 
 use crate::config::{Key, Provider, Proxy};
 use crate::units::Clock;

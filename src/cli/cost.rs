@@ -3,6 +3,7 @@
 mod projection;
 mod table;
 
+use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -237,13 +238,14 @@ fn titled(of: &CatalogProvider, model: &CatalogModel) -> Row {
 fn head(options: &Options, input: u64, output: u64, cached: u64) -> String {
     let mut text =
         format!("{} requests a month, each with {} tokens in and {} out", grouped(options.requests), grouped(input), grouped(output));
+    // Writing to a String cannot fail.
     for (share, what) in [(cached, "of the input from the cache"), (options.retries, "more requests for retries")] {
         if share > 0 {
-            text.push_str(&format!(", {} % {what}", percent(share)));
+            _ = write!(text, ", {} % {what}", percent(share));
         }
     }
     if options.reasoning > 0 {
-        text.push_str(&format!(", {} tokens of reasoning for each one shown", decimal(options.reasoning)));
+        _ = write!(text, ", {} tokens of reasoning for each one shown", decimal(options.reasoning));
     }
     text
 }

@@ -5,90 +5,28 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::{exit, print};
+use crate::catalog::{CatalogProvider, catalog};
 
-/// Where the prices of the starter come from, and as of when.
-const PRICES: &str = "published prices as of 2026-05-21, from the models.dev catalogue";
-
-/// A provider whose key may be in the environment.
-struct Starter {
-    name: &'static str,
-    key: &'static str,
-    base_url: &'static str,
-    /// The stronger model first, the cheaper one last: name, dollars per million tokens in and out, context, most output, what it can.
-    models: &'static [(&'static str, &'static str, &'static str, &'static str, &'static str, &'static str)],
-}
-
-const STARTERS: [Starter; 9] = [
-    Starter {
-        name: "openai",
-        key: "OPENAI_API_KEY",
-        base_url: "https://api.openai.com/v1",
-        models: &[
-            ("gpt-5.4", "2.5", "15", "1050k", "128k", "tools, reasoning, vision, json_schema"),
-            ("gpt-5-mini", "0.25", "2", "400k", "128k", "tools, reasoning, vision, json_schema"),
-        ],
-    },
-    Starter {
-        name: "gemini",
-        key: "GEMINI_API_KEY",
-        base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
-        models: &[
-            ("gemini-3.5-flash", "1.5", "9", "1_048_576", "65_536", "tools, reasoning, vision, json_schema"),
-            ("gemini-2.5-flash-lite", "0.1", "0.4", "1_048_576", "65_536", "tools, reasoning, vision, json_schema"),
-        ],
-    },
-    Starter {
-        name: "deepseek",
-        key: "DEEPSEEK_API_KEY",
-        base_url: "https://api.deepseek.com/v1",
-        models: &[
-            ("deepseek-v4-pro", "1.74", "3.48", "1M", "384k", "tools, reasoning, json_schema"),
-            ("deepseek-v4-flash", "0.14", "0.28", "1M", "384k", "tools, reasoning, json_schema"),
-        ],
-    },
-    Starter {
-        name: "mistral",
-        key: "MISTRAL_API_KEY",
-        base_url: "https://api.mistral.ai/v1",
-        models: &[
-            ("mistral-medium-2604", "1.5", "7.5", "262_144", "262_144", "tools, reasoning, vision, json_schema"),
-            ("mistral-small-2603", "0.15", "0.6", "256k", "256k", "tools, reasoning, vision"),
-        ],
-    },
-    Starter {
-        name: "xai",
-        key: "XAI_API_KEY",
-        base_url: "https://api.x.ai/v1",
-        models: &[("grok-build-0.1", "1", "2", "256k", "256k", "tools, reasoning, vision, json_schema")],
-    },
-    Starter {
-        name: "moonshot",
-        key: "MOONSHOT_API_KEY",
-        base_url: "https://api.moonshot.ai/v1",
-        models: &[("kimi-k2.6", "0.95", "4", "262_144", "262_144", "tools, reasoning, vision, json_schema")],
-    },
-    Starter {
-        name: "groq",
-        key: "GROQ_API_KEY",
-        base_url: "https://api.groq.com/openai/v1",
-        models: &[
-            ("llama-3.3-70b-versatile", "0.59", "0.79", "131_072", "32_768", "tools"),
-            ("llama-3.1-8b-instant", "0.05", "0.08", "131_072", "131_072", "tools"),
-        ],
-    },
-    Starter {
-        name: "cerebras",
-        key: "CEREBRAS_API_KEY",
-        base_url: "https://api.cerebras.ai/v1",
-        models: &[("gpt-oss-120b", "0.25", "0.69", "131_072", "32_768", "tools, reasoning")],
-    },
-    Starter {
-        name: "openrouter",
-        key: "OPENROUTER_API_KEY",
-        base_url: "https://openrouter.ai/api/v1",
-        models: &[("deepseek/deepseek-v4-flash", "0.112", "0.224", "1_048_575", "131_072", "tools, reasoning, json_schema")],
-    },
+/// Of some providers the model for hard work, and the one for the rest. Of the others it is the newest and the cheapest one.
+const PICKS: [(&str, &str, &str); 10] = [
+    ("openai", "gpt-5.4", "gpt-5-mini"),
+    ("anthropic", "claude-sonnet-4-6", "claude-haiku-4-5"),
+    ("google", "gemini-3.5-flash", "gemini-2.5-flash-lite"),
+    ("deepseek", "deepseek-v4-pro", "deepseek-v4-flash"),
+    ("mistral", "mistral-medium-2604", "mistral-small-2603"),
+    ("xai", "grok-build-0.1", "grok-build-0.1"),
+    ("moonshot", "kimi-k2.6", "kimi-k2.6"),
+    ("groq", "llama-3.3-70b-versatile", "llama-3.1-8b-instant"),
+    ("cerebras", "gpt-oss-120b", "gpt-oss-120b"),
+    ("openrouter", "deepseek/deepseek-v4-flash", "deepseek/deepseek-v4-flash"),
 ];
+
+/// A provider whose key is in the environment.
+struct Starter {
+    known: &'static CatalogProvider,
+    strong: &'static str,
+    cheap: &'static str,
+}
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -123,8 +61,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// A file for the providers whose keys are there; where there is none, for the offline one.
 fn starter(has: impl Fn(&str) -> bool) -> String {
-    let found: Vec<&Starter> = STARTERS.iter().filter(|starter| has(starter.key)).collect();
-    let keys = STARTERS.map(|starter| starter.key).join(", ");
+    let found = starters(has);
+    let keys = picked().map(|starter| starter.known.key_variable.as_str()).collect::<Vec<_>>().join(", ");
     let mut text = String::from(
         "# Which requests go to which chain of providers. Save this file while tollgate runs, and the next request follows it.\n\
          # `tollgate check` says what is wrong with it, `tollgate explain` what would happen to one request.\n\
@@ -135,7 +73,7 @@ fn starter(has: impl Fn(&str) -> bool) -> String {
     let mut line = |words: &str| _ = writeln!(text, "{words}");
     if found.is_empty() {
         line(&format!(
-            "# No provider's key was in the environment (looked for {keys}),\n# so the offline sandbox answers, with texts that are made up."
+            "# No provider's key was in the environment (looked for {keys} and others),\n# so the offline sandbox answers, with texts that are made up."
         ));
         line("providers:\n  sandbox:\n    format: sandbox\n    models: { echo: {} }\n");
         line(
@@ -147,22 +85,15 @@ fn starter(has: impl Fn(&str) -> bool) -> String {
         );
         return text;
     }
-    line(&format!(
-        "# Keys are read from the environment; with the `?` behind it a provider without its key is left out.\n# Prices are dollars per million tokens: {PRICES}. Check them.\nproviders:"
-    ));
+    line(
+        "# Format, address, models and prices of these come from the catalogue; what you write of them counts before it.\n# A provider without its key is left out.\nproviders:",
+    );
     for starter in &found {
-        line(&format!(
-            "  {}:\n    format: openai\n    base_url: {}\n    api_key: ${{{}}}?\n    models:",
-            starter.name, starter.base_url, starter.key
-        ));
-        for (model, input, output, context, most, can) in starter.models {
-            line(&format!(
-                "      {model}:\n        usd_per_mtok: {{ input: {input}, output: {output} }}\n        context: {context}\n        max_output: {most}\n        can: [{can}]"
-            ));
-        }
+        line(&format!("  {}: {{}} # key: {}", starter.known.name, starter.known.key_variable));
     }
-    let strong: Vec<String> = found.iter().filter_map(|starter| Some(format!("{}/{}", starter.name, starter.models.first()?.0))).collect();
-    let cheap: Vec<String> = found.iter().filter_map(|starter| Some(format!("{}/{}", starter.name, starter.models.last()?.0))).collect();
+    let target = |starter: &Starter, model: &str| format!("{}/{model}", starter.known.name);
+    let strong: Vec<String> = found.iter().map(|starter| target(starter, starter.strong)).collect();
+    let cheap: Vec<String> = found.iter().map(|starter| target(starter, starter.cheap)).collect();
     let first_four = |targets: &[String]| targets.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
     line(&format!(
         "\n# Chains are tried in order: when one target fails or rests, the next one answers.\nchains:\n  strong: [{}]\n  cheap: [{}]\n",
@@ -182,6 +113,25 @@ fn starter(has: impl Fn(&str) -> bool) -> String {
     text
 }
 
+/// Those whose keys are there, the picked ones first; of two with one key the first.
+fn starters(has: impl Fn(&str) -> bool) -> Vec<Starter> {
+    let others = catalog().providers.iter().filter(|known| PICKS.iter().all(|(name, ..)| *name != known.name)).filter_map(|known| {
+        let cheapest = known.models.iter().min_by_key(|model| model.prices.output)?;
+        Some(Starter { known, strong: &known.models.first()?.name, cheap: &cheapest.name })
+    });
+    let mut found: Vec<Starter> = Vec::new();
+    for starter in picked().chain(others).filter(|starter| has(&starter.known.key_variable)) {
+        if found.iter().all(|other| other.known.key_variable != starter.known.key_variable) {
+            found.push(starter);
+        }
+    }
+    found
+}
+
+fn picked() -> impl Iterator<Item = Starter> {
+    PICKS.iter().filter_map(|(name, strong, cheap)| Some(Starter { known: catalog().provider(name)?, strong, cheap }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,10 +141,8 @@ mod tests {
     #[test]
     fn every_starter_is_sound_and_in_its_canonical_form() {
         let none = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-        let all: Vec<Vec<&str>> = std::iter::once(Vec::new())
-            .chain(STARTERS.iter().map(|starter| vec![starter.key]))
-            .chain([STARTERS.iter().map(|starter| starter.key).collect()])
-            .collect();
+        let keys = || catalog().providers.iter().map(|known| known.key_variable.as_str());
+        let all: Vec<Vec<&str>> = std::iter::once(Vec::new()).chain(keys().map(|key| vec![key])).chain([keys().collect()]).collect();
         for keys in all {
             let text = starter(|key| keys.contains(&key));
             let env = Env { variable: &|name| keys.contains(&name).then(|| "sk-there".into()), file: &none, credential: &none };

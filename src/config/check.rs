@@ -12,6 +12,7 @@ mod test;
 mod unpriceable;
 
 pub(super) use chains::Chains;
+pub(super) use providers::prices;
 pub(super) use test::question;
 
 use super::checked::{Checked, DefaultRule};

@@ -40,6 +40,7 @@ codes! {
     BAD_KEY = "bad-key": "a map key that is no plain text";
     BAD_MONEY = "bad-money": "an amount of dollars that cannot be read";
     BAD_NAME = "bad-name": "a name with letters that names do not have";
+    BAD_PRICE_ROW = "bad-price-row": "a row of an imported price list that cannot be read";
     BAD_RATE = "bad-rate": "a rate that is not written `500/min`";
     BAD_SECRET = "bad-secret": "a secret that is empty, has spaces or control characters, or a reference that cannot be read";
     BAD_SHARE = "bad-share": "a share that is not written `80%`";

@@ -6,6 +6,7 @@ mod chain;
 mod conditions;
 mod include;
 mod ledger;
+mod prices;
 mod provider;
 mod rule;
 mod test;
@@ -16,6 +17,7 @@ pub(super) use chain::{ChainDraft, MemberDraft, StepDraft, WaitsDraft};
 pub(super) use conditions::ConditionsDraft;
 pub(super) use include::{IncludePath, IncludedDraft, include_path};
 pub(super) use ledger::{AlertsDraft, LedgerDraft};
+pub(super) use prices::PriceListDraft;
 pub(super) use provider::{CooldownDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft, Providers, TimeoutsDraft};
 pub(super) use rule::{DefaultDraft, RouteDraft, RuleDraft};
 pub(super) use test::{ExpectDraft, GivenDraft, TestDraft};
@@ -63,6 +65,8 @@ draft! {
         ledger: LedgerDraft,
         /// Who is told of budgets that are nearly used up, refusals, disputes and overruns, beside the log.
         alerts: AlertsDraft,
+        /// An imported price list; mostly in an included file of its own.
+        prices: PriceListDraft,
     }
     later ["evals", "publish", "classify", "otlp", "log"]
     schema {

@@ -122,3 +122,13 @@ fn clients_find_a_target_under_the_names_that_people_write() {
         assert_eq!(names, found, "{requested}");
     }
 }
+
+#[test]
+fn the_page_tells_what_the_binary_knows() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/catalogue.md");
+    let now = tollgate::catalog::catalogue_page();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &now).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), now, "UPDATE_GOLDEN=1 writes it");
+}

@@ -22,6 +22,7 @@ mod history;
 mod include;
 mod limits;
 mod mutations;
+mod prices;
 mod process;
 mod relay;
 mod reload;

@@ -1,6 +1,9 @@
 //! What the catalogue gives an entry of `providers:` that the file does not say itself.
 
-use crate::catalog::{CatalogModel, CatalogProvider, catalog};
+use std::collections::BTreeMap;
+
+use super::providers::prices;
+use crate::catalog::{CatalogModel, CatalogProvider, base_name, catalog};
 use crate::config::codes::Code;
 use crate::config::collections::Row;
 use crate::config::decode::{At, Field, Findings, Shape};
@@ -8,13 +11,63 @@ use crate::config::diagnostic::{Diagnostic, nearest};
 use crate::config::draft::{ChainDraft, DefaultDraft, FileDraft, MemberDraft, ModelDraft, ProviderDraft};
 use crate::config::tree::{Node, Value};
 use crate::config::urls;
-use crate::units::Format;
+use crate::units::{Format, Need, Prices, Tokens};
+
+/// What is known of a model that the file does not say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    pub(super) prices: Option<Prices>,
+    pub(super) context: Option<Tokens>,
+    pub(super) max_output: Option<Tokens>,
+    pub(super) can: Option<Vec<Need>>,
+}
+
+/// Imported price lists, by provider and model.
+#[derive(Debug, Default)]
+pub(super) struct Imported(BTreeMap<(String, String), Facts>);
+
+impl Imported {
+    /// Of two rows about one model the first counts.
+    pub(super) fn new(draft: &FileDraft, findings: &mut Findings) -> Self {
+        let mut all = BTreeMap::new();
+        for row in draft.prices.get().and_then(|list| list.models.get()).into_iter().flatten() {
+            let (Some((provider, model)), Some(value)) = (row.name.split_once('/'), &row.value) else { continue };
+            let mut of_row = Findings::default();
+            let prices = value.usd_per_mtok.get().and_then(|written| prices(written, &mut of_row));
+            if of_row.has_errors() {
+                let message = format!("the price of `{}` is left out: its tiers do not rise", row.name);
+                findings
+                    .push(Diagnostic::warning(Code::BAD_PRICE_ROW, row.key, message).hint("write the tiers in rising order of `above`"));
+                continue;
+            }
+            let facts = Facts {
+                prices,
+                context: value.context.get().copied(),
+                max_output: value.max_output.get().copied(),
+                can: value.can.get().map(|can| can.iter().map(|need| need.value).collect()),
+            };
+            all.entry((provider_key(provider), model.to_owned())).or_insert(facts);
+        }
+        Self(all)
+    }
+
+    /// A model by its own name, or by the one without the date at its end.
+    fn model(&self, provider: &str, model: &str) -> Option<&Facts> {
+        let row = |model: &str| self.0.get(&(provider.to_owned(), model.to_owned()));
+        row(model).or_else(|| base_name(model).and_then(row))
+    }
+}
+
+/// The catalogue's name of a provider, where it has one.
+fn provider_key(name: &str) -> String {
+    catalog().provider(name).map_or_else(|| name.to_owned(), |known| known.name.clone())
+}
 
 /// The entry with what the catalogue says of its format, address, key and models where the file says none.
 pub(super) fn filled(
     row: &Row<ProviderDraft>,
     mut draft: ProviderDraft,
-    known: &CatalogProvider,
+    (known, imported): (&CatalogProvider, &Imported),
     named: &[&str],
     findings: &mut Findings,
 ) -> ProviderDraft {
@@ -33,7 +86,7 @@ pub(super) fn filled(
     if draft.api_key.is_absent() && is_at_home {
         draft.api_key = given(&format!("${{{}}}?", known.key_variable));
     }
-    draft.models = models(row, &draft.models, known, named, findings);
+    draft.models = models(row, &draft.models, (known, imported), named, findings);
     draft
 }
 
@@ -41,7 +94,7 @@ pub(super) fn filled(
 fn models(
     of: &Row<ProviderDraft>,
     own: &Field<Vec<Row<ModelDraft>>>,
-    known: &CatalogProvider,
+    (known, imported): (&CatalogProvider, &Imported),
     named: &[&str],
     findings: &mut Findings,
 ) -> Field<Vec<Row<ModelDraft>>> {
@@ -61,6 +114,7 @@ fn models(
         let is_listed = |name: &str| rows.iter().any(|row| row.name == name);
         // A dated version is a model of its own to the provider; another spelling is not.
         let meant = known.model(name).map(|model| if model.is_called(name) { model.name.as_str() } else { *name });
+        let meant = meant.or_else(|| imported.model(&known.name, name).map(|_| *name));
         if let Some(meant) = meant.filter(|meant| !is_listed(name) && !is_listed(meant)) {
             rows.push(bare(meant));
         }
@@ -78,9 +132,22 @@ fn models(
     Field::Given { key, at: At { place: at.place, value: rows } }
 }
 
-/// What is known of a model, unless the entry is the offline provider's.
-pub(super) fn model(known: Option<&'static CatalogProvider>, of: &ProviderDraft, name: &str) -> Option<&'static CatalogModel> {
-    known.filter(|_| of.format.get() != Some(&Format::Sandbox))?.model(name)
+/// What is known of a model, unless the entry is the offline provider's: an imported price comes before the catalogue's.
+pub(super) fn facts(provider: (&str, Option<&CatalogProvider>), imported: &Imported, of: &ProviderDraft, name: &str) -> Facts {
+    if of.format.get() == Some(&Format::Sandbox) {
+        return Facts::default();
+    }
+    let (own, known) = provider;
+    let model = known.and_then(|known| known.model(name));
+    let key = known.map_or(own, |known| known.name.as_str());
+    let spelled = model.filter(|model| model.is_called(name)).map_or(name, |model| model.name.as_str());
+    let row = imported.model(key, name).or_else(|| imported.model(key, spelled)).cloned().unwrap_or_default();
+    Facts {
+        prices: row.prices.or_else(|| model.map(|model| model.prices.clone())),
+        context: row.context.or(model.and_then(|model| model.context)),
+        max_output: row.max_output.or(model.and_then(|model| model.max_output)),
+        can: row.can.or_else(|| model.and_then(CatalogModel::serves)),
+    }
 }
 
 /// Every target that some chain of the file names.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::known;
+use super::known::{self, Facts, Imported};
 use super::server::{count, nonzero};
-use crate::catalog::{CatalogModel, CatalogProvider, catalog};
+use crate::catalog::{CatalogProvider, catalog};
 use crate::config::checked::{CooldownPolicy, Key, Limits, Provider, Proxy, Sandbox, Target, Timeouts};
 use crate::config::codes::Code;
 use crate::config::collections::Row;
@@ -38,6 +38,7 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
     };
     let defaults = draft.defaults.get();
     let in_chains = known::named(draft);
+    let imported = Imported::new(draft, findings);
     for row in rows {
         let name = name(row, findings);
         let (draft, known) = row.value.as_ref().and_then(|own| copied(row, own, rows, findings)).unzip();
@@ -45,7 +46,7 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
         let draft = draft.map(|draft: ProviderDraft| match known.filter(|_| draft.format.get() != Some(&Format::Sandbox)) {
             Some(known) => {
                 let own = in_chains.iter().filter_map(|name| name.split_once('/')).filter(|(provider, _)| *provider == row.name);
-                known::filled(row, draft, known, &own.map(|(_, model)| model).collect::<Vec<_>>(), findings)
+                known::filled(row, draft, (known, &imported), &own.map(|(_, model)| model).collect::<Vec<_>>(), findings)
             }
             None => draft,
         });
@@ -57,7 +58,7 @@ pub(super) fn check(draft: &FileDraft, env: &Env<'_>, findings: &mut Findings) -
             provider = one(row, name.as_ref(), draft, defaults, env, findings);
             models = draft.models.get().filter(|models| !models.is_empty());
             let made = models.into_iter().flatten().map(|model| {
-                let facts = known::model(known, draft, &model.name);
+                let facts = known::facts((&row.name, known), &imported, draft, &model.name);
                 target(model, name.as_ref(), index, (draft, facts), defaults, findings)
             });
             all.targets.extend(made);
@@ -269,7 +270,7 @@ fn target(
     row: &Row<ModelDraft>,
     provider: Option<&ProviderName>,
     index: usize,
-    (of, facts): (&ProviderDraft, Option<&CatalogModel>),
+    (of, facts): (&ProviderDraft, Facts),
     defaults: Option<&DefaultsDraft>,
     findings: &mut Findings,
 ) -> Option<Target> {
@@ -278,7 +279,7 @@ fn target(
         .ok();
     let draft = row.value.as_ref()?;
     let can = draft.can.at().or(of.can.at()).map(|can| can.value.iter().map(|need| need.value).collect::<Vec<Need>>());
-    let can = can.or_else(|| facts.and_then(CatalogModel::serves));
+    let can = can.or(facts.can);
     let reasons = can.as_ref().is_some_and(|can| can.contains(&Need::Reasoning));
     let context = draft.context.at().or(of.context.at());
     let max_output = draft.max_output.at().or(of.max_output.at());
@@ -288,9 +289,9 @@ fn target(
         let message = format!("`max_output` of `{}` is above its context of {} tokens", row.name, context.value);
         findings.push(Diagnostic::warning(Code::OUTPUT_ABOVE_CONTEXT, output.place, message).hint("a model writes at most its context"));
     }
-    let context = context.map(|at| at.value).or(facts.and_then(|facts| facts.context));
+    let context = context.map(|at| at.value).or(facts.context);
     // Of what the file says of one of them, the other one's fact takes heed.
-    let known_output = facts.and_then(|facts| facts.max_output).map(|most| context.map_or(most, |context| most.min(context)));
+    let known_output = facts.max_output.map(|most| context.map_or(most, |context| most.min(context)));
     let max_output = max_output.map(|at| at.value).or(known_output);
     let ceiling = draft.max_output_tokens.get().or(of.max_output_tokens.get()).copied();
     let assumed = [draft.default_max_output_tokens.get(), of.default_max_output_tokens.get()]
@@ -305,7 +306,7 @@ fn target(
     let written = draft.usd_per_mtok.get().or(of.usd_per_mtok.get());
     let known = match written {
         Some(written) => Some(prices(written, findings)?),
-        None => free_sandbox.or_else(|| facts.map(|facts| facts.prices.clone())),
+        None => free_sandbox.or(facts.prices),
     };
     let (provider, model) = (provider?, model?);
     Some(Target {
@@ -327,7 +328,7 @@ fn target(
     })
 }
 
-fn prices(draft: &PricesDraft, findings: &mut Findings) -> Option<Prices> {
+pub(in crate::config) fn prices(draft: &PricesDraft, findings: &mut Findings) -> Option<Prices> {
     let mut tiers: Vec<Tier> = Vec::new();
     let mut last: Option<(Tokens, Place)> = None;
     for tier in draft.tiers.get().into_iter().flatten() {

@@ -1,6 +1,8 @@
 //! `include:`, and the files that it brings, as written.
 
-use super::{BudgetDraft, CallerDraft, CallersDraft, ChainDraft, Each, FileDraft, Providers, RuleDraft, TestDraft, Version};
+use super::{
+    BudgetDraft, CallerDraft, CallersDraft, ChainDraft, Each, FileDraft, PriceListDraft, Providers, RuleDraft, TestDraft, Version,
+};
 use crate::config::codes::Code;
 use crate::config::collections::{Row, Table};
 use crate::config::decode::{At, Field, Findings, Shape, draft, scalar};
@@ -25,6 +27,8 @@ draft! {
         rules: Each<RuleDraft>,
         /// Tests beside those of the other files.
         tests: Each<TestDraft>,
+        /// An imported price list, as `tollgate prices import` writes it. Of two lists the first one that knows a model counts.
+        prices: PriceListDraft,
     }
     later ["evals"]
 }
@@ -63,6 +67,11 @@ impl FileDraft {
         join_rows("chain", &mut self.chains, included.chains, findings);
         join(&mut self.rules, included.rules);
         join(&mut self.tests, included.tests);
+        match (&mut self.prices, included.prices) {
+            (Field::Given { at, .. }, Field::Given { at: more, .. }) => join(&mut at.value.models, more.value.models),
+            (own @ Field::Absent, more) => *own = more,
+            _ => {}
+        }
     }
 }
 

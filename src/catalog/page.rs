@@ -1,0 +1,89 @@
+//! The catalogue as a page for people.
+
+use std::fmt::Write;
+
+use super::{CatalogModel, catalog};
+use crate::units::{Need, Price};
+
+const HEAD: &str = "\
+# Catalogue
+
+What tollgate knows of providers and models without being told. It is in the binary and is never fetched; the file overrides any of it:
+
+```yaml
+providers:
+  deepseek: {}                                        # format, address, key variable, models, prices
+  openai:
+    models: { gpt-4o: {}, gpt-5-nano: { usd_per_mtok: { input: 0.04, output: 0.32 } } }   # these alone, one at a price of yours
+  openai-eu: { like: openai, base_url: \"https://eu.api.openai.com/v1\", api_key: \"${EU_KEY}?\" }
+```
+
+- An entry without `models` has every model below; one with `models` has those, and what a chain names.
+- The key's variable counts only for the provider's own host: an entry with another `base_url` names its own `api_key`.
+- Models are found in any case, in Hugging Face style (`deepseek-ai/DeepSeek-V4-Flash`) and with a date or `latest` behind
+  (`gpt-4o-2024-08-06`), for clients and in chains. A dated version in a chain is sent as it is written.
+- A provider whose own format is not spoken yet is reached where it speaks OpenAI's; the table says where.
+- Where a model bills its reasoning apart, both parts of an answer count at the dearer price: a hold may never be below the bill.
+- No source says which models read files; those that see pictures are taken to.
+
+Prices change. `tollgate prices import FILE|URL` reads models.dev's `api.json` or LiteLLM's
+`model_prices_and_context_window.json` and writes `prices.yaml` beside the routing file; with `include: [prices.yaml]` it counts: what
+a provider's entry says comes first, then the imported list, then the catalogue. The file is watched, checked, kept and rolled back
+like every other one, and a row that cannot be read is left out with a warning. `tollgate prices` says where prices differ, and how old
+each list is. None of the prices below was read from a live page.
+
+";
+
+/// The page, as `docs/catalogue.md` holds it.
+#[must_use]
+pub fn catalogue_page() -> String {
+    let mut page = HEAD.to_owned();
+    // Writing to a String cannot fail.
+    for (source, meaning) in &catalog().sources {
+        _ = writeln!(page, "- *{source}*: {meaning}");
+    }
+    page.push_str("\nPrices are US dollars per million tokens.\n");
+    for provider in &catalog().providers {
+        _ = writeln!(page, "\n## {}\n\n{}", provider.name, provider.title);
+        let mut facts = vec![
+            format!("format `{}`", provider.format.as_str()),
+            format!("`{}` ({})", provider.base_url, provider.base_url_source),
+            format!("key `{}`", provider.key_variable),
+        ];
+        facts.extend(provider.openai_url.as_ref().map(|url| format!("reached in OpenAI's format at `{url}`")));
+        let aliases: Vec<String> = provider.aliases.iter().map(|alias| format!("`{alias}`")).collect();
+        facts.extend((!aliases.is_empty()).then(|| format!("also called {}", aliases.join(", "))));
+        facts.extend(provider.docs.as_ref().map(|url| format!("[its models](<{url}>)")));
+        _ = writeln!(page, "· {}", facts.join(" · "));
+        if let Some(note) = &provider.note {
+            _ = writeln!(page, "\n{note}");
+        }
+        page.push_str("\n| model | input | output | cache read, write | context | output limit | can | source |\n|---|---:|---:|---:|---:|---:|---|---|\n");
+        for model in &provider.models {
+            page.push_str(&row(model));
+        }
+    }
+    page
+}
+
+fn row(model: &CatalogModel) -> String {
+    let price = |price: Price| price.per_mtok().plain();
+    let or_dash = |price_of: Option<Price>| price_of.map_or_else(|| "–".into(), price);
+    let mut name = format!("`{}`", model.name);
+    for tier in &model.prices.tiers {
+        _ = write!(name, "; above {} tokens {} / {}", tier.above, price(tier.input), price(tier.output));
+    }
+    let can: Vec<&str> = model.can.iter().flatten().copied().map(Need::as_str).collect();
+    format!(
+        "| {name} | {} | {} | {}, {} | {} | {} | {} | {}, {} |\n",
+        price(model.prices.input),
+        price(model.prices.output),
+        or_dash(model.prices.cache_read),
+        or_dash(model.prices.cache_write),
+        model.context.map_or_else(|| "–".into(), |count| count.to_string()),
+        model.max_output.map_or_else(|| "–".into(), |count| count.to_string()),
+        can.join(", "),
+        model.source,
+        model.as_of,
+    )
+}

@@ -1,0 +1,128 @@
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Unit};
+use serde::Serialize;
+
+use crate::app::as_written;
+use crate::catalog::catalog;
+use crate::cli::status::{plain, push};
+use crate::cli::{exit, print, print_json};
+use crate::config::{Checked, ImportedList, price_lists};
+use crate::reload::read_file;
+use crate::units::Prices;
+
+/// One target, with every price that somebody knows.
+#[derive(Debug, Serialize)]
+struct Row {
+    target: String,
+    /// What counts, and which of the others it is: `file`, `imported`, `built in`.
+    in_force: Option<String>,
+    from: &'static str,
+    imported: Option<String>,
+    built_in: Option<String>,
+    differs: bool,
+}
+
+/// Where prices come from.
+#[derive(Debug, Serialize)]
+struct Age {
+    what: String,
+    as_of: Option<String>,
+    /// Absent where its day cannot be read.
+    days: Option<i32>,
+}
+
+/// Tells the differences and ages. Answers 0, or 1 where the file cannot be read.
+pub(super) fn run(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let found = read_file(file).ok().and_then(|source| Some((as_written(&source.sources)?, source.sources)));
+    let Some((checked, sources)) = found else {
+        anstream::eprintln!("error: {} cannot be read: `tollgate check` says why", file.display());
+        return Ok(ExitCode::from(exit::FINDINGS));
+    };
+    let lists = price_lists(&sources);
+    let rows = rows(&checked, &lists);
+    let ages = ages(&lists, Timestamp::now().to_zoned(TimeZone::UTC).date());
+    if json {
+        print_json(&serde_json::json!({ "prices": rows, "ages": ages }))?;
+    } else {
+        print(&readable(&rows, &ages))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rows(checked: &Checked, lists: &[ImportedList]) -> Vec<Row> {
+    let imported = |key: &str, model: &str| {
+        let name = format!("{key}/{model}");
+        lists.iter().flat_map(|list| &list.rows).find(|(row, _)| *row == name).map(|(_, prices)| prices)
+    };
+    let row = |target: &crate::config::Target| {
+        let own = checked.providers.get(target.provider)?.name.as_str();
+        let known = catalog().provider(own);
+        let built_in = known.and_then(|known| known.model(target.model.as_str())).map(|model| &model.prices);
+        let imported =
+            imported(known.map_or(own, |known| &known.name), target.model.as_str()).or_else(|| imported(own, target.model.as_str()));
+        let in_force = target.prices.as_deref();
+        let from = match in_force {
+            None => "nowhere",
+            Some(prices) if imported == Some(prices) => "imported",
+            Some(prices) if imported.is_none() && built_in == Some(prices) => "built in",
+            Some(_) => "file",
+        };
+        let all: Vec<&Prices> = [in_force, imported, built_in].into_iter().flatten().collect();
+        Some(Row {
+            target: target.name.to_string(),
+            in_force: in_force.map(shown),
+            from,
+            imported: imported.map(shown),
+            built_in: built_in.map(shown),
+            differs: all.windows(2).any(|pair| pair[0] != pair[1]),
+        })
+    };
+    checked.targets.iter().filter_map(row).collect()
+}
+
+/// Input and output price; `…` where there are more.
+fn shown(prices: &Prices) -> String {
+    let more = prices.cache_read.is_some() || prices.cache_write.is_some() || !prices.tiers.is_empty();
+    format!("{}/{}{}", prices.input.per_mtok().plain(), prices.output.per_mtok().plain(), if more { "…" } else { "" })
+}
+
+fn ages(lists: &[ImportedList], today: Date) -> Vec<Age> {
+    let age = |what: String, as_of: Option<&str>| Age {
+        what,
+        as_of: as_of.map(str::to_owned),
+        days: as_of.and_then(|day| day.parse::<Date>().ok()?.until((Unit::Day, today)).ok()).map(|span| span.get_days()),
+    };
+    let oldest = catalog().providers.iter().flat_map(|provider| &provider.models).map(|model| model.as_of.as_str()).min();
+    let imported =
+        lists.iter().map(|list| age(format!("{} ({})", list.file, list.source.as_deref().unwrap_or("imported")), list.as_of.as_deref()));
+    imported.chain([age("built in".into(), oldest)]).collect()
+}
+
+fn readable(rows: &[Row], ages: &[Age]) -> String {
+    let mut text = String::new();
+    let differing: Vec<&Row> = rows.iter().filter(|row| row.differs || row.in_force.is_none()).collect();
+    if differing.is_empty() {
+        text.push_str("every price is the same wherever it is known\n");
+    } else {
+        let mut table = plain();
+        table.set_header(["target", "in force", "from", "imported", "built in"]);
+        let word = |price: &Option<String>| price.clone().unwrap_or_else(|| "-".into());
+        for row in differing {
+            table.add_row([row.target.clone(), word(&row.in_force), row.from.into(), word(&row.imported), word(&row.built_in)]);
+        }
+        push(&mut text, &table);
+        text.push_str("\nInput and output in dollars per million tokens; … where cache or long inputs have prices of their own.\n");
+    }
+    text.push('\n');
+    let mut table = plain();
+    for age in ages {
+        let days = age.days.map_or_else(|| "age unknown".into(), |days| format!("{days} days old"));
+        table.add_row([age.what.clone(), age.as_of.clone().unwrap_or_else(|| "-".into()), days]);
+    }
+    push(&mut text, &table);
+    text
+}
