@@ -1,4 +1,4 @@
-//! What differs between two configurations, by meaning and in words: rules, providers, models, chains, limits.
+//! What differs between two configurations, by meaning and in words: rules, providers, models, budgets, callers, chains, limits.
 
 mod facts;
 
@@ -17,6 +17,10 @@ pub enum Kind {
     Server,
     Provider,
     Model,
+    Budget,
+    Caller,
+    Ledger,
+    Alerts,
     Rule,
     Default,
     Test,
@@ -26,7 +30,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     pub kind: Kind,
-    /// Whose it is; empty for `server` and `default`.
+    /// Whose it is; empty for what there is one of.
     pub name: String,
     #[serde(flatten)]
     pub what: What,
@@ -133,6 +137,10 @@ impl fmt::Display for Change {
             Kind::Default => "`default`".to_owned(),
             Kind::Provider => format!("provider `{}`", self.name),
             Kind::Model => format!("model `{}`", self.name),
+            Kind::Budget => format!("budget `{}`", self.name),
+            Kind::Caller => format!("caller `{}`", self.name),
+            Kind::Ledger => "`ledger`".to_owned(),
+            Kind::Alerts => "`alerts`".to_owned(),
             Kind::Rule => format!("rule `{}`", self.name),
             Kind::Test => format!("test `{}`", self.name),
         };
@@ -225,6 +233,54 @@ tests:
         let masked = crate::config::masked(&text, Some(&file(&text)));
         assert!(masked.contains("api_key:\n      **********,") && masked.contains("http://******@proxy:1"), "{masked}");
         assert!(masked.contains("${A}") && masked.len() == text.len(), "{masked}");
+    }
+
+    const MONEY: &str = "version: 1
+providers:
+  box: { format: sandbox, models: { m: {} }, budget: $3/day, pace: $1/min }
+budgets:
+  company: { cap: [$300/month, $40/day], warn_at: [50%, 80%], match: { tags: { team: x }, provider: box } }
+callers:
+  search: { key: sha256:6b51d431df5d7f141cbececcf79edf3dd861c3b4069f0b11661a3eefacbba918, tags: { team: x }, limits: { requests: 5/min }, allow: [box/*] }
+rules:
+  - { name: late, match: { caller: search, spent: { company.month: { min: 80% } } }, chain: [box/m] }
+default: { chain: [box/m] }
+ledger: { timeout: 3s }
+alerts: { webhook: { url: \"https://hooks.example.com/services/T0/secret\", secret: \"${A}\" } }
+";
+
+    #[test]
+    fn what_is_said_of_money_is_told_in_the_words_of_the_file() {
+        let old = file(MONEY);
+        for (from, to, expected) in [
+            ("$300/month", "$400/month", &["budget `company`: cap per month from $300 to $400"][..]),
+            ("[$300/month, $40/day]", "$300/month", &["budget `company`: cap per day $40 removed"]),
+            (
+                "warn_at: [50%, 80%]",
+                "mode: soft, starts_on: last",
+                &[
+                    "budget `company`: warn_at [50%, 80%] removed",
+                    "budget `company`: starts_on from 1 to last",
+                    "budget `company`: mode from hard to soft",
+                ],
+            ),
+            (", provider: box }", " }", &["budget `company`: match.provider [box] removed"]),
+            (", pace: $1/min", ", pace: $2/min", &["budget `provider.box`: pace from $1/min to $2/min"]),
+            ("{ team: x }, limits", "{ team: y }, limits", &["caller `search`: tags.team from x to y"]),
+            (", allow: [box/*]", "", &["caller `search`: allow [box/*] removed"]),
+            (
+                "sha256:6b51d431",
+                "sha256:7b51d431",
+                &["caller `search`: key 6b51d431 for good removed", "caller `search`: key 7b51d431 for good added"],
+            ),
+            ("min: 80%", "min: 90%", &["rule `late`: match.spent.company.month from { min: 80% } to { min: 90% }"]),
+            ("timeout: 3s", "durability: strict", &["`ledger`: timeout from 3s to 2s", "`ledger`: durability from grant to strict"]),
+            ("T0/secret", "T1/secret", &["`alerts`: another webhook.url, not shown"]),
+            ("${A}", "${B}", &["`alerts`: webhook.secret from ${A} to ${B}"]),
+        ] {
+            assert!(MONEY.contains(from), "{from}");
+            assert_eq!(told(&old, &file(&MONEY.replacen(from, to, 1))), expected, "{from} → {to}");
+        }
     }
 
     #[test]

@@ -165,6 +165,14 @@ pub struct CallerKey {
     pub expires: Option<Timestamp>,
 }
 
+impl CallerKey {
+    /// The beginning of its hash: enough to tell it from others, for logs.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.sha256.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// `ledger:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerSettings {

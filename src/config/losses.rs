@@ -1,15 +1,22 @@
 //! What a new file no longer has, by name: for the log of a reload.
 
+mod money;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
+use money::Renamed;
+
 use super::checked::{Checked, Conditions, DefaultRule, Key, Limits, Member, OnCeiling, Provider, Proxy, Route, Server, Target, Use};
 
-/// Everything that `old` had and `new` has not: providers, models, limits, prices, rules, conditions, steps, tests. One text each.
+/// Everything that `old` had and `new` has not: providers, models, limits, prices, budgets, callers, rules, conditions, steps, tests.
+/// One text each. A budget under another name is told as that.
 #[must_use]
 pub fn losses(old: &Checked, new: &Checked) -> Vec<String> {
-    let kept: BTreeSet<String> = named(new).into_iter().collect();
-    let lost: Vec<String> = named(old).into_iter().filter(|name| !kept.contains(name)).collect();
+    let kept: BTreeSet<String> = named(new, &Renamed::new()).into_iter().collect();
+    let renamed = money::renamed(old, new);
+    let former = renamed.iter().map(|(was, name)| format!("the name `{was}` of budget `{name}`"));
+    let lost: Vec<String> = former.chain(named(old, &renamed)).filter(|name| !kept.contains(name)).collect();
     // What belonged to something that is lost went with it.
     let parents: BTreeSet<&str> = lost.iter().map(String::as_str).collect();
     let has_lost_parent = |name: &str| name.match_indices(" of ").any(|(at, of)| parents.contains(&name[at + of.len()..]));
@@ -18,7 +25,7 @@ pub fn losses(old: &Checked, new: &Checked) -> Vec<String> {
 }
 
 /// The name of everything whose loss is told, in file order.
-fn named(file: &Checked) -> Vec<String> {
+fn named(file: &Checked, renamed: &Renamed) -> Vec<String> {
     let mut names = Vec::new();
     server(&file.server, &mut names);
     for provider in &file.providers {
@@ -27,10 +34,17 @@ fn named(file: &Checked) -> Vec<String> {
     for target in &file.targets {
         of_target(target, &mut names);
     }
+    for budget in &file.budgets {
+        money::budget(budget, renamed, &mut names);
+    }
+    for caller in &file.callers {
+        money::caller(caller, &mut names);
+    }
+    money::ledger_and_alerts(file, &mut names);
     for rule in &file.rules {
         let about = format!("rule `{}`", rule.name);
         names.push(about.clone());
-        add(&about, &conditions(&rule.matches), &mut names);
+        add(&about, &conditions(&rule.matches, file), &mut names);
         add(&about, &[("unless", rule.unless.is_some())], &mut names);
         route(&about, &rule.route, file, &mut names);
     }
@@ -61,7 +75,7 @@ fn server(server: &Server, names: &mut Vec<String>) {
     ];
     add("`server`", &chosen, names);
     if !server.open {
-        names.push("the loopback bound of the listener (`callers: open` is new)".into());
+        names.push("the bound of the listener to loopback or callers (`callers: open` is new)".into());
     }
 }
 
@@ -82,6 +96,8 @@ fn of_target(target: &Target, names: &mut Vec<String>) {
         ("max_output_tokens", target.max_output_tokens.is_some()),
         ("prices", target.prices.is_some()),
         ("usd_per_call", target.usd_per_call.is_some()),
+        ("flat_usd", target.flat_usd.is_some()),
+        ("image_tokens", target.image_tokens.is_some()),
         ("context", target.context.is_some()),
         ("max_output", target.max_output.is_some()),
         ("can", target.can.is_some()),
@@ -110,7 +126,7 @@ fn limits(about: &str, limits: &Limits, names: &mut Vec<String>) {
 }
 
 /// Each condition of a match: without it the rule takes requests that it did not.
-fn conditions(matches: &Conditions) -> Vec<(String, bool)> {
+fn conditions(matches: &Conditions, file: &Checked) -> Vec<(String, bool)> {
     let plain = [
         ("task", matches.task.is_some()),
         ("prompt_tokens", matches.prompt_tokens.is_some()),
@@ -122,6 +138,7 @@ fn conditions(matches: &Conditions) -> Vec<(String, bool)> {
         ("effort", matches.effort.is_some()),
         ("endpoint", matches.endpoint.is_some()),
         ("stream", matches.stream.is_some()),
+        ("caller", matches.caller.is_some()),
     ];
     let bounds = [
         ("prompt_tokens", matches.prompt_tokens.map(|bounds| (bounds.min.is_some(), bounds.max.is_some()))),
@@ -132,6 +149,12 @@ fn conditions(matches: &Conditions) -> Vec<(String, bool)> {
     for (name, (has_min, has_max)) in bounds.into_iter().filter_map(|(name, there)| Some((name, there?))) {
         all.extend([(format!("match.{name}.min"), has_min), (format!("match.{name}.max"), has_max)]);
     }
+    for (window, bounds) in &matches.spent {
+        let name = format!("match.spent.{}", window.name(&file.budgets));
+        all.extend([(format!("{name}.min"), bounds.min.is_some()), (format!("{name}.max"), bounds.max.is_some())]);
+        all.push((name, true));
+    }
+    all.extend(matches.tags.keys().map(|tag| (format!("match.tags.{tag}"), true)));
     all.extend(matches.labels.keys().map(|label| (format!("match.labels.{label}"), true)));
     all.extend(matches.headers.keys().map(|header| (format!("match.headers.{header}"), true)));
     all

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::checked::{Checked, Key};
 use super::diagnostic::nearest;
+use crate::units::Secret;
 
 /// Words that a key for a secret ends with.
 const SECRET_KEYS: [&str; 6] = ["key", "keys", "apikey", "token", "secret", "password"];
@@ -21,7 +22,12 @@ pub fn masked(text: &str, file: Option<&Checked>) -> String {
         Key::Present(secret) if !is_reference(secret.expose()) => Some(secret.expose()),
         _ => None,
     });
-    let text = keys.fold(text.to_owned(), |text, key| text.replace(key, &"*".repeat(key.len())));
+    let webhook = file.and_then(|file| file.alerts.webhook.as_ref());
+    let signed = webhook.and_then(|webhook| webhook.secret.as_ref()).map(Secret::expose).filter(|secret| !is_reference(secret));
+    // What stands behind the host is often what lets one post there.
+    let path = webhook.and_then(|webhook| webhook.url.path_and_query()).map(|path| path.as_str()).filter(|path| path.len() > 1);
+    let secrets = keys.chain(signed).chain(path);
+    let text = secrets.fold(text.to_owned(), |text, secret| text.replace(secret, &"*".repeat(secret.len())));
     text.split_inclusive('\n').map(|written| line(written, None)).collect()
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Each type is taken apart whole, so that a setting which is added later cannot be forgotten here.
 
+mod money;
+
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -34,11 +36,15 @@ pub(super) struct Fact {
 
 /// Everything, in the order of the file.
 pub(super) fn things(file: &Checked) -> Vec<Thing> {
-    let Checked { files: _, server, providers, targets, rules, default, tests, budgets: _, callers: _, ledger: _, alerts: _ } = file;
+    let Checked { files: _, server, providers, targets, rules, default, tests, budgets, callers, ledger, alerts } = file;
     let thing = |kind, name: &dyn Display, facts: Facts| Thing { kind, name: name.to_string(), facts: facts.0 };
     let mut all = vec![thing(Kind::Server, &"", of_server(server))];
     all.extend(providers.iter().map(|provider| thing(Kind::Provider, &provider.name, of_provider(provider))));
     all.extend(targets.iter().map(|target| thing(Kind::Model, &target.name, of_target(target))));
+    all.extend(budgets.iter().map(|budget| thing(Kind::Budget, &budget.name, money::of_budget(budget, file))));
+    all.extend(callers.iter().map(|caller| thing(Kind::Caller, &caller.name, money::of_caller(caller))));
+    all.push(thing(Kind::Ledger, &"", money::of_ledger(ledger)));
+    all.push(thing(Kind::Alerts, &"", money::of_alerts(alerts)));
     all.extend(rules.iter().map(|rule| thing(Kind::Rule, &rule.name, of_rule(rule, file))));
     let mut facts = Facts::default();
     match default {
@@ -123,7 +129,7 @@ fn of_provider(provider: &Provider) -> Facts {
         Key::Present(secret) => facts.secret("api_key", "a key in plain text", secret.expose()),
         Key::Missing(source) => facts.say("api_key", format!("${{{source}}}")),
     }
-    of_limits(&mut facts, limits);
+    limits_told(&mut facts, limits);
     let Timeouts { connect, first_content, idle } = timeouts;
     facts.say("timeouts.connect", spelled(*connect));
     facts.say("timeouts.first_content", spelled(*first_content));
@@ -153,7 +159,7 @@ fn of_provider(provider: &Provider) -> Facts {
     facts
 }
 
-fn of_limits(facts: &mut Facts, limits: &Limits) {
+fn limits_told(facts: &mut Facts, limits: &Limits) {
     let Limits { requests, tokens, concurrent, wait } = limits;
     let rate =
         |rate: &Rate| if rate.burst == rate.amount { rate.to_string() } else { format!("{{ rate: {rate}, burst: {} }}", rate.burst) };
@@ -195,7 +201,7 @@ fn of_target(target: &Target) -> Facts {
     facts.some("can", can.as_ref().map(|can| list(can)));
     facts.say("default_max_output_tokens", default_max_output_tokens);
     facts.some("max_output_tokens", *max_output_tokens);
-    of_limits(&mut facts, limits);
+    limits_told(&mut facts, limits);
     facts
 }
 

@@ -1,9 +1,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::config::{self, Bounds, Checked, Conditions, DefaultRule, Env, ModelPattern, Place, Sources};
+use crate::config::{self, Bounds, Checked, Conditions, DefaultRule, Env, ModelPattern, Place, Sources, SpentWindow};
 use crate::rules::{Revision, RuleSet};
-use crate::units::{Effort, Endpoint, Need, RuleName, TaskName, Tokens, Usd};
+use crate::units::{CallerName, Effort, Endpoint, Need, RuleName, TaskName, Tokens, Usd, parse_share};
 
 /// One kind of fact that the rules of a file look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub(in crate::rules) enum Fact {
     Label(&'static str),
     Header(&'static str),
     Ceiling,
+    Caller,
+    Tag(&'static str),
+    /// One of the windows of the file, by its name.
+    Spent(&'static str),
 }
 
 /// The facts that one file's rules look at: few enough for every request to be tried.
@@ -40,6 +44,11 @@ pub(in crate::rules) const PROFILES: &[&[Fact]] = &[
     &[Fact::Label("l"), Fact::PromptTokens, Fact::Ceiling],
     &[Fact::Ceiling, Fact::Endpoint, Fact::Needs, Fact::MaxCost],
     &[Fact::Stream, Fact::Task, Fact::Endpoint],
+    &[Fact::Caller, Fact::Tag("t"), Fact::Stream],
+    &[Fact::Caller, Fact::Tag("t"), Fact::Tag("u")],
+    &[Fact::Tag("t"), Fact::Tag("u")],
+    &[Fact::Caller, Fact::Spent("b.month"), Fact::Task],
+    &[Fact::Spent("b.month"), Fact::Spent("b.day"), Fact::Stream],
 ];
 
 /// All of them.
@@ -58,6 +67,9 @@ pub(in crate::rules) const ALL_FACTS: &[Fact] = &[
     Fact::Header("h"),
     Fact::Header("g"),
     Fact::Ceiling,
+    Fact::Caller,
+    Fact::Tag("t"),
+    Fact::Spent("b.month"),
 ];
 
 /// The conditions of `match` and `unless`.
@@ -80,12 +92,20 @@ fn rule(conditions: std::ops::Range<usize>) -> impl Strategy<Value = RuleDraft> 
     (vec(pick(), conditions), proptest::option::weighted(0.35, vec(pick(), 1..3)))
 }
 
-/// A file with one target that costs $1 per million tokens of answer, and nothing for the prompt.
+/// A file with three callers, two of them with tags, a budget with two windows, and one target that costs $1 per million tokens of answer, and nothing for the prompt.
 const FILE: &str = "version: 1
 providers:
   p: { format: openai, base_url: 'https://a.example/v1', models: { m: { usd_per_mtok: { input: 0, output: 1 } }, ab: {} } }
+callers:
+  c: { key: 'sha256:6b51d431df5d7f141cbececcf79edf3dd861c3b4069f0b11661a3eefacbba918', tags: { t: a, u: ab } }
+  d: { key: 'sha256:ef2d127de37b942baad06145e54b0c619a1f22327b2ebbcfbec78f5564afe39d', tags: { t: bx } }
+  e: { key: 'sha256:0000000000000000000000000000000000000000000000000000000000000000' }
+budgets: { b: { cap: [$9/month, $2/day], mode: observe } }
 default: { chain: [p/m] }
 ";
+
+/// The callers of the file and their tags.
+pub(in crate::rules) const CALLERS: [(&str, &[(&str, &str)]); 3] = [("c", &[("t", "a"), ("u", "ab")]), ("d", &[("t", "bx")]), ("e", &[])];
 
 /// A sound file, compiled.
 pub(in crate::rules) fn read(text: &str) -> RuleSet {
@@ -151,6 +171,14 @@ fn conditions(facts: &[Fact], picks: &[Pick]) -> Conditions {
                     glob => ModelPattern::Glob(glob.into()),
                 };
                 all.model = Some(some(MODELS).into_iter().map(pattern).collect());
+            }
+            Fact::Tag(name) => drop(all.tags.insert(name.into(), texts())),
+            Fact::Caller => all.caller = Some(some(&["c", "d", "e"]).into_iter().flat_map(CallerName::parse).collect()),
+            Fact::Spent(window) => {
+                let percent = |share: u64| parse_share(&format!("{share}%")).unwrap();
+                let window = SpentWindow { budget: 0, cap: usize::from(window == "b.day") };
+                all.spent.retain(|(other, _)| *other != window);
+                all.spent.push((window, bounds(*first, *second, &[0, 1, 20, 50, 80, 100], percent)));
             }
             Fact::Label(name) => drop(all.labels.insert(name.into(), texts())),
             Fact::Header(name) => drop(all.headers.insert(name.into(), texts())),

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::files::Fact;
-use crate::rules::{Features, Prompt, Spent, Task, TaskSource};
-use crate::units::{Effort, Endpoint, Need, TaskName, Tokens, Usd};
+use super::files::{CALLERS, Fact};
+use crate::config::SpentWindow;
+use crate::rules::{Features, Prompt, Task, TaskSource};
+use crate::units::{CallerName, Effort, Endpoint, Need, TaskName, Tokens, Usd, parse_share};
 
 /// One request, before it is made features.
 #[derive(Clone, Debug)]
@@ -22,6 +23,11 @@ struct Draft {
     labels: BTreeMap<String, String>,
     headers: Vec<(&'static str, String)>,
     output_limit: u64,
+    caller: Option<&'static str>,
+    /// Those of a request without a caller.
+    tags: BTreeMap<String, String>,
+    /// By window.
+    spent: BTreeMap<&'static str, &'static str>,
 }
 
 /// Every request of the small world, as far as `facts` tell requests apart.
@@ -62,6 +68,16 @@ impl World {
                         draft.labels.insert((*name).into(), value.clone());
                     }
                 }),
+                Fact::Caller => self.vary(&[None, Some("c"), Some("d"), Some("e")], |draft, caller| draft.caller = *caller),
+                Fact::Tag(name) => self.vary(&tags(), |draft, value| {
+                    if let Some(value) = value {
+                        draft.tags.insert((*name).into(), value.clone());
+                    }
+                }),
+                Fact::Spent(window) => {
+                    let shares = ["0%", "0.5%", "1%", "2%", "20%", "21%", "50%", "51%", "80%", "81%", "100%"];
+                    self.vary(&shares, |draft, share| draft.spent.extend([(*window, *share)]));
+                }
                 Fact::Header(name) => {
                     self.vary(&headers(), |draft, values| draft.headers.extend(values.iter().map(|value| (*name, value.clone()))));
                 }
@@ -120,6 +136,9 @@ fn calls(facts: &[Fact]) -> Vec<Draft> {
         labels: BTreeMap::new(),
         headers: Vec::new(),
         output_limit: 1,
+        caller: None,
+        tags: BTreeMap::new(),
+        spent: BTreeMap::new(),
     };
     let mut all = World { drafts: vec![draft], random: None };
     let mut tokens = vec![5_000];
@@ -178,6 +197,12 @@ fn labels() -> Vec<Option<String>> {
     std::iter::once(None).chain(values.map(Some)).collect()
 }
 
+/// What a tag can be that a label cannot, too.
+fn tags() -> Vec<Option<String>> {
+    let more = ["ä", "äa", "a,b", ",", "b,a", " a", "a b", "axb", "bab", "bxa", "aba", "bax", "xab", "abab", "baab"].map(str::to_owned);
+    std::iter::once(None).chain(texts("abx", 2).into_iter().chain(more).map(Some)).collect()
+}
+
 /// Values that one header has: up to three.
 fn headers() -> Vec<Vec<String>> {
     let values: Vec<String> = texts("abx", 2)
@@ -195,12 +220,22 @@ fn headers() -> Vec<Vec<String>> {
     sets
 }
 
+fn window_named(name: &str) -> SpentWindow {
+    SpentWindow { budget: 0, cap: usize::from(name == "b.day") }
+}
+
 fn features(draft: Draft) -> Features {
     let header = |(name, value): &(&'static str, String)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
     let mut headers = HeaderMap::new();
     for (name, value) in draft.headers.iter().map(header) {
         headers.append(name, value);
     }
+    // Whoever is a caller has the tags of its entry alone.
+    let of_entry = draft.caller.and_then(|caller| CALLERS.iter().find(|(name, _)| *name == caller));
+    let tags = match of_entry {
+        Some((_, tags)) => tags.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        None => draft.tags,
+    };
     Features {
         endpoint: draft.endpoint,
         requested_model: draft.model.into(),
@@ -208,9 +243,9 @@ fn features(draft: Draft) -> Features {
         max_cost: draft.max_cost.map(Usd::from_nano),
         labels: Arc::new(draft.labels),
         headers: Arc::new(headers),
-        caller: None,
-        tags: Arc::default(),
-        spent: Spent::default(),
+        caller: draft.caller.map(|name| CallerName::parse(name).unwrap()),
+        tags: Arc::new(tags),
+        spent: draft.spent.into_iter().map(|(window, share)| (window_named(window), parse_share(share).unwrap())).collect(),
         effort: draft.effort,
         stream: draft.stream,
         answers: 1,

@@ -25,7 +25,7 @@ pub(super) fn names(text: &str) -> Vec<Name> {
     vocabulary(&grammar, &mut keys, &mut closed);
     let file = as_json(text).unwrap();
     let own = |of: &Value| of.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
-    let (providers, chains) = (own(&file["providers"]), own(&file["chains"]));
+    let (providers, chains, callers) = (own(&file["providers"]), own(&file["chains"]), own(&file["callers"]));
     let models: BTreeSet<String> =
         file["providers"].as_object().into_iter().flatten().flat_map(|(_, entry)| own(&entry["models"])).collect();
     let mut found = Vec::new();
@@ -44,6 +44,7 @@ pub(super) fn names(text: &str) -> Vec<Name> {
         let is_reference = behind.starts_with('/') && providers.contains(word)
             || before.ends_with('/') && models.contains(word)
             || of == Some("like")
+            || key.is_none() && callers.contains(word) && of == Some("caller")
             || key.is_none() && chains.contains(word) && of.is_some_and(|of| of == "chain" || chains.contains(of) || keys.contains(of));
         let is_given =
             key.is_some() && (providers.contains(word) || models.contains(word) || chains.contains(word)) && !keys.contains(word);

@@ -32,6 +32,30 @@ impl Held {
         for (name, own) in entries(&file["providers"]) {
             held.provider(name, &merged(own, &file["providers"], DEEPEST), file);
         }
+        for (name, budget) in entries(&file["budgets"]) {
+            held.budget(&format!("budget `{name}`"), budget, budget);
+        }
+        for (name, caller) in entries(&file["callers"]) {
+            let about = format!("caller `{name}`");
+            held.0.insert(about.clone());
+            held.keys(&about, &["allow", "expires"], caller);
+            held.limits(&about, &caller["limits"]);
+            entries(&caller["tags"]).for_each(|(tag, _)| held.add(&about, &format!("tags.{tag}")));
+            held.budget(&format!("budget of {about}"), &caller["budget"], &Value::Null);
+            let keys = caller["keys"].as_array().cloned().unwrap_or_else(|| vec![caller["keys"].clone()]);
+            for key in keys.iter().chain([&caller["key"]]) {
+                let hash = key.as_str().or_else(|| key["sha256"].as_str()).unwrap_or_default().trim_start_matches("sha256:");
+                if let Some(short) = hash.get(..8) {
+                    held.add(&about, &format!("key {}", short.to_lowercase()));
+                }
+            }
+        }
+        for (key, strict) in [("durability", "strict")] {
+            if file["ledger"][key] == *strict {
+                held.add("`ledger`", &format!("`{key}: {strict}`"));
+            }
+        }
+        held.keys("`alerts`", &["webhook"], &file["alerts"]);
         for rule in items(&file["rules"]) {
             let about = format!("rule `{}`", text(&rule["name"]));
             held.0.insert(about.clone());
@@ -61,6 +85,30 @@ impl Held {
         all.into_iter().filter(|limit| !limits[*limit].is_null()).for_each(|limit| self.add(about, &format!("limits.{limit}")));
     }
 
+    /// `said` holds the caps, `around` what else belongs to the budget.
+    fn budget(&mut self, about: &str, said: &Value, around: &Value) {
+        if said.is_null() && around["pace"].is_null() {
+            return;
+        }
+        self.0.insert(about.to_owned());
+        self.keys(about, &["pace"], around);
+        let caps = if said.is_object() { &said["cap"] } else { said };
+        let caps = caps.as_array().cloned().unwrap_or_else(|| vec![caps.clone()]);
+        for period in caps.iter().filter_map(|cap| cap.as_str()?.split_once('/')) {
+            self.add(about, &format!("cap per {}", period.1.trim()));
+        }
+        self.keys(about, &["warn_at"], said);
+        if said["mode"].is_null() || said["mode"] == "hard" {
+            self.add(about, "`mode: hard`");
+        }
+        for (condition, value) in entries(&said["match"]) {
+            match condition.as_str() {
+                "tags" | "labels" => entries(value).for_each(|(name, _)| self.add(about, &format!("match.{condition}.{name}"))),
+                _ => self.add(about, &format!("match.{condition}")),
+            }
+        }
+    }
+
     fn provider(&mut self, name: &str, provider: &Value, file: &Value) {
         let about = format!("provider `{name}`");
         self.0.insert(about.clone());
@@ -70,6 +118,7 @@ impl Held {
             self.add(&about, "api_key");
         }
         self.limits(&about, &provider["limits"]);
+        self.budget(&format!("budget of {about}"), &provider["budget"], provider);
         let cooldown = if provider["cooldown"].is_null() { &file["defaults"]["cooldown"] } else { &provider["cooldown"] };
         if *cooldown != "off" {
             self.add(&about, "cooldown");
@@ -90,7 +139,7 @@ impl Held {
         self.limits(about, &own["limits"]);
         let said =
             |key: &str| [own, provider, fact].into_iter().map(|one| &one[key]).find(|value| !value.is_null()).cloned().unwrap_or_default();
-        for key in ["max_output_tokens", "usd_per_call", "context", "max_output", "can"] {
+        for key in ["max_output_tokens", "usd_per_call", "flat_usd", "image_tokens", "context", "max_output", "can"] {
             if !said(key).is_null() {
                 self.add(about, key);
             }
@@ -110,6 +159,13 @@ impl Held {
     fn conditions(&mut self, about: &str, matches: &Value) {
         for (condition, value) in entries(matches) {
             match condition.as_str() {
+                "tags" => entries(value).for_each(|(name, _)| self.add(about, &format!("match.tags.{name}"))),
+                "spent" => {
+                    for (window, range) in entries(value) {
+                        self.add(about, &format!("match.spent.{window}"));
+                        entries(range).for_each(|(bound, _)| self.add(about, &format!("match.spent.{window}.{bound}")));
+                    }
+                }
                 "labels" => entries(value).for_each(|(name, _)| self.add(about, &format!("match.labels.{name}"))),
                 "headers" => entries(value).for_each(|(name, _)| self.add(about, &format!("match.headers.{}", name.to_lowercase()))),
                 _ => self.add(about, &format!("match.{condition}")),
