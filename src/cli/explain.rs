@@ -170,8 +170,9 @@ fn told(explained: &Explained) -> String {
     let or_unknown = |value: Option<u64>| value.map_or_else(|| "unknown".into(), |value| value.to_string());
     let mut line = |words: String| writeln!(text, "{words}").unwrap_or_default();
     line(format!(
-        "a {} request for model `{}`, task {} ({}), prompt of {} tokens{}",
+        "a {} request{} for model `{}`, task {} ({}), prompt of {} tokens{}",
         features.endpoint,
+        features.caller.as_ref().map(|caller| format!(" of caller `{caller}`")).unwrap_or_default(),
         features.model,
         features.task,
         features.task_source,

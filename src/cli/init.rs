@@ -95,6 +95,16 @@ fn starter(has: impl Fn(&str) -> bool) -> String {
     let strong: Vec<String> = found.iter().map(|starter| target(starter, starter.strong)).collect();
     let cheap: Vec<String> = found.iter().map(|starter| target(starter, starter.cheap)).collect();
     let first_four = |targets: &[String]| targets.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+    line(
+        "\n# Spend stops at a cap, before the money is spent. Take the `#` out, and write what you can afford:\n# budgets:\n#   everything: { cap: [$300/month, $40/day], warn_at: [50%, 80%] }",
+    );
+    // A hard cap covers only what has a ceiling.
+    for starter in found.iter().filter(|starter| starter.known.models.iter().any(|model| model.max_output.is_none())) {
+        line(&format!(
+            "# How much some models of {} write at most is not known, so a cap asks for a limit: `{}: {{ max_output_tokens: 16k }}`.",
+            starter.known.name, starter.known.name
+        ));
+    }
     line(&format!(
         "\n# Chains are tried in order: when one target fails or rests, the next one answers.\nchains:\n  strong: [{}]\n  cheap: [{}]\n",
         first_four(&strong),
@@ -150,6 +160,15 @@ mod tests {
             assert_eq!(checking.render(Style::Plain), "", "{text}");
             assert!(checking.checked.is_some());
             assert_eq!(config::format(&text).unwrap(), text);
+            // What is there to be taken out of its comment is sound, too.
+            let mut capped = text.replace("# budgets:", "budgets:").replace("#   everything:", "  everything:");
+            let limits = text.lines().filter(|line| line.starts_with("# How much")).filter_map(|line| line.split('`').nth(1));
+            for limited in limits {
+                let name = limited.split(':').next().unwrap();
+                capped = capped.replace(&format!("  {name}: {{}}"), &format!("  {limited}"));
+            }
+            let checking = app::check(Sources::new("routes.yaml", capped.as_str()), &env);
+            assert_eq!((checking.render(Style::Plain).as_str(), capped == text), ("", keys.is_empty()), "{capped}");
         }
     }
 }

@@ -169,7 +169,8 @@ impl CallerKey {
     /// The beginning of its hash: enough to tell it from others, for logs.
     #[must_use]
     pub fn short(&self) -> String {
-        self.sha256.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+        let [first, second, third, fourth, ..] = self.sha256;
+        format!("{:08x}", u32::from_be_bytes([first, second, third, fourth]))
     }
 }
 

@@ -42,8 +42,8 @@ draft! {
         server: ServerDraft,
         /// Changes to built-in defaults, for every provider and rule.
         defaults: DefaultsDraft,
-        /// Further files below this file's folder, by path or pattern: `[rules/*.yaml, evals.yaml]`. Each holds `providers`, `chains`
-        /// and `rules`. Rules count in this order: those of this file, then each included file in the order of the list, the files
+        /// Further files below this file's folder, by path or pattern: `[rules/*.yaml, evals.yaml]`. Each holds `providers`,
+        /// `budgets`, `callers`, `chains`, `rules` and `tests`. Rules count in this order: those of this file, then each included file in the order of the list, the files
         /// of a pattern sorted by name, then `default`.
         include[such as ["rules/*.yaml", "evals.yaml"]]: List<IncludePath>,
         /// API endpoints by name, each with its key and models.

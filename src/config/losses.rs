@@ -7,7 +7,9 @@ use std::num::NonZeroU32;
 
 use money::Renamed;
 
-use super::checked::{Checked, Conditions, DefaultRule, Key, Limits, Member, OnCeiling, Provider, Proxy, Route, Server, Target, Use};
+use super::checked::{
+    Checked, Conditions, DefaultRule, Key, Limits, Member, OnCeiling, Provider, Proxy, Route, Server, SpentWindow, Target, Use,
+};
 
 /// Everything that `old` had and `new` has not: providers, models, limits, prices, budgets, callers, rules, conditions, steps, tests.
 /// One text each. A budget under another name is told as that.
@@ -44,7 +46,7 @@ fn named(file: &Checked, renamed: &Renamed) -> Vec<String> {
     for rule in &file.rules {
         let about = format!("rule `{}`", rule.name);
         names.push(about.clone());
-        add(&about, &conditions(&rule.matches, file), &mut names);
+        add(&about, &conditions(&rule.matches, &|window| money::window(window, file, renamed)), &mut names);
         add(&about, &[("unless", rule.unless.is_some())], &mut names);
         route(&about, &rule.route, file, &mut names);
     }
@@ -125,8 +127,8 @@ fn limits(about: &str, limits: &Limits, names: &mut Vec<String>) {
     add(about, &there, names);
 }
 
-/// Each condition of a match: without it the rule takes requests that it did not.
-fn conditions(matches: &Conditions, file: &Checked) -> Vec<(String, bool)> {
+/// Each condition of a match: without it the rule takes requests that it did not. `named` is what a window is called.
+fn conditions(matches: &Conditions, named: &dyn Fn(SpentWindow) -> String) -> Vec<(String, bool)> {
     let plain = [
         ("task", matches.task.is_some()),
         ("prompt_tokens", matches.prompt_tokens.is_some()),
@@ -150,7 +152,7 @@ fn conditions(matches: &Conditions, file: &Checked) -> Vec<(String, bool)> {
         all.extend([(format!("match.{name}.min"), has_min), (format!("match.{name}.max"), has_max)]);
     }
     for (window, bounds) in &matches.spent {
-        let name = format!("match.spent.{}", window.name(&file.budgets));
+        let name = format!("match.spent.{}", named(*window));
         all.extend([(format!("{name}.min"), bounds.min.is_some()), (format!("{name}.max"), bounds.max.is_some())]);
         all.push((name, true));
     }

@@ -25,7 +25,7 @@ pub fn masked(text: &str, file: Option<&Checked>) -> String {
     let webhook = file.and_then(|file| file.alerts.webhook.as_ref());
     let signed = webhook.and_then(|webhook| webhook.secret.as_ref()).map(Secret::expose).filter(|secret| !is_reference(secret));
     // What stands behind the host is often what lets one post there.
-    let path = webhook.and_then(|webhook| webhook.url.path_and_query()).map(|path| path.as_str()).filter(|path| path.len() > 1);
+    let path = webhook.and_then(|webhook| webhook.url.path_and_query()).map(http::uri::PathAndQuery::as_str).filter(|path| path.len() > 1);
     let secrets = keys.chain(signed).chain(path);
     let text = secrets.fold(text.to_owned(), |text, secret| text.replace(secret, &"*".repeat(secret.len())));
     text.split_inclusive('\n').map(|written| line(written, None)).collect()

@@ -58,6 +58,10 @@ pub struct ExplainedFeatures {
     pub effort: Option<String>,
     pub stream: bool,
     pub labels: BTreeMap<String, String>,
+    /// Who asks; absent where no caller is named.
+    pub caller: Option<String>,
+    /// What the caller's entry says of it.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// One rule, and the first of its conditions that failed.
@@ -151,6 +155,8 @@ fn explained_features(features: &Features) -> ExplainedFeatures {
         effort: features.effort.map(|effort| effort.as_str().into()),
         stream: features.stream,
         labels: BTreeMap::clone(&features.labels),
+        caller: features.caller.as_ref().map(ToString::to_string),
+        tags: BTreeMap::clone(&features.tags),
     }
 }
 

@@ -149,8 +149,11 @@ fn the_worked_example_of_the_design_waits_only_for_what_is_not_there_yet() {
     let text = fs::read_to_string(folder("design.yaml")).unwrap();
     let (checked, findings) = read(&text);
     assert!(checked.is_none());
-    let other: Vec<&Diagnostic> = findings.iter().filter(|finding| finding.code != "not-yet-supported").collect();
-    assert!(other.is_empty(), "{other:#?}");
+    let told: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
+    assert_eq!(told, ["`cheapest` is not yet supported"]);
+    // With a pool that is there already, nothing is wrong with it.
+    let now = fs::read_to_string(folder("good").join("design.yaml")).unwrap();
+    assert_eq!(now, text.replace("{ pick: cheapest,", "{ pick: split,"));
 }
 
 #[test]
@@ -315,6 +318,11 @@ fn no_finding_tells_a_secret() {
         with_key("sk-verysecret").replace("api_key", "apikey"),
         with_key("sk-verysecret").replace("models", "model"),
         with_key("sk-verysecret").replace("providers:", "providers: &a [").replace("default", "] default"),
+        format!("{}callers: {{ a: {{ key: verysecret }} }}\n", with_key("x")),
+        format!("{}callers: {{ a: {{ keys: [verysecret, sha256:verysecret] }} }}\n", with_key("x")),
+        format!("{}callers:\n  a:\n    keys:\n      - verysecret\n      - sha256:verysecret\n", with_key("x")),
+        format!("{}callers: {{ a: {{ key: [verysecret] }} }}\n", with_key("x")),
+        format!("{}alerts: {{ webhook: {{ url: \"https://a.example.com\", secret: verysecret }} }}\n", with_key("x")),
     ] {
         let (_, findings) = read(&text);
         assert!(!findings.is_empty());
@@ -483,6 +491,106 @@ fn losses_are_named() {
     ] {
         assert!(lost.iter().any(|text| text == name), "{name}: {lost:#?}");
     }
+}
+
+fn money() -> String {
+    fs::read_to_string(folder("good").join("money.yaml")).unwrap()
+}
+
+#[test]
+fn c20_a_budget_that_is_renamed_or_gone_is_named_and_so_is_a_caller() {
+    // What is gone must not be asked for.
+    let base: String = money().lines().filter(|line| !line.starts_with("    unless:")).flat_map(|line| [line, "\n"]).collect();
+    let old = read(&base).0.unwrap();
+    assert_eq!(config::losses(&old, &old), Vec::<String>::new());
+    let of = |edits: &[(&str, &str)]| {
+        let mut text = base.clone();
+        for (from, to) in edits {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        let (new, findings) = read(&text);
+        config::losses(&old, &new.unwrap_or_else(|| unreachable!("{findings:?}")))
+    };
+    // Its spend goes on under the new name, with all that it capped.
+    let renamed = of(&[("  company:\n", "  all-of-us:\n"), ("company.month", "all-of-us.month"), ("was: everybody", "was: company")]);
+    assert_eq!(renamed, ["the name `company` of budget `all-of-us`"]);
+    let feature = money().lines().find(|line| line.starts_with("  feature:")).unwrap().to_owned() + "\n";
+    for (edit, lost) in [
+        ((feature.as_str(), ""), &["budget `feature`"][..]),
+        (("budget: [$300/month, $40/day]", "budget: $300/month"), &["cap per day of budget of provider `openai`"]),
+        (("    pace: $20/hour\n", ""), &["pace of budget of provider `openai`", "pace of budget of provider `openai-eu`"]),
+        (("    budget: $50/month\n", ""), &["budget of caller `search-team`"]),
+        (("mode: hard", "mode: observe"), &["`mode: hard` of budget `company`", "the refusal at the cap of budget `company`"]),
+        (("    allow: [house/*, openai/gpt-4o]\n", ""), &["allow of caller `legal`"]),
+        (("sha256:ef2d127d", "sha256:ff2d127d"), &["key ef2d127d of caller `legal`"]),
+        (("durability: strict", "durability: grant"), &["`durability: strict` of `ledger`"]),
+        ((", secret: \"${ALERTS_SECRET}?\"", ""), &[]),
+        (("\nalerts:\n  webhook:", "\nalerts: {}\n# webhook:"), &["webhook of `alerts`"]),
+        (("caller: search-team }", "prompt_tokens: { min: 0 } }"), &["match.caller of rule `coding`"]),
+    ] {
+        let told: Vec<String> = of(&[edit]).into_iter().filter(|told| !told.contains("spent")).collect();
+        assert_eq!(told, lost, "{edit:?}");
+    }
+}
+
+#[test]
+fn what_the_file_says_of_money_is_what_is_checked() {
+    let file = read(&money()).0.unwrap();
+    let names: Vec<&str> = file.budgets.iter().map(|budget| budget.name.as_str()).collect();
+    let of_providers_and_callers = ["provider.openai", "provider.openai-eu", "caller.search-team", "caller.legal"];
+    assert_eq!(names, [["company", "research", "coding", "feature"], of_providers_and_callers].concat());
+    let budget = |name: &str| file.budgets.iter().find(|budget| budget.name.as_str() == name).unwrap();
+    let company = budget("company");
+    let caps: Vec<String> = company.caps.iter().map(|cap| format!("{}/{}", cap.amount, cap.window.period)).collect();
+    assert_eq!(caps, ["$2000/month", "$150/day", "$50000/total"]);
+    let window = &company.caps[0].window;
+    assert_eq!((window.zone.iana_name(), format!("{:?}", window.starts_on)), (Some("America/New_York"), "Day(15)".to_owned()));
+    assert_eq!(
+        (company.was.as_ref().map(tollgate::units::BudgetName::as_str), company.min_output_tokens.count(), company.wait.as_secs()),
+        (Some("everybody"), 512, 30)
+    );
+    assert_eq!(company.warn_at.iter().map(ToString::to_string).collect::<Vec<_>>(), ["50%", "80%", "95%"]);
+    // What is not said: the zone of `server`, and the defaults of the design.
+    let openai = budget("provider.openai");
+    assert_eq!(openai.caps[1].window.zone.iana_name(), Some("Europe/Berlin"));
+    assert_eq!((openai.min_output_tokens.count(), openai.wait.as_secs(), openai.mode), (256, 10, config::BudgetMode::Hard));
+    assert_eq!(openai.pace.map(|pace| (pace.amount.get(), pace.per.as_secs())), Some((20_000_000, 3_600)));
+    assert_eq!((openai.covers.providers.as_deref(), openai.is_skippable(), company.is_skippable()), (Some(&[0][..]), true, false));
+    // A copy has a budget of its own: its own caps stand before the copied ones.
+    let copy = budget("provider.openai-eu");
+    assert_eq!((copy.caps.len(), copy.caps[0].window.zone.iana_name(), copy.mode), (1, Some("UTC"), config::BudgetMode::Soft));
+    let legal = &file.callers[1];
+    assert_eq!((legal.keys.len(), legal.keys[1].expires.map(|moment| moment.to_string())), (2, Some("2199-12-30T23:00:00Z".into())));
+    assert_eq!(legal.expires.map(|moment| moment.to_string()), Some("2199-12-31T17:00:00Z".into()));
+    assert_eq!(
+        (legal.allow.as_ref().map(Vec::len), file.callers[0].trust_client, file.callers[0].tags["cost-centre"].as_str()),
+        (Some(2), true, "4711")
+    );
+    assert_eq!(budget("caller.legal").covers.callers, Some(vec![1]));
+    assert_eq!((file.ledger.timeout.as_secs(), file.ledger.hold_for), (3, config::HoldFor::Window));
+    let webhook = file.alerts.webhook.as_ref().unwrap();
+    assert_eq!(
+        (webhook.url.path_and_query().map(http::uri::PathAndQuery::as_str), webhook.secret.is_none()),
+        (Some("/tollgate?team=money"), true)
+    );
+    let rule = &file.rules[1];
+    let windows: Vec<String> = rule.unless.as_ref().unwrap().spent.iter().map(|(window, _)| window.name(&file.budgets)).collect();
+    assert_eq!(windows, ["provider.openai.day", "caller.search-team.month"]);
+    let target = |name: &str| file.targets.iter().find(|target| target.name.as_str() == name).unwrap();
+    let dalle = target("openai/dall-e");
+    assert_eq!(
+        (dalle.flat_usd.map(|usd| usd.to_string()), dalle.image_tokens.map(tollgate::units::Tokens::count), dalle.max_output_tps.get()),
+        (Some("$0.04".into()), Some(1_000), 100)
+    );
+    assert_eq!(
+        (target("openai/gpt-4o").max_output_tps.get(), target("openai/gpt-4o").image_tokens.map(tollgate::units::Tokens::count)),
+        (400, Some(2_000))
+    );
+    assert_eq!(
+        (file.providers[0].on_disconnect, file.providers[0].cost_source),
+        (config::OnDisconnect::Finishes, config::CostSource::Provider)
+    );
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! `LiteLLM`'s config.yaml after its documented form: `model_list`, `router_settings`, `litellm_settings`, `general_settings`.
 
+mod budgets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde_json::{Map, Value};
+
+use budgets::Budgets;
 
 use super::Imported;
 use crate::config;
@@ -29,7 +33,7 @@ const PREFIXES: [(&str, &str, &str); 17] = [
     ("hosted_vllm", "", ""),
 ];
 /// What of `litellm_params` is looked at; the rest is told.
-const KNOWN_PARAMS: [&str; 13] = [
+const KNOWN_PARAMS: [&str; 15] = [
     "model",
     "api_base",
     "base_url",
@@ -43,6 +47,8 @@ const KNOWN_PARAMS: [&str; 13] = [
     "input_cost_per_token",
     "output_cost_per_token",
     "order",
+    "max_budget",
+    "budget_duration",
 ];
 
 /// The file of ours that does what `config` says, as far as it can.
@@ -70,6 +76,9 @@ struct Import {
     deadline: Option<String>,
     cooldown: Option<String>,
     has_retries: bool,
+    budgets: Budgets,
+    /// Provider → its cap.
+    caps: BTreeMap<String, String>,
     left: Vec<String>,
 }
 
@@ -99,13 +108,20 @@ impl Import {
             };
             for key in params.keys().filter(|key| !KNOWN_PARAMS.contains(&key.as_str())) {
                 let why = match key.as_str() {
-                    "max_budget" | "budget_duration" => "budgets are not yet supported",
                     "api_version" | "azure_ad_token" => "it belongs to a format that is not yet supported",
                     _ => "there is no such setting here",
                 };
                 self.left.push(format!("{place}.litellm_params.{key}: {why}"));
             }
             if let Some(target) = self.target(&place, params, &entry["model_info"]) {
+                match budgets::cap(params, "max_budget", "budget_duration") {
+                    Some(Ok(cap)) => {
+                        let (provider, model) = target.split_once('/').unwrap_or((&target, "*"));
+                        self.budgets.add_model(provider, model, &cap);
+                    }
+                    Some(Err(why)) => self.left.push(format!("{place}.litellm_params.max_budget: {why}")),
+                    None => {}
+                }
                 self.join_group(&place, group, target, params);
             }
         }
@@ -196,6 +212,7 @@ impl Import {
     fn settings(&mut self, config: &Value) {
         self.has_retries = true;
         for section in ["router_settings", "litellm_settings", "general_settings"] {
+            self.caps(section, &config[section]);
             for (key, value) in config[section].as_object().into_iter().flatten() {
                 if !self.setting(key, value) {
                     let why = reason(key);
@@ -206,6 +223,28 @@ impl Import {
         let sections = ["model_list", "router_settings", "litellm_settings", "general_settings"];
         for key in config.as_object().into_iter().flatten().map(|(key, _)| key).filter(|key| !sections.contains(&key.as_str())) {
             self.left.push(format!("{key}: {}", reason(key)));
+        }
+    }
+
+    /// Budgets over everything, and of providers.
+    fn caps(&mut self, section: &str, settings: &Value) {
+        let Some(settings) = settings.as_object() else { return };
+        match budgets::cap(settings, "max_budget", "budget_duration") {
+            Some(Ok(cap)) => self.budgets.add_all(&cap),
+            Some(Err(why)) => self.left.push(format!("{section}.max_budget: {why}")),
+            None => {}
+        }
+        for (provider, config) in settings.get("provider_budget_config").and_then(Value::as_object).into_iter().flatten() {
+            let place = format!("{section}.provider_budget_config.{provider}");
+            let name = provider.replace('_', "-");
+            let limit = if config["budget_limit"].is_null() { "max_budget" } else { "budget_limit" };
+            let duration = if config["time_period"].is_null() { "budget_duration" } else { "time_period" };
+            match config.as_object().and_then(|config| budgets::cap(config, limit, duration)) {
+                Some(Ok(cap)) if self.providers.iter().any(|known| known.name == name) => drop(self.caps.insert(name, cap)),
+                Some(Ok(_)) => self.left.push(format!("{place}: no model of `{provider}` came over")),
+                Some(Err(why)) => self.left.push(format!("{place}: {why}")),
+                None => self.left.push(format!("{place}: it names no amount")),
+            }
         }
     }
 
@@ -231,6 +270,7 @@ impl Import {
                 self.cooldown = (!both.is_empty()).then(|| both.join(", "));
             }
             "routing_strategy" => return value == "simple-shuffle",
+            "max_budget" | "budget_duration" | "provider_budget_config" => {}
             "enable_pre_call_checks" => return value.as_bool() == Some(true),
             _ => return false,
         }
@@ -253,10 +293,17 @@ impl Import {
             if let Some(key) = &provider.key {
                 line(&format!("    api_key: ${{{key}}}?"));
             }
+            if let Some(cap) = self.caps.get(&provider.name) {
+                line(&format!("    budget: {{ cap: {cap}, mode: soft }}"));
+            }
             line("    models:");
             for (model, settings) in &provider.models {
                 line(&format!("      {}: {{ {settings} }}", quoted(model)));
             }
+        }
+        let budgets = self.budgets.written();
+        if !budgets.is_empty() {
+            line(&format!("\n{budgets}"));
         }
         line("rules:");
         let mut used = BTreeSet::new();
@@ -312,8 +359,14 @@ fn pool(targets: &[(String, u64)]) -> String {
 /// Why a setting stays behind.
 fn reason(key: &str) -> &'static str {
     match key {
-        "master_key" | "salt_key" => "keys of callers are not yet supported",
-        "max_budget" | "budget_duration" | "provider_budget_config" | "max_internal_user_budget" => "budgets are not yet supported",
+        "master_key" => "each caller has a key of its own, known by its hash: `tollgate key new NAME`, or `tollgate key hash` for this one",
+        "salt_key" => "the file holds hashes of keys, so that there is nothing to encrypt",
+        "max_internal_user_budget" | "internal_user_budget_duration" | "max_end_user_budget" | "default_internal_user_params" => {
+            "a budget is of a caller that has an entry: `callers: { name: { key: …, budget: $50/month } }`"
+        }
+        "upperbound_key_generate_params" | "default_key_generate_params" | "default_team_settings" => {
+            "keys are entries under `callers`, each with its limits, budget and `allow`"
+        }
         "database_url" | "store_model_in_db" | "database_connection_pool_limit" => "tollgate needs no database: the file is all there is",
         "redis_host" | "redis_port" | "redis_password" | "redis_url" => "one daemon keeps its own counters",
         "success_callback" | "failure_callback" | "callbacks" | "alerting" => "tollgate writes records and metrics of its own",

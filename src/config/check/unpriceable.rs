@@ -4,7 +4,7 @@ use super::providers::Providers;
 use crate::config::checked::{Budget, BudgetMode, Caller, DefaultRule, Member, Route, Rule, Target, Use};
 use crate::config::codes::Code;
 use crate::config::decode::Findings;
-use crate::config::diagnostic::Diagnostic;
+use crate::config::diagnostic::{Diagnostic, Place};
 use crate::units::{Glob, Price, RuleName};
 
 /// The parts of the file that say who meets which target.
@@ -21,32 +21,61 @@ pub(super) struct File<'a> {
 pub(super) fn check(file: File<'_>, findings: &mut Findings) {
     let Some(targets) = file.listed.targets.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return };
     let reached = file.reached(targets.len());
+    // What the catalogue brings stands in one place, and is told in one finding.
+    let mut told: Vec<(Place, Lack, &Budget, Vec<&Target>)> = Vec::new();
     for (index, target) in targets.iter().enumerate() {
         let Some(lack) = lack(target) else { continue };
         let covering = || file.budgets.iter().filter(|budget| !budget.caps.is_empty() && file.covers(budget, index, target, &reached));
         let Some(budget) = covering().find(|budget| budget.mode == BudgetMode::Hard).or_else(|| covering().next()) else { continue };
         let place = file.listed.places.get(index).copied().unwrap_or(budget.place);
-        let (what, cure) = match lack {
-            Lack::Price => ("no price", format!("`{}: {{ usd_per_mtok: {{ input: …, output: … }} }}`", target.model)),
-            Lack::Ceiling => ("no output ceiling", format!("`{}: {{ max_output: 16k }}`, or whatever its provider names", target.model)),
-            Lack::Both => (
-                "neither a price nor an output ceiling",
-                format!("`{}: {{ usd_per_mtok: {{ input: …, output: … }}, max_output: 16k }}`, in its provider's figures", target.model),
-            ),
-        };
-        let by = format!("budget `{}` ({})", budget.name, findings.pointed(budget.place, place));
-        findings.push(if budget.mode == BudgetMode::Hard {
-            let message = format!("`{}` has {what}, so nobody can say what it would take from {by}, which is hard", target.name);
-            Diagnostic::error(Code::UNPRICEABLE_TARGET, place, message).hint(format!("write {cure}"))
-        } else {
-            let message = format!("`{}` has {what}, so {by} counts what is known of it", target.name);
-            Diagnostic::warning(Code::UNPRICEABLE_TARGET, place, message).hint(format!("write {cure}"))
-        });
+        match told.iter_mut().find(|(at, kind, by, _)| (*at, *kind, &by.name) == (place, lack, &budget.name)) {
+            Some((.., of)) => of.push(target),
+            None => told.push((place, lack, budget, vec![target])),
+        }
+    }
+    for (place, lack, budget, of) in told {
+        let at = findings.pointed(budget.place, place);
+        findings.push(finding(place, lack, budget, &of, &at));
     }
     warn_idle(&file, &targets, &reached, findings);
 }
 
+fn finding(place: Place, lack: Lack, budget: &Budget, targets: &[&Target], at: &str) -> Diagnostic {
+    let shown: Vec<String> = targets.iter().take(3).map(|target| format!("`{}`", target.name)).collect();
+    let (names, has, it) = match (shown.as_slice(), targets.len().saturating_sub(shown.len())) {
+        ([one], _) => (one.clone(), "has", "it"),
+        (all, 0) => (all.join(", "), "have", "them"),
+        (some, more) => (format!("{} and {more} more", some.join(", ")), "have", "them"),
+    };
+    let model = targets.first().map(|target| target.model.as_str()).unwrap_or_default();
+    let (what, settings, why) = match lack {
+        Lack::Price => ("no price", "usd_per_mtok: { input: …, output: … }", "in its provider's figures"),
+        Lack::Ceiling => (
+            "no output ceiling",
+            "max_output_tokens: 16k",
+            "a limit for every answer, or `max_output` where its provider names what it writes at most",
+        ),
+        Lack::Both => {
+            ("neither a price nor an output ceiling", "usd_per_mtok: { input: …, output: … }, max_output: 16k", "in its provider's figures")
+        }
+    };
+    let cure = if targets.len() == 1 {
+        format!("`{model}: {{ {settings} }}`")
+    } else {
+        format!("`{settings}` into the provider's entry, or under each model")
+    };
+    let by = format!("budget `{}` ({at})", budget.name);
+    if budget.mode == BudgetMode::Hard {
+        let message = format!("{names} {has} {what}, so nobody can say what a call would take from {by}, which is hard");
+        Diagnostic::error(Code::UNPRICEABLE_TARGET, place, message).hint(format!("write {cure}: {why}"))
+    } else {
+        let message = format!("{names} {has} {what}, so {by} counts what is known of {it}");
+        Diagnostic::warning(Code::UNPRICEABLE_TARGET, place, message).hint(format!("write {cure}: {why}"))
+    }
+}
+
 /// What a worst case lacks.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Lack {
     Price,
     Ceiling,

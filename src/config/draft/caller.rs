@@ -151,6 +151,17 @@ fn no_hash(node: &Node, text: &str, prefix: &str) -> Diagnostic {
     let hash = text.strip_prefix("sha256:").unwrap_or(text);
     let is_hex = !hash.is_empty() && hash.bytes().all(|b| b.is_ascii_hexdigit());
     let finding = |message: String| Diagnostic::error(Code::BAD_HASH, node.place, message);
+    if let Some((kind, rest)) = text.split_once(':')
+        && kind != "sha256"
+        && hex(rest).is_some()
+    {
+        let finding = finding(format!("`{kind}` is no hash that keys are known by"));
+        return finding.hint(if nearest(kind, &["sha256"]).is_some() {
+            "did you mean `sha256`?"
+        } else {
+            "`tollgate key hash` makes one with `sha256`"
+        });
+    }
     if hash.len() == 64 && is_hex {
         return finding("this hash does not say which one it is".into()).hint(format!("write `{prefix}` in front of it"));
     }

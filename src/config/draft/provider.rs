@@ -31,6 +31,10 @@ draft! {
         api_key[such as "${OPENAI_API_KEY}?"]: Text,
         /// What may be sent per time and at once.
         limits: LimitsDraft,
+        /// What may be spent here. A step whose budget is used up is left out, and the next one serves.
+        budget: OwnBudget,
+        /// Smooths spending here; it is never the cap.
+        pace: Pace,
         /// Bounds on waiting.
         timeouts: TimeoutsDraft,
         /// When a failing target rests.
@@ -41,6 +45,10 @@ draft! {
         http1_only: Flag = false,
         /// Allow plain `http` to a public host.
         allow_http: Flag = false,
+        /// How an answer is billed that is cut: `stops` bills what was written until then, `finishes` all of it.
+        on_disconnect: OnDisconnectWord = "stops",
+        /// Whose figure counts where the provider tells its own cost.
+        cost_source: CostSourceWord = "ours",
         /// Its models by the provider's own names. Without it those of the catalogue; with it these alone, and what chains name.
         models[such as { "gpt-4o": { "context": "128k", "max_output": "16k" } }]: Table<ModelDraft>,
         /// Sandbox only: time before the first word.
@@ -66,14 +74,6 @@ draft! {
         default_max_output_tokens: TokenCount = "16k",
         /// Output limit that no call may exceed here, in tokens.
         max_output_tokens[such as "4k"]: TokenCount,
-        /// What may be spent here. A step whose budget is used up is left out, and the next one serves.
-        budget: OwnBudget,
-        /// Smooths spending here; it is never the cap.
-        pace: Pace,
-        /// How an answer is billed that is cut: `stops` bills what was written until then, `finishes` all of it.
-        on_disconnect: OnDisconnectWord = "stops",
-        /// Whose figure counts where the provider tells its own cost.
-        cost_source: CostSourceWord = "ours",
         /// The fastest that a model writes, in tokens per second, for every model that has none of its own: bounds what a cut answer can cost.
         max_output_tps: Whole<1, 1_000_000> = 300,
         /// What a whole call costs in place of token prices, for every model that has none of its own.

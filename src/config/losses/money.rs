@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::{add, limits};
-use crate::config::checked::{Budget, BudgetMode, Caller, Checked, Durability, HoldFor};
+use crate::config::checked::{Budget, BudgetMode, Caller, Checked, Durability, HoldFor, SpentWindow};
 
 /// The names that budgets of a new file say that they had, each with the one that it has now.
 pub(super) type Renamed = BTreeMap<String, String>;
@@ -10,6 +10,13 @@ pub(super) fn renamed(old: &Checked, new: &Checked) -> Renamed {
     let was_there = |name: &str| old.budgets.iter().any(|budget| budget.name.as_str() == name);
     let renames = new.budgets.iter().filter_map(|budget| Some((budget.was.as_ref()?.to_string(), budget.name.to_string())));
     renames.filter(|(was, _)| was_there(was)).collect()
+}
+
+/// What a window is called by now: `company.month`.
+pub(super) fn window(window: SpentWindow, file: &Checked, renamed: &Renamed) -> String {
+    let name = window.name(&file.budgets);
+    let now = name.rsplit_once('.').and_then(|(budget, period)| Some(format!("{}.{period}", renamed.get(budget)?)));
+    now.unwrap_or(name)
 }
 
 /// Caps and what they cover: without a condition more counts, without a cap nothing does.
@@ -37,10 +44,10 @@ pub(super) fn budget(budget: &Budget, renamed: &Renamed, names: &mut Vec<String>
         ("match.rule", covers.rules.is_some()),
     ];
     add(&about, &settings, names);
-    let patterns = [("tags", &covers.tags), ("labels", &covers.labels)];
-    for (kind, of_kind) in patterns {
-        let named: Vec<(String, bool)> = of_kind.keys().map(|name| (format!("match.{kind}.{name}"), true)).collect();
-        add(&about, &named, names);
+    let tables = [("tags", &covers.tags), ("labels", &covers.labels)];
+    for (kind, of_kind) in tables {
+        let patterns: Vec<(String, bool)> = of_kind.keys().map(|name| (format!("match.{kind}.{name}"), true)).collect();
+        add(&about, &patterns, names);
     }
 }
 

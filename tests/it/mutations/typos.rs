@@ -147,8 +147,9 @@ pub(super) fn verdict(text: &str, name: &Name, typo: &str) -> Result<(), String>
     let word = &text[name.range.clone()];
     let edited = format!("{}{typo}{}", &text[..name.range.start], &text[name.range.end..]);
     let (_, findings) = read(&edited);
-    let offered = if name.is_given { typo } else { word };
-    let offers = |hint: &str| hint.split('`').any(|part| part == offered || part.rsplit([' ', '/']).next() == Some(offered));
+    // Of a name that is given here, its other place may ask, or whoever knows it besides.
+    let is_offered = |part: &str| part == word || name.is_given && part == typo;
+    let offers = |hint: &str| hint.split('`').any(|part| is_offered(part) || part.split([' ', '/']).any(is_offered));
     let hints: Vec<&str> = findings.iter().filter_map(|finding| finding.hint.as_deref()).collect();
     if hints.iter().any(|hint| offers(hint) && !hint.starts_with("its keys are") && !hint.starts_with("known here")) {
         return Ok(());
