@@ -7,7 +7,7 @@
 //! How a daemon uses it: [`Ledger::open`] under the state folder's lock begins another run and answers what is remembered of the earlier
 //! ones; [`Ledger::run`] hands the file to its thread; [`LedgerThread::watch`] tells how the writing goes; when nothing is sent any more,
 //! [`LedgerThread::finish`] writes what waits, gives back what was granted and not used, and closes the file. Where no daemon runs, a command opens the file so
-//! too, and writes with [`Ledger::put`].
+//! too, and writes with [`Ledger::put`]. Whoever only reads uses [`Reader`], whether or not somebody writes.
 //!
 //! What the tables mean stands in docs/ledger.md.
 
@@ -15,10 +15,14 @@ mod books;
 mod chain;
 mod dictionary;
 mod error;
+mod export;
+mod reader;
+mod recover;
 mod row;
 mod schema;
 mod seen;
 mod start;
+mod verify;
 mod wal;
 mod windows;
 mod writer;
@@ -36,6 +40,10 @@ use error::Trouble;
 use seen::Seen;
 
 pub use error::LedgerError;
+pub use export::{EXPORTED, Exported};
+pub use reader::{ContextFacts, DisputeRow, Reader, Sum, WindowRow};
+pub use recover::{Recovered, recover};
+pub use verify::Verified;
 pub use writer::{LedgerState, LedgerThread, LedgerWatch};
 
 /// The file's name in the state folder.
@@ -194,6 +202,15 @@ fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
 
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
+/// Bytes in lower-case hex.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        write!(hex, "{byte:02x}").ok();
+        hex
+    })
 }
 
 #[cfg(test)]

@@ -185,6 +185,16 @@ pub enum DisputeId {
     Crash(u64, WindowKey),
 }
 
+/// As commands and answers name it: `3.1042`, `2@company.month@2026-11-01T00:00:00Z`.
+impl fmt::Display for DisputeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attempt(id) => id.fmt(f),
+            Self::Crash(epoch, key) => write!(f, "{epoch}@{}.{}@{}", key.budget, key.period, key.starts),
+        }
+    }
+}
+
 /// An operator's correction of what was posted, as a row of its own.
 #[derive(Clone, Debug)]
 pub struct AdjustedEntry {

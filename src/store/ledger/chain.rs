@@ -42,6 +42,12 @@ impl<'c> Chain<'c> {
         Ok(holds)
     }
 
+    /// Goes on behind a row that did not follow.
+    pub(super) fn again_at(mut self, seq: i64, hash: Hash) -> Self {
+        (self.seq, self.hash) = (seq, hash);
+        self
+    }
+
     fn named(&mut self, table: &Table, at: usize, id: Option<i64>) -> Result<Hash, Trouble> {
         let Some(id) = id else { return Ok(Hash::default()) };
         if let Some(hash) = self.named[at].get(&id) {

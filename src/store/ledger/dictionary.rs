@@ -153,22 +153,31 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     find: &'static str,
     add: &'static str,
+    /// All rows: id, hash, then the texts in the order in which they are hashed.
+    pub(super) all: &'static str,
+    pub(super) texts: usize,
 }
 
 pub(super) const CONTEXTS: Table = Table {
     name: "contexts",
     find: "SELECT id FROM contexts WHERE hash = ?",
     add: "INSERT INTO contexts (hash, endpoint, rule, caller, tags, task, target, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    all: "SELECT id, hash, endpoint, rule, caller, tags, task, target, revision FROM contexts",
+    texts: 7,
 };
 pub(super) const TERMS: Table = Table {
     name: "terms",
     find: "SELECT id FROM terms WHERE hash = ?",
     add: "INSERT INTO terms (hash, served_model, prices) VALUES (?, ?, ?)",
+    all: "SELECT id, hash, served_model, prices FROM terms",
+    texts: 2,
 };
 pub(super) const SETS: Table = Table {
     name: "window_sets",
     find: "SELECT id FROM window_sets WHERE hash = ?",
     add: "INSERT INTO window_sets (hash, windows) VALUES (?, ?)",
+    all: "SELECT id, hash, windows FROM window_sets",
+    texts: 1,
 };
 
 fn find_or_add(connection: &Connection, table: &Table, texts: &[Option<&str>]) -> rusqlite::Result<Ref> {

@@ -163,6 +163,11 @@ impl Row {
         self.ints[column as usize]
     }
 
+    /// Zero where there is none.
+    pub(super) fn sum(&self, column: Int) -> i64 {
+        self.int(column).unwrap_or_default()
+    }
+
     pub(super) fn text(&self, column: Text) -> Option<&str> {
         self.texts[column as usize].as_ref().map(Word::as_str)
     }

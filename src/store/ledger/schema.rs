@@ -108,6 +108,33 @@ pub(super) fn open(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
+/// Opens the file for reading, beside whoever writes it.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, LedgerError> {
+    if !path.exists() {
+        return Err(LedgerError::Missing { file: path.display().to_string() });
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let open = |name: &Path, flags| {
+        let connection = Connection::open_with_flags(name, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
+        Ok(connection)
+    };
+    let opened = open(path, flags).or_else(|error| {
+        // Who may not write beside the file cannot share memory with a writer, and need not where nothing waits in a log.
+        let is_settled = std::fs::metadata(wal::beside(path)).map_or(true, |wal| wal.len() == 0);
+        let name = format!("file:{}?immutable=1", path.display());
+        if is_settled { open(Path::new(&name), flags | OpenFlags::SQLITE_OPEN_URI) } else { Err(error) }
+    });
+    let connection = opened.map_err(|error| LedgerError::of(path, &error))?;
+    let (application, version) = versions(&connection, path)?;
+    if application != APPLICATION {
+        return Err(LedgerError::corrupt(path, "it is no ledger of tollgate"));
+    }
+    understood(path, version)?;
+    Ok(connection)
+}
+
 /// Refuses a file that is shorter than it says.
 fn is_whole(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));

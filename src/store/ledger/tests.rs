@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::units::{
-    AdjustedEntry, AttemptId, Basis, DisputeClass, DisputeId, Disputed, EndedEntry, Endpoint, HeldEntry, LedgerQueue, Period,
+    AdjustedEntry, AttemptId, Basis, BudgetName, DisputeClass, DisputeId, Disputed, EndedEntry, Endpoint, HeldEntry, LedgerQueue, Period,
     RememberedWindow, RequestFacts, ResolvedEntry, RuleName, SettledEntry, TargetName, TaskName, Usd, WindowKey,
 };
 
@@ -34,18 +34,12 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// The window of a budget that began with the test's time.
-fn month(budget: &str) -> WindowKey {
-    WindowKey { budget: budget.parse_name(), period: Period::Month, starts: at(0), ends: Some(at(2_592_000)) }
+fn month(name: &str) -> WindowKey {
+    WindowKey { budget: budget(name), period: Period::Month, starts: at(0), ends: Some(at(2_592_000)) }
 }
 
-trait ParseName {
-    fn parse_name(&self) -> crate::units::BudgetName;
-}
-
-impl ParseName for str {
-    fn parse_name(&self) -> crate::units::BudgetName {
-        crate::units::BudgetName::parse(self).unwrap()
-    }
+fn budget(name: &str) -> BudgetName {
+    BudgetName::parse(name).unwrap()
 }
 
 fn usd(nano: u64) -> Usd {
@@ -119,6 +113,29 @@ fn ended(request: &str, served: Option<AttemptId>) -> Entry {
 fn counters(remembered: &Remembered) -> Vec<(String, u64, u64)> {
     let tell = |window: &RememberedWindow| (window.key.budget.to_string(), window.posted.nano(), window.disputed.nano());
     remembered.windows.iter().map(tell).collect()
+}
+
+/// A file with some of everything, closed or as a kill leaves it.
+fn sample(folder: &Folder, is_closed: bool) {
+    let (mut ledger, _) = folder.open();
+    let windows = [month("company"), month("provider.openai")];
+    ledger.put(&[Entry::Granted(vec![(windows[0].clone(), usd(1_000_000)), (windows[1].clone(), usd(500_000))])]).unwrap();
+    for number in 1..=300 {
+        let entries = [
+            held(id(1, number), 100, &windows),
+            settled(id(1, number), 70, number % 2),
+            ended(&format!("request-{number}"), Some(id(1, number))),
+        ];
+        ledger.put(&entries).unwrap();
+    }
+    ledger.put(&[held(id(1, 301), 100, &windows)]).unwrap();
+    if is_closed {
+        ledger.close().unwrap();
+    }
+}
+
+fn verified(folder: &Folder) -> Verified {
+    Reader::open(&folder.0).unwrap().verify(&mut |_, _| {}).unwrap()
 }
 
 fn rows(folder: &Folder) -> Vec<(i64, Option<i64>, Option<String>)> {
@@ -204,7 +221,7 @@ fn a_renamed_budget_keeps_its_windows_and_an_adjusted_one_its_history() {
     let (mut ledger, _) = folder.open();
     let windows = [month("research")];
     ledger.put(&[held(id(1, 1), 100, &windows), settled(id(1, 1), 70, 0)]).unwrap();
-    let rename = Entry::Renamed { was: "research".parse_name(), name: "science".parse_name() };
+    let rename = Entry::Renamed { was: budget("research"), name: budget("science") };
     assert_eq!(ledger.put(std::slice::from_ref(&rename)).unwrap(), 0);
     assert_eq!(ledger.put(&[rename]).unwrap(), 1);
     let renamed = month("science");
@@ -248,4 +265,152 @@ fn the_thread_tells_when_an_entry_is_safe() {
     assert_eq!((watch.written(), watch.ignored(), watch.state(), queue.waiting()), (4_002, 0, LedgerState::Ended, 0));
     let (_, remembered) = folder.open();
     assert_eq!((counters(&remembered), remembered.disputes.len()), (vec![("company".into(), 2_000, 0)], 0));
+}
+
+#[test]
+fn a_whole_file_is_proved() {
+    for is_closed in [true, false] {
+        let folder = Folder::new();
+        sample(&folder, is_closed);
+        let told = verified(&folder);
+        assert_eq!((told.rows, told.windows, told.open_disputes, told.holds, told.findings), (301, 2, 150, 1, vec![]));
+    }
+}
+
+#[test]
+fn l25_what_another_hand_changes_is_found() {
+    for (edit, told) in [
+        ("UPDATE entries SET posted = 1 WHERE seq = 40", "row 40: it does not follow"),
+        ("UPDATE entries SET labels = '{}' WHERE seq = 301", "row 301: it does not follow"),
+        ("DELETE FROM entries WHERE seq = 40", "row 41: it does not follow"),
+        ("UPDATE entries SET context = 2 WHERE seq = 40", "row 40: it does not follow"),
+        ("UPDATE contexts SET rule = 'other'", "contexts 1: it is not what was written"),
+        ("UPDATE windows SET posted = 0 WHERE id = 1", "the counters of window 1"),
+        ("DELETE FROM disputes WHERE seq = (SELECT min(seq) FROM disputes)", "is not what its row says"),
+        ("UPDATE disputes SET amount = 9", "is not what its row says"),
+        ("UPDATE head SET seq = 300", "row 301 is the last, and should be row 300"),
+        ("INSERT INTO holds SELECT (1 << 40) + 7, at, request, context, windows, nth, hold, labels FROM holds", "attempt 1.7 has ended"),
+    ] {
+        let folder = Folder::new();
+        sample(&folder, true);
+        Connection::open(folder.0.join(NAME)).unwrap().execute(edit, []).unwrap();
+        let findings = verified(&folder).findings;
+        assert!(findings.iter().any(|finding| finding.contains(told)), "{edit}\n{findings:#?}");
+    }
+}
+
+#[test]
+fn l25_a_start_refuses_what_another_hand_changed_where_it_looks() {
+    for edit in [
+        "UPDATE entries SET posted = 1 WHERE seq = 290",
+        "DELETE FROM entries WHERE seq = 301",
+        "UPDATE windows SET posted = 0",
+        "UPDATE head SET seq = 9",
+    ] {
+        let folder = Folder::new();
+        sample(&folder, true);
+        Connection::open(folder.0.join(NAME)).unwrap().execute(edit, []).unwrap();
+        let refused = Ledger::open(&folder.0, at(0), HoldFor::Window).unwrap_err();
+        assert!(matches!(refused, LedgerError::Corrupt { .. }), "{edit}: {refused}");
+    }
+}
+
+#[test]
+fn l06_a_schema_that_is_newer_by_one_is_used_and_by_two_refused() {
+    let folder = Folder::new();
+    sample(&folder, true);
+    let set = |version: i64| Connection::open(folder.0.join(NAME)).unwrap().pragma_update(None, "user_version", version).unwrap();
+    set(2);
+    folder.open().0.close().unwrap();
+    set(3);
+    let before = std::fs::read(folder.0.join(NAME)).unwrap();
+    let refused = Ledger::open(&folder.0, at(0), HoldFor::Window).unwrap_err();
+    assert_eq!(refused, LedgerError::Newer { file: folder.0.join(NAME).display().to_string(), found: 3, known: 2 });
+    assert_eq!(std::fs::read(folder.0.join(NAME)).unwrap(), before);
+    assert_eq!(Reader::open(&folder.0).unwrap_err(), refused);
+}
+
+#[test]
+fn l05_a_damaged_file_is_refused_and_what_is_proved_of_it_saved() {
+    let damages: [(&str, fn(&std::path::Path)); 5] = [
+        ("the header", |file| overwrite(file, 0, &[0xff; 64])),
+        ("the schema", |file| overwrite(file, 100, &[0xff; 200])),
+        ("the end", |file| std::fs::File::options().write(true).open(file).unwrap().set_len(8_192).unwrap()),
+        ("all but the beginning", |file| overwrite(file, 4_096, &vec![0x5a; 60_000])),
+        ("another file", |file| std::fs::write(file, "version: 1\n".repeat(4_000)).unwrap()),
+    ];
+    for (name, damage) in damages {
+        let folder = Folder::new();
+        sample(&folder, true);
+        let file = folder.0.join(NAME);
+        damage(&file);
+        let damaged = std::fs::read(&file).unwrap();
+        let refused = Ledger::open(&folder.0, at(0), HoldFor::Window).unwrap_err();
+        assert!(matches!(refused, LedgerError::Corrupt { .. }), "{name}: {refused}");
+        assert_eq!(std::fs::read(&file).unwrap(), damaged, "{name}: the file is left as it is");
+        let recovered = recover(&folder.0, at(10), HoldFor::Window).unwrap();
+        assert_eq!(std::fs::read(&recovered.aside).unwrap(), damaged, "{name}");
+        assert!(!recovered.is_complete, "{name}");
+        assert!(verified(&folder).is_whole(), "{name}: {:?}", verified(&folder).findings);
+        folder.open();
+    }
+}
+
+fn overwrite(file: &std::path::Path, at: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    std::fs::File::options().write(true).open(file).unwrap().write_all_at(bytes, at).unwrap();
+}
+
+#[test]
+fn l05_a_row_that_was_changed_is_left_out_and_disputed() {
+    let folder = Folder::new();
+    sample(&folder, true);
+    let before = folder.open().1;
+    // Disputes and the hold count on.
+    assert_eq!(counters(&before), [("company".into(), 21_000, 250), ("provider.openai".into(), 21_000, 250)]);
+    Connection::open(folder.0.join(NAME)).unwrap().execute("UPDATE entries SET posted = 1 WHERE seq IN (40, 41, 299)", []).unwrap();
+    let recovered = recover(&folder.0, at(10), HoldFor::Window).unwrap();
+    assert!(recovered.is_complete);
+    let disputed: Vec<_> = recovered.disputed.iter().map(|(window, amount)| (window.as_str(), amount.nano())).collect();
+    // Three rows that posted 70 each; one of them disputed 1.
+    let lost = 3 * 70 + before.disputes.iter().filter(|dispute| lost_with(&dispute.id)).count() as u64;
+    assert_eq!(disputed, [("company.month", lost), ("provider.openai.month", lost)]);
+    assert!(verified(&folder).is_whole());
+    let after: Vec<u64> = folder.open().1.windows.iter().map(|window| window.posted.plus(window.disputed).nano()).collect();
+    assert_eq!(after, [21_250, 21_250], "nothing that was counted is forgotten");
+}
+
+/// Rows 40, 41 and 299 told these attempts.
+fn lost_with(dispute: &DisputeId) -> bool {
+    [39, 40, 298].iter().any(|number| *dispute == DisputeId::Attempt(id(1, *number)))
+}
+
+#[test]
+fn l16_a_torn_log_is_covered_by_its_grant_and_a_log_that_is_damaged_within_is_refused() {
+    let folder = Folder::new();
+    sample(&folder, false);
+    let log = wal::beside(&folder.0.join(NAME));
+    let whole = std::fs::read(&log).unwrap();
+    let frame = 4_096 + 24;
+    let frames = (whole.len() - 32) / frame;
+    for cut in [1, frame / 2, frame + 17, 5 * frame] {
+        std::fs::write(&log, &whole[..whole.len() - cut]).unwrap();
+        wal::check(&folder.0.join(NAME)).unwrap();
+    }
+    // The last frame alone: as a power cut leaves it.
+    let flipped = |frame_number: usize| {
+        let mut bytes = whole.clone();
+        bytes[32 + frame_number * frame + 500] ^= 1;
+        bytes
+    };
+    std::fs::write(&log, flipped(frames - 1)).unwrap();
+    wal::check(&folder.0.join(NAME)).unwrap();
+    for broken in [flipped(3), flipped(frames / 2), vec![0x5a; whole.len()]] {
+        std::fs::write(&log, broken).unwrap();
+        assert!(matches!(Ledger::open(&folder.0, at(0), HoldFor::Window), Err(LedgerError::Corrupt { .. })));
+    }
+    std::fs::write(&log, &whole[..whole.len() - 5 * frame]).unwrap();
+    let (_, remembered) = folder.open();
+    let all: Vec<u64> = remembered.windows.iter().map(|window| window.posted.plus(window.disputed).nano()).collect();
+    assert_eq!(all, [1_000_000, 500_000], "all that was granted is explained");
 }

@@ -95,11 +95,10 @@ impl Windows {
 
     /// Writes what was changed.
     pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut update = connection.prepare_cached("UPDATE windows SET granted = ?, posted = ?, disputed = ?, seal = ? WHERE id = ?")?;
         for id in self.changed.drain(..) {
             let Some(window) = self.by_id.get_mut(&id) else { continue };
             window.is_changed = false;
-            update.execute(params![window.granted, window.posted, window.disputed, &window.seal()[..], id])?;
+            window.store(connection)?;
         }
         Ok(())
     }
@@ -210,6 +209,12 @@ impl Window {
 
     pub(super) fn dispute(&mut self, amount: i64) {
         self.disputed = self.disputed.saturating_add(amount).max(0);
+    }
+
+    /// Writes the counters over those of its row.
+    pub(super) fn store(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut update = connection.prepare_cached("UPDATE windows SET granted = ?, posted = ?, disputed = ?, seal = ? WHERE id = ?")?;
+        update.execute(params![self.granted, self.posted, self.disputed, &self.seal()[..], self.id]).map(|_| ())
     }
 
     fn seal(&self) -> [u8; 16] {
