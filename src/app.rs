@@ -3,6 +3,7 @@
 //! Floor 6.
 
 mod file;
+mod ledger;
 mod listeners;
 mod log;
 mod notify;
@@ -296,6 +297,7 @@ impl App {
 
     fn control(self: &Arc<Self>) -> Control {
         let (for_status, for_reload, for_explain) = (Arc::downgrade(self), self.reloader.clone(), Arc::downgrade(self));
+        let for_ledger = Arc::downgrade(self);
         Control {
             status: Box::new(move || for_status.upgrade().map(|app| app.status()).unwrap_or_default()),
             reload: Box::new(move || {
@@ -308,6 +310,13 @@ impl App {
             explain: Box::new(move |question| {
                 let app = for_explain.upgrade().ok_or_else(|| BadQuestion("the daemon is stopping".into()))?;
                 app.explain(question).map_err(BadQuestion)
+            }),
+            ledger: Box::new(move |ask| {
+                let app = for_ledger.upgrade();
+                Box::pin(async move {
+                    let app = app.ok_or_else(|| BadQuestion("the daemon is stopping".into()))?;
+                    ledger::change(&app, &ask).await.map_err(BadQuestion)
+                })
             }),
         }
     }

@@ -11,9 +11,12 @@ mod generate;
 mod history;
 mod import;
 mod init;
+mod ledger;
+mod moment;
 mod patch;
 mod prices;
 mod reload;
+mod report;
 mod revisions;
 mod rollback;
 mod serve;
@@ -29,6 +32,10 @@ pub mod exit {
     pub const OK: u8 = 0;
     /// A finding, a refused reload, a provider that does not answer.
     pub const FINDINGS: u8 = 1;
+    /// What is on disk does not say what it said once.
+    pub const DATA: u8 = 65;
+    /// There is nothing to read.
+    pub const NO_INPUT: u8 = 66;
     /// No daemon listens.
     pub const UNAVAILABLE: u8 = 69;
     /// A system call failed: a socket that cannot be opened.
@@ -79,6 +86,10 @@ enum Command {
     Cost(Box<cost::Options>),
     /// Bring a price list in, or say how prices differ and how old they are
     Prices(prices::Options),
+    /// Show what was spent, by whom and on what, and where it leads
+    Report(report::Options),
+    /// Look after the ledger: prove it, save it, export it, end disputes, correct it
+    Ledger(ledger::Options),
     /// Print a JSON Schema: of routes.yaml, of records, of `explain --json`
     Schema(generate::Schema),
     /// Print shell completions
@@ -119,6 +130,8 @@ impl Cli {
             Command::Rollback(options) => rollback::run(&options),
             Command::Cost(options) => cost::run(&options),
             Command::Prices(options) => prices::run(&options),
+            Command::Report(options) => report::run(&options),
+            Command::Ledger(options) => ledger::run(&options),
             Command::Schema(options) => generate::schema(&options),
             Command::Completions(options) => generate::completions(&options),
             Command::Man => generate::man(),

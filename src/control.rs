@@ -2,6 +2,7 @@
 //!
 //! Floor 5. HTTP/1.1 over a unix socket; the connection itself is the server's business, the answers are here.
 
+mod ledger;
 mod socket;
 mod status;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 
+pub use ledger::{Adjustment, Billed, LedgerAsk, Resolution};
 pub use socket::{Bound, Peer, Side, bind, socket_path};
 pub use status::{LastReload, LimitStatus, ProviderStatus, Status, TargetStatus, TtftStatus};
 
@@ -32,11 +34,15 @@ type Future<T> = Pin<Box<dyn std::future::Future<Output = T> + Send>>;
 /// Takes a question as JSON.
 pub type Explain = Box<dyn Fn(&[u8]) -> Result<Value, BadQuestion> + Send + Sync>;
 
+/// Takes what is to be done about money; answers what was done.
+pub type AskLedger = Box<dyn Fn(LedgerAsk) -> Future<Result<Value, BadQuestion>> + Send + Sync>;
+
 /// The answers, plugged in by the one place that knows all parts.
 pub struct Control {
     pub status: Box<dyn Fn() -> Value + Send + Sync>,
     pub reload: Box<dyn Fn() -> Future<ReloadAnswer> + Send + Sync>,
     pub explain: Explain,
+    pub ledger: AskLedger,
 }
 
 impl fmt::Debug for Control {
@@ -64,7 +70,22 @@ impl Control {
                 Ok(value) => json_answer(StatusCode::OK, &value),
                 Err(BadQuestion(message)) => refusal(StatusCode::BAD_REQUEST, &message),
             },
-            (_, "/status" | "/reload" | "/explain") => {
+            (&Method::POST, "/ledger/resolve" | "/ledger/adjust" | "/ledger/clock") if !peer.may_change => {
+                let message = format!("user {} may not change what is counted: only root and the daemon's own user may", peer.uid);
+                refusal(StatusCode::FORBIDDEN, &message)
+            }
+            (&Method::POST, path @ ("/ledger/resolve" | "/ledger/adjust" | "/ledger/clock")) => {
+                let word = path.trim_start_matches("/ledger/");
+                let answer = match LedgerAsk::read(word, request.body()) {
+                    Ok(ask) => (self.ledger)(ask).await,
+                    Err(message) => Err(BadQuestion(message)),
+                };
+                match answer {
+                    Ok(value) => json_answer(StatusCode::OK, &value),
+                    Err(BadQuestion(message)) => refusal(StatusCode::BAD_REQUEST, &message),
+                }
+            }
+            (_, "/status" | "/reload" | "/explain" | "/ledger/resolve" | "/ledger/adjust" | "/ledger/clock") => {
                 refusal(StatusCode::METHOD_NOT_ALLOWED, &format!("{} is not answered with {method}", request.uri().path()))
             }
             (_, path) => refusal(StatusCode::NOT_FOUND, &format!("nothing answers at {path}")),
@@ -94,6 +115,7 @@ mod tests {
             explain: Box::new(|question| {
                 serde_json::from_slice(question).map_err(|error| BadQuestion(format!("the question is no JSON: {error}")))
             }),
+            ledger: Box::new(|ask| Box::pin(async move { Ok(json!({ "asked": ask.word() })) })),
         }
     }
 
@@ -107,6 +129,10 @@ mod tests {
             ("POST", "/reload", "", reader, 403, "user 1000 may not reload"),
             ("POST", "/explain", r#"{"task":"coding"}"#, reader, 200, r#"{"task":"coding"}"#),
             ("POST", "/explain", "{", reader, 400, "the question is no JSON"),
+            ("POST", "/ledger/resolve", r#"{"ids":["1.2"],"as":"billed"}"#, root, 200, r#""asked":"resolve""#),
+            ("POST", "/ledger/resolve", r#"{"ids":["1.2"],"as":"perhaps"}"#, root, 400, "`perhaps` is none of"),
+            ("POST", "/ledger/adjust", "{}", reader, 403, "user 1000 may not change what is counted"),
+            ("GET", "/ledger/clock", "", root, 405, "/ledger/clock is not answered with GET"),
             ("GET", "/reload", "", root, 405, "/reload is not answered with GET"),
             ("GET", "/", "", root, 404, "nothing answers at /"),
         ] {

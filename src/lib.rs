@@ -20,7 +20,7 @@
 //! | floor | modules | what holds there |
 //! |---|---|---|
 //! | 6 | [`cli`] [`app`] | the only place that wires parts together |
-//! | 5 | [`server`] [`reload`] [`control`] | the ways the world reaches us |
+//! | 5 | [`server`] [`reload`] [`control`] [`report`] | the ways the world reaches us, and what it is told of money |
 //! | 4 | [`flow`] | the request's story; holds handles, owns no state |
 //! | 3 | [`admit`] [`upstream`] [`record`] [`store`] [`outside`] | counters, outgoing calls, output, what outlives the process |
 //! | 2 | [`rules`] | the compiled rule set: immutable, shared, no counters |
@@ -48,6 +48,7 @@ pub mod flow;
 
 pub mod control;
 pub mod reload;
+pub mod report;
 pub mod server;
 
 pub mod app;

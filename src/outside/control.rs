@@ -53,6 +53,12 @@ impl ControlClient {
         self.ask(self.client.post("http://tollgate/explain").header("content-type", "application/json").body(question)).await
     }
 
+    /// `POST /ledger/resolve`, `adjust` or `clock` with a question as JSON.
+    pub async fn post_ledger(&self, word: &str, question: Vec<u8>) -> Result<Value, ControlError> {
+        let url = format!("http://tollgate/ledger/{word}");
+        self.ask(self.client.post(url).header("content-type", "application/json").body(question)).await
+    }
+
     async fn ask(&self, request: RequestBuilder) -> Result<Value, ControlError> {
         let response = request.send().await.map_err(|error| self.unsent(error))?;
         let status = response.status();

@@ -61,6 +61,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
+    ("terminal_size", &["cli"]),
+    ("indicatif", &["cli"]),
     ("tracing_subscriber", &["app"]),
     ("tracing_journald", &["app"]),
     ("anyhow", &["main", "cli", "app"]),

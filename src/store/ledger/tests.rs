@@ -332,14 +332,15 @@ fn l06_a_schema_that_is_newer_by_one_is_used_and_by_two_refused() {
 
 #[test]
 fn l05_a_damaged_file_is_refused_and_what_is_proved_of_it_saved() {
-    let damages: [(&str, fn(&std::path::Path)); 5] = [
+    type Damage = fn(&std::path::Path);
+    let ways: [(&str, Damage); 5] = [
         ("the header", |file| overwrite(file, 0, &[0xff; 64])),
         ("the schema", |file| overwrite(file, 100, &[0xff; 200])),
         ("the end", |file| std::fs::File::options().write(true).open(file).unwrap().set_len(8_192).unwrap()),
         ("all but the beginning", |file| overwrite(file, 4_096, &vec![0x5a; 60_000])),
         ("another file", |file| std::fs::write(file, "version: 1\n".repeat(4_000)).unwrap()),
     ];
-    for (name, damage) in damages {
+    for (name, damage) in ways {
         let folder = Folder::new();
         sample(&folder, true);
         let file = folder.0.join(NAME);
