@@ -20,6 +20,7 @@ mod explain;
 mod floors;
 mod history;
 mod include;
+mod ledger;
 mod limits;
 mod mutations;
 mod prices;

@@ -65,6 +65,7 @@ pub(super) struct OpenDispute {
     pub(super) amount: i64,
     pub(super) counts_at: i64,
     pub(super) until: Option<i64>,
+    labels: Option<Arc<str>>,
     is_written: bool,
 }
 
@@ -145,7 +146,7 @@ impl Books {
 
     fn load_disputes(&mut self, connection: &Connection) -> Result<(), Trouble> {
         let mut sql = connection.prepare(
-            "SELECT d.seq, d.attempt, d.epoch, d.context, c.hash, d.windows, s.hash, s.windows, d.class, d.amount, d.counts_at, d.until
+            "SELECT d.seq, d.attempt, d.epoch, d.context, c.hash, d.windows, s.hash, s.windows, d.class, d.amount, d.counts_at, d.until, d.labels
              FROM disputes d LEFT JOIN contexts c ON c.id = d.context LEFT JOIN window_sets s ON s.id = d.windows",
         )?;
         let mut rows = sql.query([])?;
@@ -169,6 +170,7 @@ impl Books {
                 amount: row.get(9)?,
                 counts_at: row.get(10)?,
                 until: row.get(11)?,
+                labels: row.get(12)?,
                 is_written: true,
             };
             self.disputes.insert(about, dispute);
@@ -260,8 +262,8 @@ impl Books {
                 About::Crash { epoch, .. } => (None, epoch),
             };
             let mut insert = connection.prepare_cached(
-                "INSERT INTO disputes (seq, attempt, epoch, context, windows, class, amount, counts_at, until)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO disputes (seq, attempt, epoch, context, windows, class, amount, counts_at, until, labels)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?;
             let (context, windows) = (open.context.map(|context| context.id), open.windows.named.id);
             insert.execute(params![
@@ -273,7 +275,8 @@ impl Books {
                 open.class.as_str(),
                 open.amount,
                 open.counts_at,
-                open.until
+                open.until,
+                open.labels
             ])?;
         }
         for seq in self.batch.undisputed.drain(..) {
@@ -359,6 +362,7 @@ impl Books {
                 amount,
                 counts_at: open.at,
                 until,
+                labels: open.labels.clone(),
                 is_written: false,
             };
             self.open_dispute(dispute);
@@ -427,6 +431,7 @@ impl Books {
             row.set(Int::Attempt, attempt);
         }
         row.say(Text::Class, Word::Fixed(open.class.as_str()));
+        row.say(Text::Labels, open.labels.clone().map(Word::Own));
         row.say(Text::Note, Word::Own(Arc::clone(&resolved.reason)));
         if open.is_written {
             self.batch.undisputed.push(open.seq);
@@ -489,6 +494,7 @@ impl Books {
             amount,
             counts_at,
             until,
+            labels: None,
             is_written: false,
         });
         self.add(row, named);

@@ -282,8 +282,8 @@ impl<'c> Copy<'c> {
             let attempt = row.int(Int::Attempt);
             let epoch = attempt.map_or(row.sum(Int::Epoch), |attempt| i64::try_from(attempt_of(attempt).epoch).unwrap_or_default());
             self.into.execute(
-                "INSERT INTO disputes (seq, attempt, epoch, context, windows, class, amount, counts_at, until)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO disputes (seq, attempt, epoch, context, windows, class, amount, counts_at, until, labels)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 params![
                     seq,
                     attempt,
@@ -293,7 +293,8 @@ impl<'c> Copy<'c> {
                     row.text(Text::Class),
                     row.sum(Int::Disputed),
                     row.sum(Int::CountsAt),
-                    row.int(Int::Until)
+                    row.int(Int::Until),
+                    row.text(Text::Labels)
                 ],
             )?;
         }

@@ -74,7 +74,8 @@ CREATE TABLE disputes (
   class TEXT NOT NULL,
   amount INTEGER NOT NULL,
   counts_at INTEGER NOT NULL,
-  until INTEGER
+  until INTEGER,
+  labels TEXT
 ) STRICT;
 INSERT INTO head VALUES (1, 0, zeroblob(32), 0, 0);
 ";
