@@ -10,14 +10,16 @@ use serde_json::{Map, Value};
 use budgets::Budgets;
 
 use super::Imported;
+use crate::catalog::catalog;
 use crate::config;
 
 /// Prefixes of `litellm_params.model` whose providers speak `OpenAI`'s format: prefix, base URL, variable of the key.
-const PREFIXES: [(&str, &str, &str); 17] = [
+const PREFIXES: [(&str, &str, &str); 18] = [
     ("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
     ("text-completion-openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    ("anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
     ("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY"),
-    ("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+    ("deepseek", "https://api.deepseek.com", "DEEPSEEK_API_KEY"),
     ("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
     ("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
     ("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
@@ -88,6 +90,14 @@ struct Provider {
     key: Option<String>,
     /// Model → its settings in flow form.
     models: Vec<(String, String)>,
+}
+
+impl Provider {
+    /// Whether the catalogue knows it under its name with this very address and key.
+    fn is_known(&self) -> bool {
+        let known = catalog().provider(&self.name).filter(|known| known.reachable().is_some_and(|(_, url)| url == self.base_url));
+        known.is_some_and(|known| self.key.as_deref() == Some(&known.key_variable))
+    }
 }
 
 struct Group {
@@ -289,9 +299,11 @@ impl Import {
         }
         line("providers:");
         for provider in &self.providers {
-            line(&format!("  {}:\n    format: openai\n    base_url: {}", provider.name, provider.base_url));
-            if let Some(key) = &provider.key {
-                line(&format!("    api_key: ${{{key}}}?"));
+            line(&format!("  {}:", provider.name));
+            // What the catalogue says of it need not be said again.
+            if !provider.is_known() {
+                line(&format!("    format: openai\n    base_url: {}", provider.base_url));
+                provider.key.iter().for_each(|key| line(&format!("    api_key: ${{{key}}}?")));
             }
             if let Some(cap) = self.caps.get(&provider.name) {
                 line(&format!("    budget: {{ cap: {cap}, mode: soft }}"));
