@@ -1,17 +1,18 @@
 //! What a workload would cost a month and a year on different models.
 
+mod measured;
 mod projection;
 mod table;
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::{Config, print, print_json};
-use crate::app::as_written;
+use crate::app::{as_written, state_folder};
 use crate::catalog::{CatalogModel, CatalogProvider, catalog, is_same_name};
 use crate::config::Target;
 use crate::reload::read_file;
@@ -27,14 +28,14 @@ const PUBLISHED: &str = "global-apis";
 pub(super) struct Options {
     #[command(flatten)]
     config: Config,
-    /// Requests a month
-    #[arg(long, value_name = "N", default_value = "100k", value_parser = parse_count)]
-    requests: u64,
+    /// Requests a month; 100k where nobody says, and as many as there were with `--from-ledger`
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    requests: Option<u64>,
     /// Tokens that a request sends
-    #[arg(long, value_name = "N", value_parser = parse_count, required_unless_present = "preset")]
+    #[arg(long, value_name = "N", value_parser = parse_count, required_unless_present_any = ["preset", "from_ledger"])]
     input_tokens: Option<u64>,
     /// Tokens that it gets back
-    #[arg(long, value_name = "N", value_parser = parse_count, required_unless_present = "preset")]
+    #[arg(long, value_name = "N", value_parser = parse_count, required_unless_present_any = ["preset", "from_ledger"])]
     output_tokens: Option<u64>,
     /// Share of the input that the provider's cache holds: `80%`, `0.8`
     #[arg(long, value_name = "S", value_parser = parse_part)]
@@ -48,6 +49,12 @@ pub(super) struct Options {
     /// A usual size of requests; a choice to begin with, and no measurement
     #[arg(long, value_enum)]
     preset: Option<Preset>,
+    /// The requests of the last 30 days, task by task, as the ledger recorded them
+    #[arg(long, conflicts_with_all = ["preset", "input_tokens", "output_tokens", "cached_share", "retries", "reasoning"])]
+    from_ledger: bool,
+    /// The folder of the ledger, where it is not where the routing file says
+    #[arg(long, value_name = "FOLDER", requires = "from_ledger")]
+    state: Option<PathBuf>,
     /// A model, as the routing file or the catalogue names it, or with dollars per million tokens: `GPT-4o=2.50/10`
     #[arg(long = "model", value_name = "NAME[=IN/OUT]")]
     models: Vec<String>,
@@ -100,30 +107,18 @@ struct Row {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let (workload, cached) = workload(options);
+    let asked = asked(options)?;
     let targets = targets(&options.config.config, options.targets)?;
-    let mut rows = rows(options, &targets)?;
+    let mut rows = rows(options, &targets, &asked.served)?;
     let baseline = options.baseline.as_ref().map(|name| baseline(name, &mut rows, &targets)).transpose()?;
     let mut priced = Vec::new();
     for row in rows {
-        let projected = project(&workload, &row.prices).with_context(|| format!("{}: these figures are too large", row.name))?;
+        let projected = project(&asked.workload, &row.prices).with_context(|| format!("{}: these figures are too large", row.name))?;
         priced.push((row, projected));
     }
-    let part = workload.parts.first().copied().unwrap_or_default();
-    let report = Report {
-        head: head(options, part.input, output(options), cached),
-        notes: notes(part.input, &priced.iter().map(|(row, _)| row).collect::<Vec<_>>()),
-        rows: priced,
-        baseline,
-        workload: json!({
-            "requests_per_month": options.requests,
-            "input_tokens": part.input,
-            "output_tokens": output(options),
-            "cached_share": decimal(cached),
-            "retries": decimal(options.retries),
-            "reasoning": decimal(options.reasoning),
-        }),
-    };
+    let mut notes = asked.notes;
+    notes.extend(origins(&priced.iter().map(|(row, _)| row).collect::<Vec<_>>()));
+    let report = Report { head: asked.head, notes, rows: priced, baseline, workload: asked.figures };
     match options.form {
         Form { json: true, .. } => print_json(&report.json())?,
         Form { csv: true, .. } => print(&report.csv())?,
@@ -145,16 +140,52 @@ impl Preset {
     }
 }
 
-/// The workload, and the share of its input that comes from the cache.
-fn workload(options: &Options) -> (Workload, u64) {
-    let (input, _, cached) = options.preset.map(Preset::sizes).unwrap_or_default();
-    let (input, cached) = (options.input_tokens.unwrap_or(input), options.cached_share.unwrap_or(cached).min(WHOLE));
-    let part = Part::told(input, output(options), cached, options.reasoning);
-    (Workload { requests: options.requests, retries: options.retries, parts: vec![part] }, cached)
+/// What is asked of the models, and how it is told.
+struct Asked {
+    workload: Workload,
+    head: String,
+    notes: Vec<String>,
+    figures: serde_json::Value,
+    /// Targets that served it so far.
+    served: Vec<String>,
 }
 
-fn output(options: &Options) -> u64 {
-    options.output_tokens.unwrap_or_else(|| options.preset.map(Preset::sizes).unwrap_or_default().1)
+fn asked(options: &Options) -> anyhow::Result<Asked> {
+    if !options.from_ledger {
+        return Ok(stated(options));
+    }
+    let state = state_folder(options.state.as_deref(), &options.config.config);
+    let measured = measured::measured(&state, jiff::Timestamp::now(), options.requests)?;
+    Ok(Asked {
+        figures: json!({ "requests_per_month": measured.workload.requests, "from_ledger": true }),
+        workload: measured.workload,
+        head: measured.head,
+        notes: measured.notes,
+        served: measured.targets,
+    })
+}
+
+/// The workload that the command line states.
+fn stated(options: &Options) -> Asked {
+    let requests = options.requests.unwrap_or(100_000);
+    let (input, output, cached) = options.preset.map(Preset::sizes).unwrap_or_default();
+    let (input, output) = (options.input_tokens.unwrap_or(input), options.output_tokens.unwrap_or(output));
+    let cached = options.cached_share.unwrap_or(cached).min(WHOLE);
+    let left_out = "Input is left out. With it the order may turn round: try --input-tokens 1k --output-tokens 500.";
+    Asked {
+        workload: Workload { requests, retries: options.retries, parts: vec![Part::told(input, output, cached, options.reasoning)] },
+        head: head(options, (requests, input, output), cached),
+        notes: (input == 0).then(|| left_out.to_owned()).into_iter().collect(),
+        figures: json!({
+            "requests_per_month": requests,
+            "input_tokens": input,
+            "output_tokens": output,
+            "cached_share": decimal(cached),
+            "retries": decimal(options.retries),
+            "reasoning": decimal(options.reasoning),
+        }),
+        served: Vec::new(),
+    }
 }
 
 /// The targets of the routing file. One that is not there is asked for only where it is needed.
@@ -167,7 +198,8 @@ fn targets(file: &Path, is_needed: bool) -> anyhow::Result<Vec<Target>> {
     }
 }
 
-fn rows(options: &Options, targets: &[Target]) -> anyhow::Result<Vec<Row>> {
+/// `served` are those that served a recorded workload.
+fn rows(options: &Options, targets: &[Target], served: &[String]) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for name in &options.models {
         rows.extend(named(name, targets)?);
@@ -175,7 +207,10 @@ fn rows(options: &Options, targets: &[Target]) -> anyhow::Result<Vec<Row>> {
     if options.targets {
         rows.extend(targets.iter().filter_map(of_target));
     }
-    if options.models.is_empty() && !options.targets {
+    if options.models.is_empty() && !options.targets && options.from_ledger {
+        // A target that is gone may have no price any more.
+        rows.extend(served.iter().filter_map(|name| named(name, targets).ok()).flatten());
+    } else if options.models.is_empty() && !options.targets {
         rows.extend(catalog().provider(PUBLISHED).into_iter().flat_map(|of| of.models.iter().map(move |model| titled(of, model))));
     }
     Ok(rows)
@@ -235,9 +270,8 @@ fn titled(of: &CatalogProvider, model: &CatalogModel) -> Row {
     Row { name: model.title.clone().unwrap_or(row.name), ..row }
 }
 
-fn head(options: &Options, input: u64, output: u64, cached: u64) -> String {
-    let mut text =
-        format!("{} requests a month, each with {} tokens in and {} out", grouped(options.requests), grouped(input), grouped(output));
+fn head(options: &Options, (requests, input, output): (u64, u64, u64), cached: u64) -> String {
+    let mut text = format!("{} requests a month, each with {} tokens in and {} out", grouped(requests), grouped(input), grouped(output));
     // Writing to a String cannot fail.
     for (share, what) in [(cached, "of the input from the cache"), (options.retries, "more requests for retries")] {
         if share > 0 {
@@ -250,18 +284,12 @@ fn head(options: &Options, input: u64, output: u64, cached: u64) -> String {
     text
 }
 
-fn notes(input: u64, rows: &[&Row]) -> Vec<String> {
-    let mut notes = Vec::new();
-    if input == 0 {
-        notes.push("Input is left out. With it the order may turn round: try --input-tokens 1k --output-tokens 500.".into());
-    }
+/// Where the prices come from.
+fn origins(rows: &[&Row]) -> Option<String> {
     let mut origins: Vec<&str> = rows.iter().map(|row| row.origin.as_str()).collect();
     origins.sort_unstable();
     origins.dedup();
-    if origins != ["given"] {
-        notes.push(format!("Prices: {}.", origins.join("; ")));
-    }
-    notes
+    (origins != ["given"]).then(|| format!("Prices: {}.", origins.join("; ")))
 }
 
 /// Reads `80%`, `0.8` or `1.5` as millionths.

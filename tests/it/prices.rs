@@ -4,8 +4,17 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
+use tollgate::catalog::catalog;
+use tollgate::config::HoldFor;
+use tollgate::store::Ledger;
+use tollgate::units::{
+    AttemptId, Basis, EndedEntry, Endpoint, Entry, HeldEntry, RequestFacts, SettledEntry, TargetName, TaskName, Tokens, Usage,
+};
 
 use crate::support::*;
 
@@ -146,4 +155,93 @@ fn a_projection_is_printed_in_every_form() {
     assert!(with(&["--model", "GPT-4o=2.50/10", "--md"]).contains("| GPT-4o | 2.50 | 10.00 | $7,500 | $90,000 |\n"));
     let unknown = run(&folder, &["cost", "--preset", "rag", "--model", "gpt-99"]);
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("no price is known for `gpt-99`"));
+}
+
+/// A month of two tasks: coding on Claude with a warm cache, chat on GPT.
+fn recorded(folder: &Folder) {
+    let state = folder.file("state");
+    std::fs::create_dir(&state).unwrap();
+    let now = Timestamp::now();
+    let day_ago = now.checked_sub(24.hours()).unwrap();
+    let (mut ledger, _) = Ledger::open(&state, day_ago, HoldFor::Window).unwrap();
+    let tokens = Tokens::new;
+    let coding = Usage { input_uncached: tokens(2_000), cache_read: tokens(4_000), output: tokens(900), ..Usage::default() };
+    let chat = Usage { input_uncached: tokens(700), output: tokens(250), ..Usage::default() };
+    let mut number = 0;
+    for (task, target, count, usage) in [("coding", "anthropic/claude-sonnet-4-6", 600, coding), ("chat", "openai/gpt-4o", 2_400, chat)] {
+        let known = catalog().named(target)[0].1;
+        for _ in 0..count {
+            number += 1;
+            let id = AttemptId { epoch: 1, number };
+            let request = Arc::new(RequestFacts {
+                request_id: format!("{number}").into(),
+                accepted: day_ago,
+                endpoint: Endpoint::Chat,
+                rule: None,
+                caller: None,
+                tags: Arc::default(),
+                labels: Arc::default(),
+                task: TaskName::parse(task).unwrap(),
+                revision: "1-abc".into(),
+            });
+            let posted = known.prices.cost(&usage);
+            let held = HeldEntry {
+                id,
+                at: day_ago,
+                request: request.clone(),
+                attempt: 1,
+                target: TargetName::parse(target).unwrap(),
+                hold: posted,
+                windows: Arc::new([]),
+            };
+            let settled = SettledEntry {
+                id,
+                at: day_ago,
+                basis: Basis::Usage,
+                posted,
+                disputed: None,
+                usage: Some(usage),
+                prices: None,
+                provider_cost: None,
+                fault: None,
+                phase: "P4",
+                upstream_status: Some(200),
+                ttft: None,
+                duration: Duration::from_secs(1),
+                served_model: None,
+            };
+            let ended = EndedEntry {
+                at: day_ago,
+                request,
+                outcome: "ok",
+                status: 200,
+                code: None,
+                served: Some(id),
+                attempts: 1,
+                duration: Duration::from_secs(1),
+            };
+            ledger.put(&[Entry::Held(Box::new(held)), Entry::Settled(Box::new(settled)), Entry::Ended(Box::new(ended))]).unwrap();
+        }
+    }
+    ledger.close().unwrap();
+}
+
+#[test]
+fn a_recorded_workload_stands_in_the_readme_as_it_prints() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, behind) = readme.split_once("tollgate cost --from-ledger").unwrap();
+    let (line, rest) = behind.split_once('\n').unwrap();
+    let shown = rest.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = Folder::new();
+    recorded(&folder);
+    let arguments: Vec<&str> = ["cost", "--from-ledger"].into_iter().chain(line.split_whitespace()).collect();
+    assert_eq!(said(&run(&folder, &arguments)), shown);
+    // Twice the requests cost twice as much, and without a model the targets that served are compared.
+    let json: Value = serde_json::from_str(&said(&run(&folder, &["cost", "--from-ledger", "--requests", "6k", "--json"]))).unwrap();
+    let names: Vec<&str> = json["models"].as_array().unwrap().iter().map(|row| row["model"].as_str().unwrap()).collect();
+    assert_eq!(names, ["openai/gpt-4o", "anthropic/claude-sonnet-4-6"]);
+    // 2 × (600 × (2,000 × 2.50 + 4,000 × 1.25 + 900 × 10.00) + 2,400 × (700 × 2.50 + 250 × 10.00)) / 10^6
+    assert_eq!(json["models"][0]["usd_per_month"], "43.2");
+    let empty = Folder::new();
+    assert!(!run(&empty, &["cost", "--from-ledger"]).status.success());
 }

@@ -102,7 +102,7 @@ impl Report {
 
     fn header(&self) -> Vec<String> {
         let all = ["Model", "Input $/M", "Output $/M", "Per month", "Per year"].map(str::to_owned).into_iter();
-        all.chain(self.base().map(|(row, _)| format!("Saved against {}", row.name))).collect()
+        all.chain(self.base().map(|_| "Saved a month".to_owned())).collect()
     }
 
     fn cells(&self) -> Vec<Vec<String>> {
@@ -124,6 +124,10 @@ impl Report {
 
     fn add_notes(&self, text: &mut String) {
         text.push('\n');
+        if let Some((row, _)) = self.base() {
+            // Writing to a String cannot fail.
+            _ = writeln!(text, "Saved against {}.", row.name);
+        }
         for note in &self.notes {
             text.push_str(note);
             text.push('\n');
