@@ -10,6 +10,7 @@ mod rules;
 mod server;
 mod test;
 mod unpriceable;
+mod windows;
 
 pub(super) use chains::Chains;
 pub(super) use providers::prices;

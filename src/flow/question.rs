@@ -141,6 +141,11 @@ impl Question {
         let Some(name) = &self.given.caller else { return Ok(Arc::new(self.given.tags.clone())) };
         let caller = rules.callers().iter().find(|caller| caller.name == *name);
         let caller = caller.ok_or_else(|| Refusal::invalid("caller", format!("there is no caller `{name}` in this file")))?;
+        if let (Some(expires), Some(time)) = (caller.expires, self.given.time)
+            && expires <= time
+        {
+            return Err(Refusal::invalid("caller", format!("caller `{name}` has expired by {time}")));
+        }
         Ok(Arc::clone(&caller.tags))
     }
 

@@ -197,8 +197,8 @@ impl Condition {
             Self::Turns(_) => or_none(features.turns().map(|turns| turns.to_string())),
             Self::Needs(_) => list(features.needs().iter().map(|need| need.as_str())),
             Self::Caller(_) => features.caller.as_ref().map_or_else(|| "no caller".into(), ToString::to_string),
-            Self::Tag(name, _) => format!("{name}={}", features.tags.get(name).cloned().unwrap_or_else(|| "no such tag".into())),
-            Self::Spent(name, window, _) => format!("{name} at {}", features.spent.of(*window)),
+            Self::Tag(name, _) => features.tags.get(name).map_or_else(|| format!("no tag {name}"), |value| format!("{name}={value}")),
+            Self::Spent(name, window, _) => format!("{} of {name}", features.spent.of(*window)),
             Self::CostCeiling(_) => "no target of the chain can serve it for that in the worst case".into(),
         }
     }
@@ -220,7 +220,7 @@ impl fmt::Display for Condition {
             Self::Turns(bounds) => f.write_str(&range(*bounds)),
             Self::Needs(any) => f.write_str(&list(any.iter().map(|need| need.as_str()))),
             Self::Caller(any) => f.write_str(&list(any.iter().map(CallerName::as_str))),
-            Self::Spent(name, _, bounds) => write!(f, "{name} at {}", range(*bounds)),
+            Self::Spent(name, _, bounds) => write!(f, "{} of {name}", range(*bounds)),
             Self::CostCeiling(ceiling) => write!(f, "at most {ceiling}"),
         }
     }

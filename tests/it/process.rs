@@ -585,6 +585,34 @@ fn explain_tells_people_and_programs() {
 }
 
 #[test]
+fn explain_takes_a_caller_and_what_is_spent() {
+    let folder = folder_with(
+        "version: 1\nproviders:\n  a: { format: sandbox, models: { m: {}, n: {} } }\ncallers:\n  \
+         search: { key: \"sha256:6b51d431df5d7f141cbececcf79edf3dd861c3b4069f0b11661a3eefacbba918\", tags: { team: s }, expires: 2199-01-01 }\n\
+         budgets: { company: { cap: $9/month } }\nrules:\n  \
+         - { name: late, match: { tags: { team: s }, spent: { company.month: { min: 80% } } }, chain: [a/n] }\ndefault: { chain: [a/m] }\n",
+    );
+    for (arguments, told) in [
+        (&["--caller", "search", "--spent", "company.month=85%"][..], "rule `late` (line 8) matches"),
+        (&["--caller", "search"], "does not match on spent: wanted at least 80% of company.month, found 0% of company.month"),
+        (&["--tag", "team=x", "--spent", "company.month=100%"], "does not match on tags: wanted team=s, found team=x"),
+        (&["--spent", "company.month=100%"], "does not match on tags: wanted team=s, found no tag team"),
+    ] {
+        let text = run(&folder, &[&["explain"], arguments].concat());
+        assert!(text.status.success() && out(&text).contains(told), "{arguments:?}: {text:?}");
+    }
+    for (arguments, told) in [
+        (&["--caller", "serch"][..], "there is no caller `serch`"),
+        (&["--spent", "company.day=85%"], "there is no budget with a window `company.day`"),
+        (&["--spent", "company.month=85"], "80%"),
+        (&["--caller", "search", "--tag", "team=s"], "cannot be used with"),
+    ] {
+        let text = run(&folder, &[&["explain"], arguments].concat());
+        assert!(!text.status.success() && err(&text).contains(told), "{arguments:?}: {text:?}");
+    }
+}
+
+#[test]
 fn included_files_are_named_by_check_and_explain() {
     let folder = folder_with(
         "version: 1\ninclude: [rules/*.yaml]\nproviders:\n  a: { format: sandbox, models: { m: {} } }\nrules:\n  - { name: own, match: { task: x }, chain: [a/m] }\ndefault: { chain: [a/m] }\n",

@@ -22,6 +22,7 @@ draft! {
     ProviderDraft is "a provider"
     such as { "format": "openai", "base_url": "https://api.openai.com/v1", "api_key": "${OPENAI_API_KEY}?", "models": { "gpt-4o": {} } } {
         /// Another provider of this file whose entry is copied, or one of the catalogue; what is written here wins.
+        /// Limits and budgets that are copied count for each entry by itself.
         like[such as "openai"]: Text,
         /// The wire format it speaks: `openai`, or `sandbox` for the offline provider in the binary. The catalogue knows that of many.
         format: FormatWord,
