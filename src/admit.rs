@@ -6,19 +6,30 @@
 
 #![warn(clippy::float_arithmetic)]
 
+mod book;
+mod budgets;
+mod error;
+mod grants;
 mod limits;
 mod meters;
+mod purse;
 mod queue;
 mod reservation;
+mod stake;
+mod timekeeper;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use book::Crossed;
+pub use budgets::{BudgetLevel, Budgets, MoneyEvent, OpenDispute};
 use limits::{Limit, Refused};
 pub use meters::Meters;
 use meters::{Meter, View};
+pub use purse::{Cover, OverBudget, OverBudgetWhy, Purse};
 use queue::Turn;
 pub use reservation::{Held, Open};
+pub use stake::{End, SentFacts, Stake};
 
 use crate::units::{Clock, ModelName, ProviderName, Tokens};
 
@@ -159,6 +170,23 @@ impl Gate {
         self.passages[target].views.iter().filter_map(|view| view.room(kind)).min_by_key(|room| room.remaining)
     }
 
+    /// True tokens per thousand estimated: the largest of late at this target.
+    ///
+    /// # Panics
+    /// When `target` is no index of the adopted file.
+    #[must_use]
+    pub fn error(&self, target: usize) -> u32 {
+        self.passages[target].views[TARGET_VIEW].owner.error.thousandths()
+    }
+
+    /// Learns from what a provider counted of a prompt that was estimated before.
+    ///
+    /// # Panics
+    /// When `target` is no index of the adopted file.
+    pub fn learn(&self, target: usize, estimated: Tokens, counted: Tokens) {
+        self.passages[target].views[TARGET_VIEW].owner.error.learn(estimated, counted);
+    }
+
     /// How full the target's limits are, its provider's first.
     ///
     /// # Panics
@@ -171,6 +199,7 @@ impl Gate {
 
 /// The provider's limits come first, then the target's own.
 const PROVIDER_VIEW: usize = 0;
+const TARGET_VIEW: usize = 1;
 
 /// What a call passes on its way to one target.
 #[derive(Debug)]

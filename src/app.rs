@@ -22,19 +22,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::admit::Meters;
+use crate::admit::Budgets;
 use crate::config::Checked;
 use crate::control::{self, BadQuestion, Control, Peer, ReloadAnswer, Side};
 use crate::flow::{self, Parts, Question, Running};
-use crate::record::{Metrics, Sink, SinkThread};
+use crate::record::{Sink, SinkThread};
 use crate::reload::{self, Cause, Hooks, Notice, Reloader, Verdict};
 use crate::rules::{Live, Revision, RuleSet};
 use crate::server::{Admin, Drain, Load, Server, serve_socket};
-use crate::store::{History, Lock, Unlocked};
-use crate::units::{Clock, Heartbeat};
-use crate::upstream::{Cooldowns, Resolver, Upstreams};
+use crate::store::{History, Ledger, LedgerError, LedgerState, LedgerThread, LedgerWatch, Lock, Unlocked};
+use crate::units::{Clock, Heartbeat, LedgerQueue};
+use crate::upstream::Resolver;
 
 use listeners::Listeners;
 use notify::Notifier;
@@ -43,6 +42,10 @@ pub use file::{Checking, as_written, check, check_file, check_sources, offline, 
 pub use serve::serve;
 pub use write::Staged;
 
+/// How long the ledger's last rows may take.
+const LEDGER_END: Duration = Duration::from_secs(10);
+/// How often the ledger's writer is looked after.
+const LEDGER_LOOK: Duration = Duration::from_millis(200);
 /// How long a cut stream's last words may take to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -86,6 +89,8 @@ pub enum Unstarted {
     Busy { state: PathBuf, owner: Option<u32> },
     #[error("{0:#}")]
     Listen(anyhow::Error),
+    #[error("{0}")]
+    Ledger(LedgerError),
     #[error("the control socket {0} cannot be opened: {1}")]
     Control(PathBuf, std::io::Error),
 }
@@ -106,6 +111,9 @@ pub struct App {
     /// Ends the watcher and the probes, which nobody waits for.
     stop: CancellationToken,
     sink: Mutex<Option<SinkThread>>,
+    ledger: Mutex<Option<LedgerThread>>,
+    /// How the ledger's writing goes.
+    written: LedgerWatch,
     lock: Mutex<Option<Lock>>,
 }
 
@@ -136,17 +144,11 @@ impl App {
         let address = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(|error| Unstarted::Listen(error.into()));
         let (listen, admin) = (address(&listeners.applications)?, address(&listeners.admin)?);
         let (sink, sink_thread) = Sink::to(records);
-        let parts = Arc::new(Parts {
-            meters: Meters::new(clock.clone()),
-            cooldowns: Cooldowns::new(clock.clone()),
-            upstreams: Upstreams::new(clock.clone(), resolver),
-            metrics: Metrics::new(),
-            sink,
-            tracker: TaskTracker::new(),
-            open_streams: Arc::default(),
-            cut: CancellationToken::new(),
-            clock: clock.clone(),
-        });
+        let (ledger, remembered) = Ledger::open(&state, clock.wall(), first.loaded.value.ledger.hold_for).map_err(Unstarted::Ledger)?;
+        let (queue, inbox) = LedgerQueue::new();
+        let ledger = ledger.run(inbox);
+        let budgets = Budgets::new(clock.clone(), queue, &remembered);
+        let parts = Arc::new(Parts::new(clock.clone(), budgets, resolver, sink));
         let live = Arc::new(Live::new(parts.adopt(rule_set(&first.loaded.value, first.number, &first.hash))));
         parts.metrics.started(first.refused.is_none(), clock.wall());
         let notifier = Notifier::from_env();
@@ -165,6 +167,8 @@ impl App {
             notifier,
             stop: CancellationToken::new(),
             sink: Mutex::new(Some(sink_thread)),
+            written: ledger.watch(),
+            ledger: Mutex::new(Some(ledger)),
             lock: Mutex::new(Some(lock)),
         });
         app.run(listeners, control)?;
@@ -277,7 +281,21 @@ impl App {
         if sink.is_some_and(|sink| !sink.finish(LAST_WORDS * 4)) {
             tracing::warn!("the last records were not taken");
         }
+        // Every attempt has told its end by now.
+        self.parts.budgets.close();
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let is_written = tokio::task::spawn_blocking(move || ledger.is_none_or(|ledger| ledger.finish(LEDGER_END)));
+        if !is_written.await.unwrap_or_default() {
+            tracing::error!("the ledger's last rows were not written: what they would have said is disputed at the next start");
+        }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Until the ledger's writer has ended by itself: nothing may be served without it.
+    async fn ledger_lost(&self) {
+        while self.written.state() != LedgerState::Ended {
+            tokio::time::sleep(LEDGER_LOOK).await;
+        }
     }
 
     /// Until no client is connected.

@@ -38,6 +38,8 @@ pub mod exit {
     pub const NO_INPUT: u8 = 66;
     /// No daemon listens.
     pub const UNAVAILABLE: u8 = 69;
+    /// A part of the daemon has ended that it cannot do without.
+    pub const SOFTWARE: u8 = 70;
     /// A system call failed: a socket that cannot be opened.
     pub const OS: u8 = 71;
     /// A state folder that cannot be written.

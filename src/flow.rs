@@ -9,11 +9,13 @@ mod classify;
 mod early;
 mod explain;
 mod head;
+mod hold;
 mod panics;
 mod plan;
 mod question;
 mod relay;
 mod running;
+mod settle;
 mod testing;
 mod tried;
 
@@ -30,7 +32,9 @@ use crate::wire::Call;
 
 use account::Account;
 use attempt::{Begun, Deadline};
+use hold::Holding;
 use plan::{Plan, Step};
+use settle::Booked;
 use tried::Tried;
 
 pub use answer::{Answer, Body, Refusal, error_answer};
@@ -49,6 +53,8 @@ pub struct Asked {
     pub call: Arc<Call>,
     /// The client's headers, as they came.
     pub headers: Arc<HeaderMap>,
+    /// Who asks: index into the rule set's callers. Absent: there are none.
+    pub caller: Option<usize>,
     pub accepted: Moment,
 }
 
@@ -80,7 +86,7 @@ impl Parts {
     async fn story(self: Arc<Self>, running: Arc<Running>, asked: Asked) -> Answer {
         let mut account = Account::open(&self, &running, &asked);
         let features = match classify::features(&asked.call, &asked.headers) {
-            Ok(features) => features,
+            Ok(features) => running.known(features, asked.caller),
             Err(refusal) => return account.refused(&refusal, &Tried::default()),
         };
         account.classified(&features);
@@ -124,8 +130,9 @@ impl Parts {
             }
             let is_last = plan.is_last(position);
             let mut retries = u32::from(is_last && route.retry);
+            let mut broken: Option<crate::upstream::Failure> = None;
             loop {
-                let (entry, held) = match self.admit(running, plan, step, is_last, deadline).await {
+                let (entry, booked, limit) = match self.admit(running, asked, plan, step, is_last, deadline, &mut account).await {
                     Ok(admitted) => admitted,
                     Err(skip) => {
                         account.skipped(running, step, &skip);
@@ -133,10 +140,13 @@ impl Parts {
                         break;
                     }
                 };
-                match attempt::attempt(running, asked, step, held, deadline, &mut account).await {
+                let step = &Step { limit, on_fresh_connection: broken.is_some(), ..step.clone() };
+                match attempt::attempt(running, asked, step, booked, deadline, &mut account).await {
                     Ok(Begun::Whole(whole)) => return account.answered(running, step, *whole, entry),
                     Ok(Begun::Stream(stream)) => return self.relay(running, step, stream, deadline, account, entry),
+                    Err(failure) if failure.may_go_again => broken = Some(failure),
                     Err(failure) => {
+                        let failure = broken.take().map_or_else(|| failure.clone(), |first| failure.clone().after(&first));
                         running.rests().failed(step.target, failure.mark, failure.retry_after, failure.silent_for);
                         drop(entry);
                         let pause = pause_before_retry(running, step, &failure, retries, deadline);
@@ -154,15 +164,18 @@ impl Parts {
         account.exhausted(running, plan, &tried)
     }
 
-    /// Takes the step's place: out of its rest, and within every limit.
+    /// Takes the step's place: out of its rest, within every limit, and held against every budget.
+    #[expect(clippy::too_many_arguments, reason = "each is a fact of its own, and a bag of them would hide that")]
     async fn admit(
         &self,
-        running: &Running,
+        running: &Arc<Running>,
+        asked: &Asked,
         plan: &Plan<'_>,
         step: &Step<'_>,
         is_last: bool,
         deadline: Deadline,
-    ) -> Result<(crate::upstream::Entry, crate::admit::Held), Skip> {
+        account: &mut Account,
+    ) -> Result<(crate::upstream::Entry, Booked, OutputLimit), Skip> {
         let entry = running.rests().enter(step.target, is_last).map_err(Skip::AtRest)?;
         let tokens = plan.tokens_to_reserve(running, step);
         let mut held = running.gate().reserve(step.target, tokens);
@@ -171,7 +184,13 @@ impl Parts {
             let waited = deadline.bound(Box::pin(running.gate().reserve_within(step.target, tokens))).await;
             held = waited.unwrap_or_else(|| running.gate().reserve(step.target, tokens));
         }
-        held.map(|held| (entry, held)).map_err(Skip::Limit)
+        let held = held.map_err(Skip::Limit)?;
+        let holding = hold::hold(running, &asked.call, plan.features(), step, is_last);
+        let Holding { stake, bill, limit } = deadline.bound(holding).await.unwrap_or_else(|| Err(Skip::out_of_time()))?;
+        let Some(facts) = account.sent_facts(step.target) else { return Err(Skip::out_of_time()) };
+        let recorded = held.with(stake).record(facts).await;
+        let open = recorded.map_err(|over| Skip::Budget(Box::new(over)))?.sent();
+        Ok((entry, Booked::new(open, bill, &self.clock), limit))
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-pub use metrics::{Kept, Metrics, Remaining, Series};
+pub use metrics::{BudgetSums, Kept, Metrics, Remaining, Series};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 pub use sink::{Sink, SinkThread};
@@ -134,6 +134,17 @@ pub enum UsageSource {
     Estimated,
     #[default]
     None,
+}
+
+impl UsageSource {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Estimated => "estimated",
+            Self::None => "none",
+        }
+    }
 }
 
 /// How a request ended.

@@ -102,6 +102,8 @@ pub struct Outgoing {
     pub body: Vec<Bytes>,
     pub is_streaming: bool,
     pub model: ModelName,
+    /// An earlier try broke on a pooled connection: this one gets its own.
+    pub on_fresh_connection: bool,
 }
 
 /// A provider's answer of status 2xx, its head sound and its body yet to be read.

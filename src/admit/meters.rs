@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::error::Error;
 use super::limits::{Cell, Limit};
 use super::queue::{Queue, Seats};
 use super::{Gate, Level, LimitKind, Room};
@@ -102,6 +103,8 @@ pub(super) struct Owner {
     pub(super) requests: Meter,
     pub(super) tokens: Meter,
     pub(super) queue: Queue,
+    /// By how much true counts of prompts were above estimates of late.
+    pub(super) error: Error,
 }
 
 impl Owner {
@@ -116,6 +119,7 @@ impl Owner {
             requests: Meter::default(),
             tokens: Meter::default(),
             queue: Queue::default(),
+            error: Error::default(),
         }
     }
 
@@ -160,7 +164,7 @@ struct Current {
 
 impl Meter {
     /// Puts `rate` in force. The level stays where it is; another rate scales it, so that what was used stays used.
-    fn adopt(&self, rate: Option<Rate>, clock: &Clock) -> Option<Arc<Limit>> {
+    pub(super) fn adopt(&self, rate: Option<Rate>, clock: &Clock) -> Option<Arc<Limit>> {
         let mut current = self.lock();
         current.is_present = rate.is_some();
         let rate = rate?;

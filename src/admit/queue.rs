@@ -58,18 +58,30 @@ impl Seats {
 }
 
 /// Those who wait at one owner's limits, in order of arrival. Only the first of them tries; nobody else passes while it waits.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
+#[derive(Debug)]
+pub(super) struct Queue<D = Denial> {
     waiting: AtomicU32,
     /// Hands the turn on in order of arrival.
     turn: tokio::sync::Mutex<()>,
     /// Rung when something was given back.
     freed: Notify,
     /// What the first of the queue waits for.
-    blocked: Mutex<Option<Denial>>,
+    blocked: Mutex<Option<D>>,
 }
 
-impl Queue {
+impl<D> Default for Queue<D> {
+    fn default() -> Self {
+        Self { waiting: AtomicU32::new(0), turn: tokio::sync::Mutex::default(), freed: Notify::default(), blocked: Mutex::new(None) }
+    }
+}
+
+impl<D> Queue<D> {
+    fn leave(&self) {
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl<D: Clone> Queue<D> {
     fn has_waiters(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
     }
@@ -83,7 +95,7 @@ impl Queue {
     }
 
     /// Joins at the end, because of `denial`, and waits for the turn. Given up by dropping the future.
-    pub(super) async fn join(&self, denial: &Denial) -> Turn<'_> {
+    pub(super) async fn join(&self, denial: &D) -> Turn<'_, D> {
         self.block(denial);
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let place = Place(self);
@@ -91,26 +103,26 @@ impl Queue {
     }
 
     /// What holds up those who wait, for others who may not pass them. Nothing, at the cost of one read, while nobody waits.
-    pub(super) fn blocked(&self) -> Option<Denial> {
+    pub(super) fn blocked(&self) -> Option<D> {
         self.has_waiters().then(|| self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone())?
     }
 
-    fn block(&self, denial: &Denial) {
+    fn block(&self, denial: &D) {
         *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = Some(denial.clone());
     }
 }
 
 /// The right to try, held by the first of the queue until it got through or gave up.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(super) struct Turn<'a, D = Denial> {
     // Given up before the place is left: the next one must have the turn before newcomers find the queue empty.
     _guard: tokio::sync::MutexGuard<'a, ()>,
-    place: Place<'a>,
+    place: Place<'a, D>,
 }
 
-impl Turn<'_> {
+impl<D: Clone> Turn<'_, D> {
     /// Waits until something was given back, at most `longest`.
-    pub(super) async fn freed(&self, denial: &Denial, longest: Duration) {
+    pub(super) async fn freed(&self, denial: &D, longest: Duration) {
         let queue = self.place.0;
         queue.block(denial);
         // What was freed or not is found by trying again.
@@ -119,10 +131,10 @@ impl Turn<'_> {
 }
 
 #[derive(Debug)]
-struct Place<'a>(&'a Queue);
+struct Place<'a, D>(&'a Queue<D>);
 
-impl Drop for Place<'_> {
+impl<D> Drop for Place<'_, D> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.0.leave();
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Passage;
-use crate::units::Tokens;
+use super::stake::{End, SentFacts, Stake};
+use super::{OverBudget, Passage};
+use crate::units::{AttemptId, Tokens, Usd};
 
 /// Everything that one attempt takes, before its first byte is sent. Dropped: all of it goes back.
 #[derive(Debug)]
@@ -12,7 +13,25 @@ pub struct Held(Taken);
 
 impl Held {
     pub(super) fn new(passage: &Arc<Passage>, estimate: Tokens) -> Self {
-        Self(Taken { passage: Arc::clone(passage), estimate, is_sent: false })
+        Self(Taken { passage: Arc::clone(passage), estimate, is_sent: false, stake: None })
+    }
+
+    /// Takes the money along.
+    pub fn with(mut self, stake: Stake) -> Self {
+        self.0.stake = Some(stake);
+        self
+    }
+
+    /// Tells the ledger of its money. Where the file asks for that, it waits until the row is on disk, and fails where it is not.
+    pub async fn record(mut self, facts: SentFacts) -> Result<Self, OverBudget> {
+        if let Some(mut stake) = self.0.stake.take() {
+            if let Err(over) = stake.record(facts).await {
+                stake.settle(End::void(Some("ledger"), "p0"));
+                return Err(over);
+            }
+            self.0.stake = Some(stake);
+        }
+        Ok(self)
     }
 
     /// The attempt is on its way: from here on it counts.
@@ -22,20 +41,52 @@ impl Held {
     }
 }
 
-/// An attempt that was sent. Dropped: the estimate stays charged; the call no longer counts as one in flight.
+/// An attempt that was sent. Dropped: the estimate stays charged, and the money disputed; the call no longer counts as one in flight.
 #[derive(Debug)]
-#[must_use = "dropping it leaves the estimate charged"]
+#[must_use = "dropping it leaves the estimate charged and the hold disputed"]
 pub struct Open(Taken);
 
 impl Open {
-    /// Replaces the estimate by what was used; more than the estimate is charged too, into debt.
-    pub fn settle(self, used: Tokens) {
+    /// Replaces the estimate by what was used, and the hold by what it came to. More than the estimate is charged too, into debt.
+    pub fn settle(mut self, used: Tokens, end: End) {
         self.0.passage.correct(self.0.estimate, used);
+        self.end(end);
+    }
+
+    /// The money's end alone: the estimate in tokens stays charged.
+    pub fn settle_money(mut self, end: End) {
+        self.end(end);
     }
 
     /// No byte reached the provider: everything goes back.
-    pub fn was_never_sent(mut self) {
+    pub fn was_never_sent(mut self, end: End) {
         self.0.is_sent = false;
+        self.end(end);
+    }
+
+    /// Lowers the hold: less can be billed than was thought.
+    pub fn shrink(&mut self, to: Usd) {
+        if let Some(stake) = &mut self.0.stake {
+            stake.shrink(to);
+        }
+    }
+
+    /// What is held for it.
+    #[must_use]
+    pub fn hold(&self) -> Usd {
+        self.0.stake.as_ref().map(Stake::amount).unwrap_or_default()
+    }
+
+    /// Its number in the ledger.
+    #[must_use]
+    pub fn id(&self) -> Option<AttemptId> {
+        self.0.stake.as_ref().map(Stake::id)
+    }
+
+    fn end(&mut self, end: End) {
+        if let Some(stake) = self.0.stake.take() {
+            stake.settle(end);
+        }
     }
 }
 
@@ -44,6 +95,7 @@ struct Taken {
     passage: Arc<Passage>,
     estimate: Tokens,
     is_sent: bool,
+    stake: Option<Stake>,
 }
 
 impl Drop for Taken {

@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::exit;
 use crate::config::{Key, Provider};
 use crate::control::Side;
+use crate::store::LedgerError;
 use crate::units::{Clock, Format};
 
 use super::{App, Options, Unstarted, control_socket, log, notify, state_folder};
@@ -25,10 +26,7 @@ pub fn serve(config: &Path, state: Option<&Path>, may_fall_back: bool) -> anyhow
         options.control = Some(control_socket(&state, Side::Daemon));
         options.clock = Clock::System;
         match App::start(options).await {
-            Ok(app) => {
-                until_stopped(&app, &mut signals).await;
-                Ok(ExitCode::SUCCESS)
-            }
+            Ok(app) => Ok(until_stopped(&app, &mut signals).await),
             Err(unstarted) => Ok(told(&unstarted)),
         }
     });
@@ -62,18 +60,25 @@ impl Signals {
     }
 }
 
-async fn until_stopped(app: &Arc<App>, signals: &mut Signals) {
+async fn until_stopped(app: &Arc<App>, signals: &mut Signals) -> ExitCode {
     tell_what_is_served(app);
     let state = if app.reloader.degraded().is_some() { "DEGRADED: the file is refused, the last good one serves" } else { "serving" };
     app.notifier.ready(&format!("{state}, revision {}", app.running().rules().revision()));
     if let Some(interval) = notify::watchdog_interval() {
-        let beats = vec![app.accepting.clone(), app.reloader.heartbeat()];
+        let beats = vec![app.accepting.clone(), app.reloader.heartbeat(), app.written.heartbeat()];
         let (notifier, stop) = (app.notifier.clone(), app.stop.clone());
         app.parts.tracker.spawn(async move { notifier.watchdog(interval, beats, stop).await });
     }
-    signals.stop().await;
+    tokio::select! {
+        () = signals.stop() => {}
+        () = app.ledger_lost() => {
+            tracing::error!("the ledger's writer has ended: without it nothing may be spent, so the daemon ends");
+            return ExitCode::from(exit::SOFTWARE);
+        }
+    }
     app.stop(signals.stop()).await;
     tracing::info!("stopped");
+    ExitCode::SUCCESS
 }
 
 fn tell_what_is_served(app: &App) {
@@ -103,10 +108,13 @@ fn told(unstarted: &Unstarted) -> ExitCode {
         other => anstream::eprintln!("error: {other}"),
     }
     ExitCode::from(match unstarted {
-        Unstarted::Config(_) => exit::CONFIG,
-        Unstarted::Busy { .. } => exit::BUSY,
+        Unstarted::Config(_) | Unstarted::Ledger(LedgerError::Newer { .. }) => exit::CONFIG,
+        Unstarted::Busy { .. } | Unstarted::Ledger(LedgerError::Busy { .. }) => exit::BUSY,
+        Unstarted::Ledger(LedgerError::Corrupt { .. }) => exit::DATA,
         Unstarted::Listen(_) => exit::OS,
         Unstarted::Control(_, error) if error.kind() == std::io::ErrorKind::AddrInUse => exit::BUSY,
-        Unstarted::State(..) | Unstarted::Control(..) => exit::IO,
+        Unstarted::State(..) | Unstarted::Control(..) | Unstarted::Ledger(LedgerError::Unwritable { .. } | LedgerError::Missing { .. }) => {
+            exit::IO
+        }
     })
 }

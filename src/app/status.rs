@@ -1,11 +1,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::admit::Level;
+use crate::admit::{BudgetLevel, Level};
 use crate::config::Key;
-use crate::control::{LastReload, LimitStatus, ProviderStatus, Status, TargetStatus, TtftStatus};
-use crate::record::{Kept, Remaining};
-use crate::units::{Clock, Moment};
+use crate::control::{BudgetStatus, LastReload, LedgerStatus, LimitStatus, ProviderStatus, Status, TargetStatus, TtftStatus};
+use crate::record::{BudgetSums, Kept, Remaining};
+use crate::store::LedgerState;
+use crate::units::{Clock, Moment, Usd};
 use crate::upstream::Standing;
 
 use super::App;
@@ -36,6 +37,8 @@ pub(super) fn status(app: &App) -> Value {
         admin: app.admin,
         last_reload: LastReload { at: last.at, ok: last.ok, cause: last.cause.as_str(), findings: last.findings, text: last.text },
         providers: providers.collect(),
+        budgets: running.purse().levels().iter().map(|level| budget_status(level, app.parts.clock.wall())).collect(),
+        ledger: ledger_status(app),
         connections: u64::try_from(app.load.connections()).unwrap_or_default(),
         open_streams: u64::try_from(app.open_streams()).unwrap_or_default(),
         started_at: app.started,
@@ -59,6 +62,46 @@ fn target_status(app: &App, index: usize, name: String) -> TargetStatus {
     TargetStatus { name, state, cooldown_until: until, ttft_ms }
 }
 
+fn budget_status(level: &BudgetLevel, now: Timestamp) -> BudgetStatus {
+    let BudgetLevel { key, cap, posted, held, disputed, .. } = level;
+    BudgetStatus {
+        name: key.budget.to_string(),
+        window: key.period.as_str(),
+        starts: key.starts,
+        ends: key.ends,
+        cap_usd: cap.plain(),
+        spent_usd: posted.plain(),
+        held_usd: held.plain(),
+        disputed_usd: disputed.plain(),
+        forecast_usd: forecast(level, now).map(Usd::plain),
+    }
+}
+
+/// What is spent by the window's end at the mean rate so far; nothing before a hundredth of it is over, and for windows without end.
+fn forecast(level: &BudgetLevel, now: Timestamp) -> Option<Usd> {
+    let whole = level.key.ends?.duration_since(level.key.starts).as_secs();
+    let passed = now.duration_since(level.key.starts).as_secs();
+    if passed <= 0 || passed < whole / 100 {
+        return None;
+    }
+    let nano = u128::from(level.posted.nano()) * u128::try_from(whole).ok()? / u128::try_from(passed).ok()?;
+    Some(Usd::from_nano(u64::try_from(nano).unwrap_or(u64::MAX)))
+}
+
+fn ledger_status(app: &App) -> LedgerStatus {
+    LedgerStatus {
+        queue: app.parts.budgets.waiting(),
+        last_commit_ms: u64::try_from(app.written.last_commit().as_millis()).unwrap_or(u64::MAX),
+        failing: match app.written.state() {
+            LedgerState::Writing => None,
+            LedgerState::Failing(what) => Some(what),
+            LedgerState::Ended => Some("its writer has ended".into()),
+        },
+        disputes: app.parts.budgets.disputes().len(),
+        overrun_usd: app.parts.budgets.overrun().plain(),
+    }
+}
+
 fn limit_status(level: &Level) -> LimitStatus {
     LimitStatus { name: level.name.to_string(), level: level.capacity.saturating_sub(level.remaining), remaining: level.remaining }
 }
@@ -79,6 +122,18 @@ pub(super) fn metrics(app: &App) -> String {
     app.parts.metrics.encode(&Kept {
         remaining,
         resting,
+        budgets: running
+            .purse()
+            .levels()
+            .into_iter()
+            .map(|level| BudgetSums {
+                budget: level.key.budget,
+                window: level.key.period.as_str(),
+                sums: [("cap", level.cap), ("posted", level.posted), ("held", level.held), ("disputed", level.disputed)],
+            })
+            .collect(),
+        overrun: app.parts.budgets.overrun(),
+        ledger_waiting: app.parts.budgets.waiting(),
         records_dropped: app.parts.sink.dropped(),
         connections: app.load.connections(),
         open_streams: app.open_streams(),

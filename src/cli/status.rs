@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -63,11 +64,26 @@ fn readable(status: &Value) -> String {
     for limit in providers().flat_map(|provider| provider["limits"].as_array().into_iter().flatten()) {
         limits.add_row([word(&limit["name"]), word(&limit["level"]), word(&limit["remaining"])]);
     }
-    for table in [&targets, &limits] {
+    let mut budgets = plain();
+    budgets.set_header(["budget", "spent", "held", "disputed", "cap", "forecast", "ends"]);
+    for budget in status["budgets"].as_array().into_iter().flatten() {
+        let dollars = |part: &str| budget[part].as_str().map_or_else(|| "-".into(), |amount| format!("${amount}"));
+        let name = format!("{}.{}", word(&budget["name"]), word(&budget["window"]));
+        let amounts = ["spent_usd", "held_usd", "disputed_usd", "cap_usd", "forecast_usd"].map(dollars);
+        budgets.add_row(std::iter::once(name).chain(amounts).chain([word(&budget["ends"])]));
+    }
+    for table in [&targets, &limits, &budgets] {
         if !table.is_empty() {
             text.push('\n');
             push(&mut text, table);
         }
+    }
+    let ledger = &status["ledger"];
+    if let Some(failing) = ledger["failing"].as_str() {
+        _ = writeln!(text, "\nthe ledger cannot be written, and {} entries wait: {failing}", word(&ledger["queue"]));
+    }
+    if ledger["disputes"].as_u64().unwrap_or_default() > 0 {
+        _ = writeln!(text, "\n{} disputes are open: `tollgate ledger disputes` shows them", word(&ledger["disputes"]));
     }
     text
 }

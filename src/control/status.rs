@@ -19,6 +19,9 @@ pub struct Status {
     pub admin: SocketAddr,
     pub last_reload: LastReload,
     pub providers: Vec<ProviderStatus>,
+    /// Every window of every budget, in file order.
+    pub budgets: Vec<BudgetStatus>,
+    pub ledger: LedgerStatus,
     /// Open client connections.
     pub connections: u64,
     pub open_streams: u64,
@@ -57,6 +60,40 @@ pub struct TargetStatus {
     pub cooldown_until: Option<Timestamp>,
     /// Absent before the first answer.
     pub ttft_ms: Option<TtftStatus>,
+}
+
+/// One window of one budget. Amounts are dollars, as plain decimals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BudgetStatus {
+    /// `company`, `provider.openai`, `caller.legal`.
+    pub name: String,
+    /// `hour`, `day`, `week`, `month` or `total`.
+    pub window: &'static str,
+    pub starts: Timestamp,
+    /// Absent: it never ends.
+    pub ends: Option<Timestamp>,
+    pub cap_usd: String,
+    pub spent_usd: String,
+    /// Set aside for requests in flight.
+    pub held_usd: String,
+    /// May have been spent.
+    pub disputed_usd: String,
+    /// What is spent by its end if it goes on like this; absent where it is too early to say.
+    pub forecast_usd: Option<String>,
+}
+
+/// The ledger's writer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LedgerStatus {
+    /// Entries that wait to be written.
+    pub queue: usize,
+    pub last_commit_ms: u64,
+    /// Absent while it writes; else what keeps it from writing.
+    pub failing: Option<String>,
+    /// Disputes that are open.
+    pub disputes: usize,
+    /// Dollars billed above what was held, since the start.
+    pub overrun_usd: String,
 }
 
 /// Time to first content over the last answers, in milliseconds.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +7,10 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::admit::LimitKind;
+use crate::admit::{LimitKind, SentFacts};
 use crate::record::{AttemptRecord, Outcome, Record, SkipRecord, UsageRecord, UsageSource};
 use crate::rules::{Features, Found, TaskSource};
-use crate::units::{Moment, TaskName, Usd};
+use crate::units::{self, AttemptId, Basis, CallerName, EndedEntry, Moment, RequestFacts, TaskName, Tokens, Usd};
 use crate::upstream::{Entry, Failure, Phase};
 use crate::wire::Told;
 
@@ -18,7 +19,11 @@ use super::attempt::Whole;
 use super::explain::Explained;
 use super::head::{Head, USUAL, name};
 use super::plan::{OutputLimit, Plan, Skip, Step};
+use super::settle::{Seen, Times};
 use super::{Asked, Parts, Refusal, Running, Tried};
+
+/// How many bytes of an answer's body are a token at the least, where it does not tell its usage.
+const BYTES_PER_TOKEN: usize = 4;
 
 /// What one request came to, kept until its record is written. Dropped before its end it tells that the client hung up.
 #[derive(Debug)]
@@ -36,6 +41,12 @@ pub(super) struct Account {
     sent: usize,
     /// The attempt that is under way: its target, how far it is, and when it was sent.
     under_way: Option<(usize, Phase, Moment)>,
+    /// The number of the latest attempt in the ledger.
+    last: Option<AttemptId>,
+    /// What the ledger is told of the request; made when an attempt is sent.
+    facts: Option<Arc<RequestFacts>>,
+    caller: Option<CallerName>,
+    tags: Arc<BTreeMap<String, String>>,
     record: Option<Box<Record>>,
 }
 
@@ -78,11 +89,17 @@ impl Account {
             fallback_index: 0,
             sent: 0,
             under_way: None,
+            last: None,
+            facts: None,
+            caller: None,
+            tags: Arc::default(),
             record: Some(Box::new(record)),
         }
     }
 
     pub(super) fn classified(&mut self, features: &Features) {
+        self.caller.clone_from(&features.caller);
+        self.tags = Arc::clone(&features.tags);
         self.note(|record| {
             record.task = features.task.name.clone();
             record.task_source = features.task.source.as_str();
@@ -106,6 +123,12 @@ impl Account {
         self.away += took;
         self.running.series().attempt(step.target, failure.fault, failure.phase.as_str(), "failed");
         self.push_attempt(step.target, Some(failure), failure.phase, took);
+    }
+
+    /// The attempt goes out once more on a fresh connection, and counts as one.
+    pub(super) fn goes_again(&mut self) {
+        self.sent -= 1;
+        self.under_way = None;
     }
 
     /// An attempt came to its end, or was cut after content had reached the client.
@@ -146,13 +169,17 @@ impl Account {
     }
 
     /// What the answer told of itself: usage, cost, the model that served it.
-    pub(super) fn told(&mut self, target: usize, told: &Told, ttft: Option<Duration>) -> Option<Usd> {
+    /// `end`: what it was charged with, once that is known.
+    pub(super) fn told(&mut self, target: usize, told: &Told, ttft: Option<Duration>, end: Option<(Basis, Usd)>) {
         let spec = &self.running.rules().targets()[target];
-        let cost = told
-            .usage
-            .as_ref()
-            .zip(spec.prices.as_deref())
-            .map(|(usage, prices)| prices.cost(usage).plus(spec.usd_per_call.unwrap_or_default()));
+        let has_price = spec.prices.is_some() || spec.flat_usd.is_some();
+        let source = match end {
+            Some((Basis::Usage | Basis::ProviderCost, _)) => UsageSource::Provider,
+            Some((Basis::Estimated | Basis::Observed, _)) if has_price => UsageSource::Estimated,
+            _ if told.usage.is_some() => UsageSource::Provider,
+            _ => UsageSource::None,
+        };
+        let cost = end.filter(|_| has_price).map(|(_, posted)| posted);
         let served = told.model.clone().filter(|model| model != spec.model.as_str());
         let name = spec.name.clone();
         if let Some(ttft) = ttft {
@@ -162,39 +189,41 @@ impl Account {
             record.target = Some(name);
             record.served_model = served;
             record.usage = told.usage.map(UsageRecord::from);
-            record.usage_source = if told.usage.is_some() { UsageSource::Provider } else { UsageSource::None };
+            record.usage_source = source;
             record.cost_nano_usd = cost;
             record.ttft = ttft;
         });
-        cost
     }
 
     /// A whole reply, on its way back as it came.
     pub(super) fn answered(mut self, running: &Running, step: &Step<'_>, whole: Whole, entry: Entry) -> Answer {
         running.rests().succeeded(step.target, None);
         drop(entry);
-        let cost = self.told(step.target, &whole.told, None);
-        if let Some(open) = whole.open {
-            open.settle(whole.told.usage.as_ref().map_or_else(|| step.estimate.input.unwrap_or_default(), crate::units::Usage::total));
-        }
+        let Whole { headers, body, told, took, booked } = whole;
+        let seen = Seen { told: &told, output: Tokens::new(body.len().div_ceil(BYTES_PER_TOKEN) as u64) };
+        let end = booked.bill.complete(seen, Times { ttft: None, took });
+        self.told(step.target, &told, None, Some((end.basis, end.posted)));
+        booked.learn_error(&told);
+        let used = told.usage.as_ref().map_or_else(|| step.estimate.input.unwrap_or_default(), crate::units::Usage::total);
+        booked.settle(Some(used), end);
         let mut head = Head::default();
         head.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        head.write(&name::LENGTH, whole.body.len());
-        self.describe_step(&mut head, running, step, &whole.headers);
+        head.write(&name::LENGTH, body.len());
+        self.describe_step(&mut head, running, step, &headers);
         if let Some(model) = self.record.as_ref().and_then(|record| record.served_model.as_deref()) {
             head.text(&name::SERVED_MODEL, model);
         }
-        if let Some(cost) = cost {
-            head.text(&name::COST, &cost.plain());
+        if let Some(record) = &self.record {
+            if let Some(cost) = record.cost_nano_usd {
+                head.text(&name::COST, &cost.plain());
+            }
+            head.set(&name::USAGE_SOURCE, HeaderValue::from_static(record.usage_source.as_str()));
         }
-        let source = if whole.told.usage.is_some() { "provider" } else { "none" };
-        head.set(&name::USAGE_SOURCE, HeaderValue::from_static(source));
-        let took = whole.took;
         self.attempt_ended(step.target, None, took);
         self.tell_times(&mut head, took, None);
         self.describe(&mut head);
         self.close(None, StatusCode::OK, None);
-        Answer { status: StatusCode::OK, headers: head.finish(), body: Body::Whole(whole.body) }
+        Answer { status: StatusCode::OK, headers: head.finish(), body: Body::Whole(body) }
     }
 
     /// The headers of a stream whose first content is there.
@@ -265,6 +294,17 @@ impl Account {
         let series = self.running.series();
         series.request(self.rule.unwrap_or(self.running.rules().rules().len() + 1), outcome);
         series.added_latency(own);
+        let request = self.facts(&record);
+        self.parts.budgets.note(units::Entry::Ended(Box::new(EndedEntry {
+            at: self.parts.clock.wall(),
+            request,
+            outcome: outcome.as_str(),
+            status: status.as_u16(),
+            code: code.map(Into::into),
+            served: self.last.filter(|_| record.target.is_some()),
+            attempts: u32::try_from(self.sent).unwrap_or(u32::MAX),
+            duration,
+        })));
         self.parts.sink.write(record);
     }
 
@@ -273,12 +313,39 @@ impl Account {
     }
 
     /// A step is about to be sent: the moment to count from.
-    pub(super) fn sending(&mut self, step: &Step<'_>) -> Moment {
+    pub(super) fn sending(&mut self, step: &Step<'_>, id: Option<AttemptId>) -> Moment {
+        self.last = id;
         self.fallback_index = step.index;
         self.sent += 1;
         let now = self.parts.clock.now();
         self.under_way = Some((step.target, Phase::P1, now));
         now
+    }
+
+    /// Which attempt the next one is, for the ledger.
+    pub(super) fn sent_facts(&mut self, target: usize) -> Option<SentFacts> {
+        let record = self.record.take()?;
+        let request = self.facts(&record);
+        self.record = Some(record);
+        let attempt = u32::try_from(self.sent + 1).unwrap_or(u32::MAX);
+        Some(SentFacts { request, attempt, target: self.running.rules().targets()[target].name.clone() })
+    }
+
+    fn facts(&mut self, record: &Record) -> Arc<RequestFacts> {
+        let facts = self.facts.get_or_insert_with(|| {
+            Arc::new(RequestFacts {
+                request_id: Arc::clone(&self.request_id),
+                accepted: record.at,
+                endpoint: record.endpoint,
+                rule: record.rule.clone(),
+                caller: self.caller.clone(),
+                tags: Arc::clone(&self.tags),
+                labels: Arc::clone(&record.labels),
+                task: record.task.clone(),
+                revision: Arc::clone(&record.revision),
+            })
+        });
+        Arc::clone(facts)
     }
 
     fn note(&mut self, change: impl FnOnce(&mut Record)) {
@@ -315,6 +382,9 @@ impl Account {
         let theirs = [&name::REQUEST_ID, &name::REQUEST_ID_SHORT, &name::AZURE_REQUEST_ID];
         if let Some(id) = theirs.into_iter().find_map(|name| upstream.get(name)) {
             head.set(&name::UPSTREAM_REQUEST_ID, id.clone());
+        }
+        if let Some(left) = running.purse().remaining(&step.cover) {
+            head.text(&name::BUDGET_REMAINING, &left.plain());
         }
         match step.limit {
             OutputLimit::AsSent => {}

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
+use crate::admit::OverBudgetWhy;
 use crate::rules::{Features, Unfit};
 use crate::upstream::{Failure, Phase};
 use crate::wire::{self, Class};
@@ -194,9 +195,16 @@ impl Refusal {
             let wait = shortest_wait.unwrap_or(Duration::from_secs(1));
             return Self::later(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", "rate_limit_error", message, wait);
         }
+        if has(|skip| matches!(skip, Skip::Budget(over) if over.why == OverBudgetWhy::Pace)) {
+            let wait = shortest_wait.unwrap_or(Duration::from_secs(1));
+            return Self::later(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", "rate_limit_error", message, wait);
+        }
         if has(|skip| matches!(skip, Skip::AtRest(_))) {
             let wait = shortest_wait.unwrap_or(Duration::from_secs(20));
             return Self::later(StatusCode::SERVICE_UNAVAILABLE, "server_is_overloaded", "service_unavailable_error", message, wait);
+        }
+        if let Some(refusal) = Self::over_budget(skips, &message) {
+            return refusal;
         }
         // No waiting makes room for a request that is larger than a limit's burst.
         if has(|skip| matches!(skip, Skip::Limit(_))) {
@@ -211,8 +219,37 @@ impl Refusal {
         if has(|skip| matches!(skip, Skip::Unfit(Unfit::Needs(_)))) {
             return bad("unsupported_parameter");
         }
+        if has(|skip| matches!(skip, Skip::Unpriceable(_))) {
+            return bad("unpriceable_request");
+        }
+        if has(|skip| matches!(skip, Skip::NotAllowed)) {
+            return bad("target_forbidden").with_status(StatusCode::FORBIDDEN);
+        }
         let wait = Duration::from_secs(fastrand::u64(10..=30));
         Self::later(StatusCode::SERVICE_UNAVAILABLE, "no_provider", "service_unavailable_error", message, wait)
+    }
+
+    /// What budgets, their ledger or their clock say, the most hopeful first.
+    fn over_budget(skips: &[(usize, Skip)], message: &str) -> Option<Self> {
+        let over = |why| {
+            let budgets = skips.iter().filter_map(|(_, skip)| if let Skip::Budget(over) = skip { Some(over) } else { None });
+            budgets.filter(move |over| over.why == why).min_by_key(|over| over.retry_after)
+        };
+        let soon = || Duration::from_millis(fastrand::u64(1_000..=5_000));
+        if over(OverBudgetWhy::Busy).is_some() {
+            return Some(Self::later(StatusCode::TOO_MANY_REQUESTS, "budget_busy", "rate_limit_error", message.into(), soon()));
+        }
+        let unavailable = |code| Self::later(StatusCode::SERVICE_UNAVAILABLE, code, "service_unavailable_error", message.into(), soon());
+        if over(OverBudgetWhy::Ledger).is_some() {
+            return Some(unavailable("ledger_unavailable"));
+        }
+        if over(OverBudgetWhy::Clock).is_some() {
+            return Some(unavailable("clock_suspect"));
+        }
+        let exceeded = over(OverBudgetWhy::Exceeded)?;
+        let refusal = Self::bad_request("budget_exceeded", None, message.into()).with_status(StatusCode::TOO_MANY_REQUESTS);
+        // The time of the window's end is told, but a client that waits for it by itself would wait for days.
+        Some(Self { kind: "insufficient_quota", retry_after: exceeded.retry_after, ..refusal })
     }
 
     /// The answer without any request's facts.

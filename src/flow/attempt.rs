@@ -10,7 +10,6 @@ use http_body::Body as _;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::admit::{Held, Open};
 use crate::config::{Route, Server};
 use crate::units::{Moment, Tokens};
 use crate::upstream::{Failure, Outgoing, Phase, Reply, ReplyBody};
@@ -18,6 +17,7 @@ use crate::wire::{Edits, ReplyFault, Tap, Told, read_reply};
 
 use super::account::Account;
 use super::plan::Step;
+use super::settle::{Booked, Times};
 use super::{Asked, Running};
 
 /// The largest answer that is read whole: 32 MiB.
@@ -66,8 +66,7 @@ pub(super) struct Whole {
     pub(super) body: Bytes,
     pub(super) told: Told,
     pub(super) took: Duration,
-    /// Present until it is settled.
-    pub(super) open: Option<Open>,
+    pub(super) booked: Booked,
 }
 
 /// A stream that has shown its first content, or its end.
@@ -82,8 +81,7 @@ pub(super) struct Stream {
     pub(super) has_ended: bool,
     pub(super) ttft: Duration,
     pub(super) sent: Moment,
-    /// Present until it is settled.
-    pub(super) open: Option<Open>,
+    pub(super) booked: Booked,
 }
 
 /// One try: send, and wait for the whole reply or the first content.
@@ -91,17 +89,17 @@ pub(super) async fn attempt(
     running: &Running,
     asked: &Asked,
     step: &Step<'_>,
-    held: Held,
+    booked: Booked,
     deadline: Deadline,
     account: &mut Account,
 ) -> Result<Begun, Failure> {
-    let sent = account.sending(step);
+    let sent = account.sending(step, booked.id());
     let this = Try { running, asked, step, deadline, sent, account };
-    let mut open = Some(held.sent());
+    let mut booked = Some(booked);
     let result = if asked.call.is_streaming() {
-        Box::pin(this.stream(&mut open)).await.map(Begun::Stream)
+        Box::pin(this.stream(&mut booked)).await.map(Begun::Stream)
     } else {
-        this.whole(&mut open).await.map(|whole| Begun::Whole(Box::new(whole)))
+        this.whole(&mut booked).await.map(|whole| Begun::Whole(Box::new(whole)))
     };
     if let Err(failure) = &result {
         let took = account.now().since(sent);
@@ -114,20 +112,25 @@ pub(super) async fn attempt(
             status = failure.status,
             "attempt failed"
         );
-        account.attempt_failed(step, failure, took);
-        if let Some(open) = open {
-            give_back(open, failure);
+        if failure.may_go_again {
+            account.goes_again();
+        } else {
+            account.attempt_failed(step, failure, took);
+        }
+        if let Some(booked) = booked {
+            give_back(booked, failure, took);
         }
     }
     result
 }
 
-/// What a failed attempt took from the limits goes back as far as the provider cannot have counted it.
-fn give_back(open: Open, failure: &Failure) {
+/// What a failed attempt took goes back as far as the provider cannot have counted it; what it may have billed is disputed.
+fn give_back(booked: Booked, failure: &Failure, took: Duration) {
+    let end = booked.bill.failed(failure, Times { ttft: None, took });
     if failure.phase == Phase::P0 {
-        open.was_never_sent();
-    } else if failure.nothing_billed {
-        open.settle(Tokens::ZERO);
+        booked.was_never_sent(end);
+    } else {
+        booked.settle(failure.nothing_billed.then_some(Tokens::ZERO), end);
     }
 }
 
@@ -141,13 +144,16 @@ struct Try<'t> {
 }
 
 impl Try<'_> {
-    async fn whole(&self, open: &mut Option<Open>) -> Result<Whole, Failure> {
+    async fn whole(&self, booked: &mut Option<Booked>) -> Result<Whole, Failure> {
         let mut phase = Phase::P1;
         let exchanged = {
             // Head and body under one timer. Pinned here, so that only its address is handed on.
             let exchange = pin!(async {
                 let Reply { headers, body, .. } = self.send().await?;
                 phase = Phase::P2;
+                if let Some(booked) = booked.as_mut() {
+                    booked.phase = Phase::P2;
+                }
                 Ok((headers, body.read_whole(LARGEST_REPLY).await?))
             });
             self.deadline.bound(exchange).await
@@ -155,15 +161,19 @@ impl Try<'_> {
         let (headers, body) = exchanged.ok_or_else(|| self.out_of_time(phase))??;
         let told = read_reply(self.asked.call.endpoint(), &body).map_err(|fault| self.fault(fault))?;
         if told.is_blocked && self.step.passes_on_blocked {
-            return Err(settled_as_blocked(open.take(), &told));
+            return Err(settled_as_blocked(booked.take(), &told));
         }
-        Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), open: open.take() })
+        let Some(booked) = booked.take() else { return Err(self.out_of_time(Phase::P2)) };
+        Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), booked })
     }
 
-    async fn stream(&self, open: &mut Option<Open>) -> Result<Box<Stream>, Failure> {
+    async fn stream(&self, booked: &mut Option<Booked>) -> Result<Box<Stream>, Failure> {
         let first_content_by = self.deadline.at.min(Instant::now() + self.step.first_content);
         let late = |phase| self.silent("first_content", phase);
         let reply = tokio::time::timeout_at(first_content_by, self.send()).await.map_err(|_| late(Phase::P1))??;
+        if let Some(booked) = booked.as_mut() {
+            booked.phase = Phase::P2;
+        }
         let Reply { headers, mut body, is_event_stream, .. } = reply;
         if !is_event_stream {
             return Err(self.not_a_stream(body).await);
@@ -183,10 +193,12 @@ impl Try<'_> {
             fed.map_err(|fault| self.fault(fault))?;
         }
         if tap.told().is_blocked && self.step.passes_on_blocked {
-            return Err(settled_as_blocked(open.take(), tap.told()));
+            return Err(settled_as_blocked(booked.take(), tap.told()));
         }
         let ttft = self.account.now().since(self.sent);
-        Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, open: open.take() }))
+        let Some(mut booked) = booked.take() else { return Err(self.out_of_time(Phase::P2)) };
+        booked.phase = Phase::P3;
+        Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, booked }))
     }
 
     async fn send(&self) -> Result<Reply, Failure> {
@@ -197,6 +209,7 @@ impl Try<'_> {
             body: self.asked.call.write(&self.edits(target.model.as_str())),
             is_streaming: self.asked.call.is_streaming(),
             model: target.model.clone(),
+            on_fresh_connection: self.step.on_fresh_connection,
         };
         self.running.upstream(self.step.target).send(outgoing).await
     }
@@ -239,11 +252,13 @@ impl Try<'_> {
 }
 
 /// A content filter ended the answer: what it used is counted, and another target may try.
-fn settled_as_blocked(open: Option<Open>, told: &Told) -> Failure {
-    if let (Some(open), Some(usage)) = (open, &told.usage) {
-        open.settle(usage.total());
+fn settled_as_blocked(booked: Option<Booked>, told: &Told) -> Failure {
+    let failure = Failure::blocked();
+    if let Some(booked) = booked {
+        let end = booked.bill.blocked(told, &failure, Times { ttft: None, took: booked.took() });
+        booked.settle(told.usage.as_ref().map(crate::units::Usage::total), end);
     }
-    Failure::blocked()
+    failure
 }
 
 /// The next piece of a body's data; nothing at its end.

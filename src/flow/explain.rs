@@ -9,7 +9,7 @@ use crate::units::{Tokens, Usd};
 use crate::upstream::Standing;
 
 use super::plan::{self, Plan, Skip, Step};
-use super::{Refusal, Running, Tried};
+use super::{Refusal, Running, Tried, hold};
 
 /// What would happen to one request, and why: rule by rule, step by step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -201,6 +201,7 @@ fn skip_now(running: &Running, plan: &Plan<'_>, position: usize, step: &Step<'_>
         .clone()
         .or_else(|| running.rests().allows(step.target, is_last).err().map(Skip::AtRest))
         .or_else(|| denied(running, step, is_last, plan.tokens_to_reserve(running, step)).map(Skip::Limit))
+        .or_else(|| hold::look(running, plan.features(), step).err())
 }
 
 fn explained_step(running: &Running, step: &Step<'_>, skip: Option<&Skip>) -> ExplainedStep {

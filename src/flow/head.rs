@@ -27,6 +27,7 @@ pub(super) mod name {
     pub(crate) static TASK: HeaderName = HeaderName::from_static("x-tollgate-task");
     pub(crate) static SERVED_MODEL: HeaderName = HeaderName::from_static("x-tollgate-served-model");
     pub(crate) static COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
+    pub(crate) static BUDGET_REMAINING: HeaderName = HeaderName::from_static("x-tollgate-budget-remaining-usd");
     pub(crate) static USAGE_SOURCE: HeaderName = HeaderName::from_static("x-tollgate-usage-source");
     pub(crate) static INJECTED: HeaderName = HeaderName::from_static("x-tollgate-injected");
     pub(crate) static CLAMPED: HeaderName = HeaderName::from_static("x-tollgate-clamped");

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-use crate::admit::Denial;
+use crate::admit::{Cover, Denial, OverBudget, OverBudgetWhy};
 use crate::config::{Key, OnCeiling, Route, Target};
 use crate::rules::{Candidate, Estimate, Features, Found, Unfit, candidates, estimate, unfit};
 use crate::units::{Format, Tokens, Usd};
 use crate::upstream::Resting;
 use crate::wire::Class;
 
+use super::hold::unpriceable;
 use super::{Running, opted_in};
 
 /// The smallest output limit that a clamp may leave: below it an answer is of no use.
@@ -29,8 +30,12 @@ pub(super) struct Step<'r> {
     pub(super) uses: Option<&'r crate::config::Use>,
     pub(super) estimate: Estimate,
     pub(super) limit: OutputLimit,
+    /// The budgets that a call here counts in.
+    pub(super) cover: Cover,
     pub(super) first_content: Duration,
     pub(super) idle: Duration,
+    /// An earlier try of the same attempt broke on a pooled connection.
+    pub(super) on_fresh_connection: bool,
     /// Whether an answer that a content filter ended before any content lets the next target try.
     pub(super) passes_on_blocked: bool,
     /// Why the step is left out, whatever its state.
@@ -64,6 +69,12 @@ pub enum Skip {
     NoKey(String),
     AtRest(Resting),
     Limit(Denial),
+    /// A budget leaves too little, or others' holds stand in the way.
+    Budget(Box<OverBudget>),
+    /// The caller may not use the target, whatever a rule says.
+    NotAllowed,
+    /// A budget needs a bound in dollars, and there is none: why.
+    Unpriceable(&'static str),
     Unfit(Unfit),
     /// The call can cost more than the ceiling allows; nothing where the target has no price.
     AboveCeiling {
@@ -77,6 +88,11 @@ pub enum Skip {
 }
 
 impl Skip {
+    /// The request's time is over before its turn came.
+    pub(super) fn out_of_time() -> Self {
+        Self::Budget(Box::new(OverBudget::out_of_time()))
+    }
+
     /// The word for records, metrics and `explain --json`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -84,6 +100,9 @@ impl Skip {
             Self::NoKey(_) => "no_key",
             Self::AtRest(_) => "at_rest",
             Self::Limit(_) => "limit",
+            Self::Budget(_) => "budget",
+            Self::NotAllowed => "not_allowed",
+            Self::Unpriceable(_) => "unpriceable",
             Self::Unfit(Unfit::Context { .. }) => "context",
             Self::Unfit(Unfit::Needs(_)) => "needs",
             Self::AboveCeiling { .. } => "above_ceiling",
@@ -105,6 +124,9 @@ impl Skip {
                 Some(wait) => format!("{} is used up for {} ms more", denial.limit, wait.as_millis().max(1)),
                 None => format!("{} can never take a request of this size", denial.limit),
             },
+            Self::Budget(over) => over_budget(over),
+            Self::NotAllowed => "this caller may not use it".into(),
+            Self::Unpriceable(why) => format!("{why}, and a hard budget covers it"),
             Self::Unfit(Unfit::Context { window, prompt }) => {
                 format!("a prompt of about {prompt} tokens does not fit its window of {window}")
             }
@@ -126,7 +148,7 @@ pub(super) fn plan<'r>(running: &'r Running, found: Found<'r>, features: &'r Fea
     let mut steps: Vec<Step<'r>> = candidates(rules, &found.route.chain, features)
         .into_iter()
         .enumerate()
-        .map(|(index, candidate)| step(running, found.route, index, candidate, ceiling, features))
+        .map(|(index, candidate)| step(running, &found, index, candidate, ceiling, features))
         .collect();
     let is_sandbox = |step: &Step<'_>| format_of(running, step) == Format::Sandbox;
     let others_lack_keys = steps.iter().filter(|step| !is_sandbox(step)).all(|step| matches!(step.skip, Some(Skip::NoKey(_))));
@@ -148,6 +170,10 @@ impl Plan<'_> {
         self.steps[position + 1..].iter().all(|step| step.skip.is_some())
     }
 
+    pub(super) fn features(&self) -> &Features {
+        self.features
+    }
+
     pub(super) fn requested_model(&self) -> &str {
         &self.features.requested_model
     }
@@ -159,18 +185,21 @@ impl Plan<'_> {
 
 fn step<'r>(
     running: &Running,
-    route: &'r Route,
+    found: &Found<'r>,
     index: usize,
     candidate: Candidate<'r>,
     ceiling: Option<Usd>,
     features: &Features,
 ) -> Step<'r> {
+    let (route, rule) = (found.route, found.name);
     let target = &running.rules().targets()[candidate.target];
     let provider = &running.rules().providers()[target.provider];
     let mut estimate = estimate(target, candidate.uses, route, features);
+    let cover = running.purse().cover(features, rule, target);
     let mut skip = match &provider.key {
         Key::Missing(source) => Some(Skip::NoKey(source.clone())),
-        Key::Present(_) | Key::NotNeeded => unfit(target, features).map(Skip::Unfit),
+        Key::Present(_) | Key::NotNeeded if !running.allows(features, candidate.target) => Some(Skip::NotAllowed),
+        Key::Present(_) | Key::NotNeeded => unfit(target, features).map(Skip::Unfit).or_else(|| unpriceable(features, target, &cover)),
     };
     if let (None, Some(ceiling)) = (&skip, ceiling)
         && estimate.worst_case.is_none_or(|worst_case| worst_case > ceiling)
@@ -186,10 +215,12 @@ fn step<'r>(
         index,
         target: candidate.target,
         uses: candidate.uses,
-        limit: output_limit(target, candidate, route, ceiling, &estimate, features),
+        limit: output_limit(target, candidate, route, ceiling.is_some() || cover.is_hard(), &estimate, features),
+        cover,
         estimate,
         first_content: own.first_content.or(route.timeouts.first_content).unwrap_or(target.timeouts.first_content),
         idle: own.idle.or(route.timeouts.idle).unwrap_or(target.timeouts.idle),
+        on_fresh_connection: false,
         passes_on_blocked: opted_in(route, Class::ContentPolicy),
         skip,
     }
@@ -200,28 +231,54 @@ fn clamped_to(ceiling: Usd, target: &Target, estimate: &Estimate, features: &Fea
     let (prices, input) = target.prices.as_ref().zip(estimate.input)?;
     let cost =
         |output: Tokens| prices.worst_case(input, output.times(u64::from(features.answers))).plus(target.usd_per_call.unwrap_or_default());
-    let (mut fits, mut too_much) = (LEAST_OUTPUT.min(estimate.output), estimate.output.plus(Tokens::new(1)));
-    if cost(fits) > ceiling {
+    let fits = largest_output(LEAST_OUTPUT, estimate.output, |output| cost(output) <= ceiling)?;
+    Some(Estimate { output: fits, worst_case: Some(cost(fits)), ..*estimate })
+}
+
+/// The largest output of at most `most` that fits; nothing where `least` is already too much. Less fits wherever more does.
+pub(super) fn largest_output(least: Tokens, most: Tokens, does_fit: impl Fn(Tokens) -> bool) -> Option<Tokens> {
+    let (mut fits, mut too_much) = (least.min(most), most.plus(Tokens::new(1)));
+    if !does_fit(fits) {
         return None;
     }
     while fits.plus(Tokens::new(1)) < too_much {
         let middle = Tokens::new(fits.count().midpoint(too_much.count()));
-        if cost(middle) <= ceiling { fits = middle } else { too_much = middle }
+        if does_fit(middle) { fits = middle } else { too_much = middle }
     }
-    Some(Estimate { output: fits, worst_case: Some(cost(fits)), ..*estimate })
+    Some(fits)
 }
 
-/// A limit goes along only where a ceiling or the file covers the call; else the client's own stands as it came.
+/// `budget company.month: $1,999.98 spent, …`.
+fn over_budget(over: &OverBudget) -> String {
+    let name = match (&over.budget, over.period) {
+        (Some(budget), Some(period)) => format!("budget {budget}.{period}"),
+        (Some(budget), None) => format!("budget {budget}"),
+        (None, _) => "a budget".into(),
+    };
+    let state = || format!("{} of {} spent, {} held, {} disputed", over.spent, over.cap, over.held, over.disputed);
+    match over.why {
+        OverBudgetWhy::Exceeded => format!("{name} leaves too little ({})", state()),
+        OverBudgetWhy::Busy => format!("{name} is held by requests in flight ({})", state()),
+        OverBudgetWhy::Pace => match over.retry_after {
+            Some(wait) => format!("{name} runs ahead of its pace for {} ms more", wait.as_millis().max(1)),
+            None => format!("{name} has a pace that never takes a request of this size"),
+        },
+        OverBudgetWhy::Ledger => "the ledger cannot be written, so that no budget can grant more".into(),
+        OverBudgetWhy::Clock => format!("{name}: the clock jumped ahead over the end of its window, and is not believed yet"),
+    }
+}
+
+/// A limit goes along only where a ceiling, a hard budget or the file covers the call; else the client's own stands as it came.
 fn output_limit(
     target: &Target,
     candidate: Candidate<'_>,
     route: &Route,
-    ceiling: Option<Usd>,
+    is_bounded: bool,
     estimate: &Estimate,
     features: &Features,
 ) -> OutputLimit {
     let set_by_file = [target.max_output_tokens, route.max_output_tokens, candidate.uses.and_then(|uses| uses.max_output_tokens)];
-    if features.endpoint == crate::units::Endpoint::Embeddings || (ceiling.is_none() && set_by_file.iter().all(Option::is_none)) {
+    if features.endpoint == crate::units::Endpoint::Embeddings || (!is_bounded && set_by_file.iter().all(Option::is_none)) {
         return OutputLimit::AsSent;
     }
     match features.output_limit {

@@ -10,7 +10,6 @@ use http_body::Body as _;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::admit;
 use crate::config::OnClientDisconnect;
 use crate::record::Outcome;
 use crate::units::{Moment, Tokens, Usage};
@@ -21,6 +20,7 @@ use super::account::Account;
 use super::answer::{Answer, Body, CutShort, FLUSH};
 use super::attempt::{Deadline, Stream, next_piece};
 use super::plan::Step;
+use super::settle::{Booked, Seen, Times};
 use super::{Parts, Running};
 
 /// How long a client may see nothing before a comment tells it that the stream lives.
@@ -54,7 +54,8 @@ struct Flow {
     body: ReplyBody,
     tap: Tap,
     entry: Option<Entry>,
-    open: Option<admit::Open>,
+    /// Present until it is settled.
+    booked: Option<Booked>,
     input: Tokens,
     idle: Duration,
     deadline: Deadline,
@@ -89,10 +90,10 @@ impl Parts {
         mut account: Account,
         entry: Entry,
     ) -> Answer {
-        let Stream { headers, body, tap, ready, has_ended, ttft, sent, open } = *stream;
+        let Stream { headers, body, tap, ready, has_ended, ttft, sent, booked } = *stream;
         let served = tap.told().model.clone().filter(|model| model != running.rules().targets()[step.target].model.as_str());
         let headers = account.stream_headers(running, step, &headers, served.as_deref(), ttft);
-        account.told(step.target, tap.told(), None);
+        account.told(step.target, tap.told(), None, None);
         let on_hang_up = (running.rules().server().on_client_disconnect == OnClientDisconnect::Finish).then(|| Arc::clone(self));
         let now = Instant::now();
         let flow = Flow {
@@ -102,7 +103,7 @@ impl Parts {
             body,
             tap,
             entry: Some(entry),
-            open,
+            booked: Some(booked),
             input: step.estimate.input.unwrap_or_default(),
             idle: step.idle,
             deadline,
@@ -214,6 +215,7 @@ impl Stretch {
         }
         if has_read {
             self.last_event = Instant::now();
+            self.flow.learn_input();
         }
         if let Some(failure) = fault {
             self.fail_or_complete(&failure);
@@ -296,6 +298,13 @@ impl Flow {
         &rules.providers()[rules.targets()[self.target].provider].name
     }
 
+    /// Once the provider has told what the input is, no more of it is held.
+    fn learn_input(&mut self) {
+        if let (Some(booked), Some(usage)) = (&mut self.booked, &self.tap.told().usage) {
+            booked.learn_input(usage.input_total());
+        }
+    }
+
     /// The stream's one end: cooldown, limits, metrics and record.
     fn settle(&mut self, failure: Option<&Failure>) {
         let told = self.tap.told();
@@ -305,10 +314,16 @@ impl Flow {
             Some(failure) => self.running.rests().failed(self.target, failure.mark, failure.retry_after, failure.silent_for),
         }
         self.entry = None;
-        if let Some(open) = self.open.take() {
-            open.settle(used);
+        let times = Times { ttft: Some(self.ttft), took: self.account.now().since(self.sent) };
+        let seen = Seen { told, output: self.tap.output_seen() };
+        let mut end = None;
+        if let Some(booked) = self.booked.take() {
+            let ended = failure.map_or_else(|| booked.bill.complete(seen, times), |failure| booked.bill.cut(seen, failure.fault, times));
+            booked.learn_error(told);
+            end = Some((ended.basis, ended.posted));
+            booked.settle(Some(used), ended);
         }
-        self.account.told(self.target, told, Some(self.ttft));
+        self.account.told(self.target, told, Some(self.ttft), end);
         let took = self.account.now().since(self.sent);
         self.account.attempt_ended(self.target, failure, took);
         let outcome = failure.map(|_| Outcome::CutOff);
@@ -332,10 +347,16 @@ impl Flow {
 
     /// Tells what was seen until the client left; dropping the body cancels the provider's answer.
     fn hung_up(mut self) {
-        self.account.told(self.target, self.tap.told(), Some(self.ttft));
-        if let Some(open) = self.open.take() {
-            open.settle(self.used());
+        let times = Times { ttft: Some(self.ttft), took: self.account.now().since(self.sent) };
+        let seen = Seen { told: self.tap.told(), output: self.tap.output_seen() };
+        let mut end = None;
+        if let Some(booked) = self.booked.take() {
+            let is_whole = self.tap.is_complete();
+            let ended = if is_whole { booked.bill.complete(seen, times) } else { booked.bill.cut(seen, "client_gone", times) };
+            end = Some((ended.basis, ended.posted));
+            booked.settle(Some(self.used()), ended);
         }
+        self.account.told(self.target, self.tap.told(), Some(self.ttft), end);
     }
 
     /// What a client that asked for usage reads where the provider told none: a bound of the input, and the output that was seen.

@@ -6,10 +6,11 @@ use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admit::{Gate, Meters};
+use crate::admit::{Budgets, Gate, Meters, Purse};
+use crate::config::{Caller, Target};
 use crate::record::{Metrics, Series, Sink};
-use crate::rules::{Found, RuleSet};
-use crate::units::{Clock, RuleName, TargetName};
+use crate::rules::{Features, Found, RuleSet};
+use crate::units::{Clock, Glob, RuleName, TargetName};
 use crate::upstream::{Cooldowns, Resolver, Rests, Upstream, Upstreams};
 
 use super::head::header_value;
@@ -19,6 +20,7 @@ use super::head::header_value;
 pub struct Parts {
     pub clock: Clock,
     pub meters: Meters,
+    pub budgets: Budgets,
     pub cooldowns: Cooldowns,
     pub upstreams: Upstreams,
     pub metrics: Metrics,
@@ -35,6 +37,7 @@ pub struct Parts {
 pub struct Running {
     rules: RuleSet,
     gate: Gate,
+    purse: Purse,
     rests: Rests,
     upstreams: Vec<Arc<Upstream>>,
     series: Series,
@@ -42,25 +45,34 @@ pub struct Running {
     target_values: Vec<HeaderValue>,
     revision: Arc<str>,
     revision_value: HeaderValue,
+    /// By caller: the targets that it may use; absent: all.
+    allowed: Vec<Option<Vec<bool>>>,
 }
 
 impl Parts {
-    /// Parts that serve nobody and record nothing, for questions about a file.
+    /// Nothing is counted, resting or open yet, but for the money that `budgets` knows of.
     #[must_use]
-    pub fn offline() -> Self {
-        // Time stands still, so that the same question has the same answer.
-        let clock = Clock::manual();
+    pub fn new(clock: Clock, budgets: Budgets, resolver: Resolver, sink: Sink) -> Self {
         Self {
             meters: Meters::new(clock.clone()),
+            budgets,
             cooldowns: Cooldowns::new(clock.clone()),
-            upstreams: Upstreams::new(clock.clone(), Resolver::System),
+            upstreams: Upstreams::new(clock.clone(), resolver),
             metrics: Metrics::new(),
-            sink: Sink::to(std::io::sink()).0,
+            sink,
             tracker: TaskTracker::new(),
             open_streams: Arc::default(),
             cut: CancellationToken::new(),
             clock,
         }
+    }
+
+    /// Parts that serve nobody and record nothing, for questions about a file.
+    #[must_use]
+    pub fn offline() -> Self {
+        // Time stands still, so that the same question has the same answer.
+        let clock = Clock::manual();
+        Self::new(clock.clone(), Budgets::offline(clock), Resolver::System, Sink::to(std::io::sink()).0)
     }
 
     /// Finds or makes what the rule set's providers and targets need. Levels, rests and connections stay as they are.
@@ -72,6 +84,8 @@ impl Parts {
         let revision = rules.revision().to_string();
         Running {
             gate: self.meters.adopt(rules.providers(), rules.targets()),
+            purse: self.budgets.adopt(rules.budgets(), rules.callers(), rules.ledger()),
+            allowed: rules.callers().iter().map(|caller| allowed(caller, rules.targets())).collect(),
             rests: self.cooldowns.adopt(rules.providers(), rules.targets()),
             upstreams: self.upstreams.adopt(rules.providers()),
             series: self.metrics.adopt(&rule_names, &target_names),
@@ -93,6 +107,11 @@ impl Running {
     #[must_use]
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    #[must_use]
+    pub fn purse(&self) -> &Purse {
+        &self.purse
     }
 
     #[must_use]
@@ -126,6 +145,22 @@ impl Running {
         &self.revision_value
     }
 
+    /// What is known of a request beside its own words: who asks, and what was spent so far.
+    pub(super) fn known(&self, features: Features, caller: Option<usize>) -> Features {
+        let caller = caller.map(|index| &self.rules.callers()[index]);
+        let spent = if self.rules.asks_spent() { self.purse.all_spent().into_iter().collect() } else { features.spent };
+        let tags = caller.map_or(features.tags, |caller| Arc::clone(&caller.tags));
+        Features { caller: caller.map(|caller| caller.name.clone()), tags, spent, ..features }
+    }
+
+    /// Whether the caller may use the target, whatever a rule says.
+    pub(super) fn allows(&self, features: &Features, target: usize) -> bool {
+        let Some(name) = &features.caller else { return true };
+        let index = self.rules.callers().iter().position(|caller| caller.name == *name);
+        let allowed = index.and_then(|index| self.allowed[index].as_ref());
+        allowed.is_none_or(|allowed| allowed[target])
+    }
+
     /// How long a request may wait for this target's limits.
     pub(super) fn wait_of(&self, target: usize) -> Duration {
         let target = &self.rules.targets()[target];
@@ -136,4 +171,10 @@ impl Running {
         let target = &self.rules.targets()[target];
         target.limits.tokens.is_some() || self.rules.providers()[target.provider].limits.tokens.is_some()
     }
+}
+
+/// The targets that a caller's `allow` names; nothing where it has none.
+fn allowed(caller: &Caller, targets: &[Target]) -> Option<Vec<bool>> {
+    let globs: Vec<Glob> = caller.allow.as_ref()?.iter().map(|pattern| Glob::new(pattern)).collect();
+    Some(targets.iter().map(|target| globs.iter().any(|glob| glob.matches(target.name.as_str()))).collect())
 }

@@ -83,6 +83,7 @@ impl Tried {
         let skips = self.skips.iter().filter_map(|(_, skip)| match skip {
             Skip::AtRest(resting) => resting.retry_after,
             Skip::Limit(denial) => denial.retry_after,
+            Skip::Budget(over) => over.retry_after,
             _ => None,
         });
         failures.chain(skips).min()

@@ -4,6 +4,7 @@ mod histogram;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::Outcome;
-use crate::units::{ModelName, ProviderName, RuleName, TargetName};
+use crate::units::{BudgetName, ModelName, ProviderName, RuleName, TargetName, Usd};
 
 /// The `rule` label of requests that ended before a rule was looked for, or for which there was none.
 const NO_RULE: &str = "none";
@@ -47,6 +48,15 @@ struct Adopted {
     targets: BTreeMap<TargetName, Arc<TargetSeries>>,
 }
 
+/// One window of one budget, read at the moment of a scrape.
+#[derive(Clone, Debug)]
+pub struct BudgetSums {
+    pub budget: BudgetName,
+    pub window: &'static str,
+    /// `cap`, `posted`, `held`, `disputed`.
+    pub sums: [(&'static str, Usd); 4],
+}
+
 /// What is left of a limit, read at the moment of a scrape.
 #[derive(Clone, Debug)]
 pub struct Remaining {
@@ -64,6 +74,11 @@ pub struct Kept {
     pub remaining: Vec<Remaining>,
     /// Each target, and whether it rests or is down.
     pub resting: Vec<(TargetName, bool)>,
+    pub budgets: Vec<BudgetSums>,
+    /// What providers billed above what was held for it.
+    pub overrun: Usd,
+    /// Entries that wait for the ledger's writer.
+    pub ledger_waiting: usize,
     pub records_dropped: u64,
     /// Client connections.
     pub connections: i64,
@@ -189,6 +204,16 @@ impl Metrics {
             rests.get_or_create(&TargetLabels(target.clone())).set((*rests_now).into());
         }
         now.register("target_resting", "1 while a target is at rest or down", rests);
+        let sums = Family::<BudgetLabels, Gauge<f64, AtomicU64>>::default();
+        for BudgetSums { budget, window, sums: of } in &kept.budgets {
+            for (sum, amount) in of {
+                sums.get_or_create(&BudgetLabels { budget: budget.clone(), window, sum }).set(dollars(*amount));
+            }
+        }
+        now.register("budget_usd", "Dollars of a budget's window: its cap, and what is posted, held and disputed", sums);
+        now.register("overrun_usd", "Dollars billed above what was held", ConstGauge::new(dollars(kept.overrun)));
+        let waiting = i64::try_from(kept.ledger_waiting).unwrap_or(i64::MAX);
+        now.register("ledger_queue", "Entries that wait to be written", ConstGauge::new(waiting));
         now.register("records_dropped", "Records that were lost", ConstCounter::new(kept.records_dropped));
         now.register("connections", "Client connections", ConstGauge::new(kept.connections));
         now.register("open_streams", "Streams being relayed", ConstGauge::new(kept.open_streams));
@@ -334,6 +359,24 @@ struct TargetLabels(TargetName);
 impl EncodeLabelSet for TargetLabels {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         encode(encoder, [("provider", self.0.provider()), ("model", self.0.model())])
+    }
+}
+
+/// Dollars as a scrape reads them: nobody computes with these again.
+fn dollars(amount: Usd) -> f64 {
+    amount.plain().parse().unwrap_or(f64::NAN)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct BudgetLabels {
+    budget: BudgetName,
+    window: &'static str,
+    sum: &'static str,
+}
+
+impl EncodeLabelSet for BudgetLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        encode(encoder, [("budget", self.budget.as_str()), ("window", self.window), ("sum", self.sum)])
     }
 }
 

@@ -32,9 +32,12 @@ pub enum Unfit {
 pub fn estimate(target: &Target, uses: Option<&Use>, route: &Route, features: &Features) -> Estimate {
     let input = features.prompt_tokens_at_most().map(|bound| target.context.map_or(bound, |window| bound.min(window)));
     let (output, output_is_assumed) = output_limit(target, uses, route, features);
-    let worst_case = target.prices.as_ref().zip(input).map(|(prices, input)| {
-        prices.worst_case(input, output.times(u64::from(features.answers))).plus(target.usd_per_call.unwrap_or_default())
-    });
+    let worst_case = match target.flat_usd {
+        Some(flat) => Some(flat),
+        None => target.prices.as_ref().zip(input).map(|(prices, input)| {
+            prices.worst_case(input, output.times(u64::from(features.answers))).plus(target.usd_per_call.unwrap_or_default())
+        }),
+    };
     Estimate { input, output, output_is_assumed, worst_case }
 }
 

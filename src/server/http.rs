@@ -108,7 +108,8 @@ impl Applications {
         let server = running.rules().server();
         let body = body::read(&head.headers, incoming, server.body_limit).await?;
         let call = Call::parse(endpoint, body, server.max_n).map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))?;
-        let asked = Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), accepted };
+        let asked =
+            Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), caller: None, accepted };
         Ok(Arc::clone(&self.server.parts).handle(running, asked).await)
     }
 

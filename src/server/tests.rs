@@ -2,15 +2,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::admit::Meters;
+use crate::admit::Budgets;
 use crate::config::{Env, Sources, read};
-use crate::record::{Metrics, Sink};
+use crate::record::Sink;
 use crate::rules::{Revision, RuleSet};
 use crate::units::Clock;
-use crate::upstream::{Cooldowns, Resolver, Upstreams};
+use crate::upstream::Resolver;
 
 /// A client's end of a connection to a listener that has the sandbox behind it.
 fn connected(server_settings: &str) -> DuplexStream {
@@ -21,17 +20,7 @@ fn connected(server_settings: &str) -> DuplexStream {
     let env = Env { variable: &|_| None, file: &nothing, credential: &nothing };
     let checked = read(&Sources::new("routes.yaml", file), &env).0.unwrap();
     let clock = Clock::System;
-    let parts = Arc::new(Parts {
-        meters: Meters::new(clock.clone()),
-        cooldowns: Cooldowns::new(clock.clone()),
-        upstreams: Upstreams::new(clock.clone(), Resolver::System),
-        metrics: Metrics::new(),
-        sink: Sink::to(std::io::sink()).0,
-        tracker: TaskTracker::new(),
-        open_streams: Arc::default(),
-        cut: CancellationToken::new(),
-        clock,
-    });
+    let parts = Arc::new(Parts::new(clock.clone(), Budgets::offline(clock), Resolver::System, Sink::to(std::io::sink()).0));
     let running = parts.adopt(RuleSet::from((checked, Revision { number: 1, hash: String::new() })));
     let (client, stream) = tokio::io::duplex(64 << 10);
     let drain = Drain::default();

@@ -89,7 +89,9 @@ impl Prices {
             .collect();
         let price_in = reachable.iter().copied().map(dearest_in).max().unwrap_or_default();
         let price_out = reachable.iter().copied().map(dearest_out).max().unwrap_or_default();
-        cost(&[(price_in.max(self.audio_input.unwrap_or_default()), input), (price_out.max(self.audio_output.unwrap_or_default()), output)])
+        // What is written to the cache may cost more than plain input.
+        let beside = [self.audio_input, self.cache_write, self.cache_write_1h].into_iter().flatten().max().unwrap_or_default();
+        cost(&[(price_in.max(beside), input), (price_out.max(self.audio_output.unwrap_or_default()), output)])
     }
 
     /// Input, output and cache-read price of a call with that much input.

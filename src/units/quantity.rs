@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::Usd;
+
 /// Why a quantity could not be read. The message carries the text that was wrong.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum QuantityError {
@@ -29,6 +31,20 @@ impl Share {
     #[must_use]
     pub fn millionths(self) -> u32 {
         self.0
+    }
+
+    /// How much of `whole` a `part` is, rounded down; all of it where `whole` is nothing or less than `part`.
+    #[must_use]
+    pub fn of_whole(part: Usd, whole: Usd) -> Self {
+        let millionths = (u128::from(part.nano()) * 1_000_000).checked_div(u128::from(whole.nano())).unwrap_or(1_000_000);
+        Self(u32::try_from(millionths).unwrap_or(u32::MAX).min(1_000_000))
+    }
+
+    /// This share of `whole`, rounded up.
+    #[must_use]
+    pub fn of(self, whole: Usd) -> Usd {
+        let nano = (u128::from(whole.nano()) * u128::from(self.0)).div_ceil(1_000_000);
+        Usd::from_nano(u64::try_from(nano).unwrap_or(u64::MAX))
     }
 }
 

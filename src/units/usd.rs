@@ -12,7 +12,7 @@ impl Usd {
     pub const MAX: Self = Self(u64::MAX);
 
     #[must_use]
-    pub fn from_nano(nano: u64) -> Self {
+    pub const fn from_nano(nano: u64) -> Self {
         Self(nano)
     }
 

@@ -70,6 +70,8 @@ pub struct FailureFacts {
     pub mark: Mark,
     /// True when the provider cannot have charged for the attempt.
     pub nothing_billed: bool,
+    /// A pooled connection broke after bytes were sent, before any of the answer: once more on a fresh one is allowed.
+    pub may_go_again: bool,
     /// For timeouts: how long the provider said nothing.
     pub silent_for: Option<Duration>,
     /// What happened, in words that follow a provider's name: `answered with status 503`. Holds no host, key or upstream text.
@@ -243,7 +245,8 @@ impl Failure {
     }
 
     /// The same failure, after an earlier try at the same target had failed as `first`.
-    pub(super) fn after(mut self, first: &Self) -> Self {
+    #[must_use]
+    pub fn after(mut self, first: &Self) -> Self {
         self.phase = self.phase.max(first.phase);
         self.nothing_billed &= first.nothing_billed;
         self
@@ -261,6 +264,7 @@ impl Failure {
             body: None,
             mark: class.mark(),
             nothing_billed: false,
+            may_go_again: false,
             silent_for: None,
             message,
         }))

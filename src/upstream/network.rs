@@ -83,13 +83,22 @@ impl Network {
     }
 
     /// What is rarely needed on the way is boxed there, because every future around would carry it along and copy it.
+    ///
+    /// Where a pooled connection was dead and took nothing, the request goes out again at once on a fresh one. Where it broke after
+    /// bytes were sent, the failure says that it may: the provider may bill both, so that is not decided here.
     pub(super) async fn send(&self, outgoing: &Outgoing) -> Result<Reply, Failure> {
+        if outgoing.on_fresh_connection {
+            return Box::pin(self.exchange(outgoing, |request| self.fresh.request(request))).await.map_err(|broken| broken.failure);
+        }
         match self.exchange(outgoing, |request| self.pooled(request)).await {
             Ok(reply) => Ok(reply),
-            Err(Broken { failure, may_go_again: false }) => Err(failure),
-            Err(Broken { failure: first, .. }) => {
+            Err(Broken { failure: first, may_go_again: true }) if first.phase == Phase::P0 => {
                 let second = Box::pin(self.exchange(outgoing, |request| self.fresh.request(request)));
                 second.await.map_err(|broken| broken.failure.after(&first))
+            }
+            Err(Broken { mut failure, may_go_again }) => {
+                failure.may_go_again = may_go_again;
+                Err(failure)
             }
         }
     }

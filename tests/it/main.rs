@@ -8,6 +8,7 @@
 
 mod admin;
 mod boot;
+mod budgets;
 mod catalogue;
 mod codes;
 mod config;
@@ -32,4 +33,5 @@ mod sandbox;
 mod serving;
 mod streaming;
 mod support;
+mod two_ledgers;
 mod upstream_faults;

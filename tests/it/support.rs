@@ -352,17 +352,8 @@ impl Inside {
         let checked = checked.unwrap_or_else(|| panic!("{findings:#?}\n{routes}"));
         let records = Records::default();
         let (sink, thread) = Sink::to(records.clone());
-        let parts = Arc::new(Parts {
-            meters: tollgate::admit::Meters::new(clock.clone()),
-            cooldowns: tollgate::upstream::Cooldowns::new(clock.clone()),
-            upstreams: tollgate::upstream::Upstreams::new(clock.clone(), tollgate::upstream::Resolver::System),
-            metrics: tollgate::record::Metrics::new(),
-            sink,
-            tracker: tokio_util::task::TaskTracker::new(),
-            open_streams: Arc::default(),
-            cut: tokio_util::sync::CancellationToken::new(),
-            clock,
-        });
+        let budgets = tollgate::admit::Budgets::offline(clock.clone());
+        let parts = Arc::new(Parts::new(clock, budgets, tollgate::upstream::Resolver::System, sink));
         let revision = Revision { number: 1, hash: "0".repeat(64) };
         let running = Arc::new(parts.adopt(RuleSet::from((checked, revision))));
         Self { parts, running, records, sink: Some(thread) }
@@ -373,7 +364,7 @@ impl Inside {
         let call = Call::parse(endpoint, body.to_owned().into(), 4).unwrap_or_else(|bad| panic!("{bad:?} in {body}"));
         let headers = headers.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect();
         let accepted = self.parts.clock.now();
-        Asked { request_id: "1".into(), call: Arc::new(call), headers: Arc::new(headers), accepted }
+        Asked { request_id: "1".into(), call: Arc::new(call), headers: Arc::new(headers), caller: None, accepted }
     }
 
     pub(crate) fn explain(&self, asked: &Asked) -> Explained {

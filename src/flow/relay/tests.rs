@@ -1,17 +1,17 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::admit::Meters;
+use crate::admit::Budgets;
 use crate::config::{Env, Sources, read};
 use crate::flow::classify::features;
+use crate::flow::settle::Bill;
 use crate::flow::{Asked, plan};
-use crate::record::{Metrics, Sink};
+use crate::record::Sink;
 use crate::rules::{Revision, RuleSet};
 use crate::units::{Clock, Endpoint};
-use crate::upstream::{Cooldowns, Resolver, Upstreams};
+use crate::upstream::Resolver;
 use crate::wire::Call;
 
 const FIRST: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n";
@@ -23,22 +23,13 @@ async fn relayed(script: &[(u64, &'static str)]) -> Vec<(u64, Result<String, Cut
     let nothing = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let checked = read(&Sources::new("routes.yaml", file), &Env { variable: &|_| None, file: &nothing, credential: &nothing }).0.unwrap();
     let clock = Clock::System;
-    let parts = Arc::new(Parts {
-        meters: Meters::new(clock.clone()),
-        cooldowns: Cooldowns::new(clock.clone()),
-        upstreams: Upstreams::new(clock.clone(), Resolver::System),
-        metrics: Metrics::new(),
-        sink: Sink::to(std::io::sink()).0,
-        tracker: TaskTracker::new(),
-        open_streams: Arc::default(),
-        cut: tokio_util::sync::CancellationToken::new(),
-        clock: clock.clone(),
-    });
+    let parts = Arc::new(Parts::new(clock.clone(), Budgets::offline(clock.clone()), Resolver::System, Sink::to(std::io::sink()).0));
     let running = Arc::new(parts.adopt(RuleSet::from((checked, Revision { number: 1, hash: String::new() }))));
     let call = Arc::new(Call::parse(Endpoint::Chat, r#"{"model":"auto","stream":true,"messages":[]}"#.into(), 1).unwrap());
-    let asked = Asked { request_id: "1".into(), call, headers: Arc::default(), accepted: clock.now() };
+    let asked = Asked { request_id: "1".into(), call, headers: Arc::default(), caller: None, accepted: clock.now() };
     let features = features(&asked.call, &asked.headers).unwrap();
     let plan = plan::plan(&running, running.rules().find(&features).unwrap(), &features);
+    let bill = Bill::new(&running, 0, &asked.call, Tokens::ZERO, Tokens::ZERO);
     let mut tap = Tap::new(Endpoint::Chat, false, None);
     let mut ready = Vec::new();
     tap.push(FIRST.into(), &mut ready).unwrap();
@@ -52,7 +43,7 @@ async fn relayed(script: &[(u64, &'static str)]) -> Vec<(u64, Result<String, Cut
         has_ended: false,
         ttft: Duration::ZERO,
         sent: clock.now(),
-        open: Some(running.gate().reserve(0, Tokens::ZERO).unwrap().sent()),
+        booked: Booked::new(running.gate().reserve(0, Tokens::ZERO).unwrap().sent(), bill, &clock),
     });
     let account = Account::open(&parts, &running, &asked);
     let deadline = Deadline::of(plan.found.route, running.rules().server(), true);

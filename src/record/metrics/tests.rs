@@ -40,6 +40,15 @@ fn what_is_counted_is_told() {
     };
     let limits = [remaining(None, "requests", 7), remaining(Some("gpt-4o"), "tokens", 100)];
     let text = metrics.encode(&Kept {
+        budgets: vec![BudgetSums {
+            budget: BudgetName::parse("company").unwrap(),
+            window: "month",
+            sums: [("cap", 2_000_000_000_000), ("posted", 1_500_000_000), ("held", 0), ("disputed", 1)]
+                .map(|(sum, nano)| (sum, Usd::from_nano(nano))),
+        }],
+        overrun: Usd::from_nano(250_000_000),
+        ledger_waiting: 3,
+
         remaining: limits.to_vec(),
         resting: vec![(TargetName::parse("openai/gpt-4o").unwrap(), true)],
         records_dropped: 9,
@@ -60,6 +69,9 @@ fn what_is_counted_is_told() {
         "tollgate_added_latency_seconds_sum 0.000020001",
         r#"tollgate_ttft_seconds_bucket{le="600.0",provider="openai",model="gpt-4o"} 0"#,
         r#"tollgate_ttft_seconds_sum{provider="openai",model="gpt-4o"} 700.0"#,
+        r#"tollgate_budget_usd{budget="company",window="month",sum="posted"} 1.5"#,
+        "tollgate_overrun_usd 0.25",
+        "tollgate_ledger_queue 3",
         "tollgate_config_reloads_total 2",
         "tollgate_config_reload_failures_total 1",
         "tollgate_config_last_reload_success 0",

@@ -26,6 +26,7 @@ fn sandbox(failure: &str) -> Sandbox {
 
 fn outgoing(endpoint: Endpoint, body: &Value) -> Outgoing {
     Outgoing {
+        on_fresh_connection: false,
         endpoint,
         client_headers: Arc::new(HeaderMap::new()),
         is_streaming: body["stream"] == true,

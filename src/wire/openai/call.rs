@@ -90,6 +90,7 @@ struct Facts {
     task: Option<String>,
     effort: Option<Effort>,
     wants_schema: bool,
+    unpriced: Option<&'static str>,
     prompt: Prompt,
 }
 
@@ -165,6 +166,24 @@ impl Call {
     #[must_use]
     pub fn prompt_tokens(&self) -> Tokens {
         *self.tokens.get_or_init(|| self.facts.prompt.tokens(&self.body))
+    }
+
+    /// The same, where it was counted already.
+    #[must_use]
+    pub fn counted_prompt_tokens(&self) -> Option<Tokens> {
+        self.tokens.get().copied()
+    }
+
+    /// How many images the prompt has.
+    #[must_use]
+    pub fn images(&self) -> u64 {
+        self.facts.prompt.images
+    }
+
+    /// What of the call has a price that nobody told: a tool that the provider runs itself, or a dearer tier of service.
+    #[must_use]
+    pub fn unpriced(&self) -> Option<&'static str> {
+        self.facts.unpriced
     }
 
     /// A bound on the prompt's tokens that costs nothing to know.

@@ -59,7 +59,7 @@ pub(super) struct Prompt {
     given: u64,
     attached_usually: u64,
     attached_at_most: u64,
-    has_image: bool,
+    pub(super) images: u64,
     has_audio: bool,
     has_file: bool,
     has_tools: bool,
@@ -105,7 +105,7 @@ impl Prompt {
     /// What the prompt asks of a model.
     pub(super) fn needs(&self) -> impl Iterator<Item = Need> {
         let needs =
-            [(self.has_tools, Need::Tools), (self.has_image, Need::Vision), (self.has_audio, Need::Audio), (self.has_file, Need::Files)];
+            [(self.has_tools, Need::Tools), (self.images > 0, Need::Vision), (self.has_audio, Need::Audio), (self.has_file, Need::Files)];
         needs.into_iter().filter_map(|(is_needed, need)| is_needed.then_some(need))
     }
 
@@ -168,7 +168,7 @@ impl Prompt {
         scan.object(|scan, key| match key.raw() {
             "type" => scan.value().map(|_| ()),
             "image_url" => {
-                self.has_image = true;
+                self.images += 1;
                 self.attach(scan, Attachment::image)
             }
             "input_audio" => {

@@ -68,6 +68,19 @@ impl Reader {
             "tools" | "functions" => {
                 let value = scan.value()?;
                 self.facts.prompt.add_tools(value);
+                if has_tool_of_the_provider(value) {
+                    self.facts.unpriced = Some("it asks for a tool that the provider runs itself, whose price nobody told");
+                }
+            }
+            "web_search_options" if kind == Kind::Object => {
+                scan.value()?;
+                self.facts.unpriced = Some("it asks for web search, whose price nobody told");
+            }
+            "service_tier" => {
+                let tier = scan.value()?;
+                if tier.string().is_some_and(|tier| tier.text() == "priority") {
+                    self.facts.unpriced = Some("it asks for a dearer tier of service, whose price nobody told");
+                }
             }
             _ => self.prompt(scan, &name, kind)?,
         }
@@ -191,6 +204,21 @@ impl Reader {
             Ok(())
         })
     }
+}
+
+/// Whether a list of tools has one that is no function of the client's own.
+fn has_tool_of_the_provider(tools: Value<'_>) -> bool {
+    let mut has_one = false;
+    let read = Scan::strict(tools.text).array(|scan| match scan.peek()? {
+        Kind::Object => scan.object(|scan, key| {
+            let value = scan.value()?;
+            let is_kind = &*key.text() == "type";
+            has_one |= is_kind && value.string().is_some_and(|kind| !matches!(&*kind.text(), "function" | "custom"));
+            Ok(())
+        }),
+        _ => scan.value().map(|_| ()),
+    });
+    read.is_ok() && has_one
 }
 
 fn flag(param: &str, value: Value<'_>) -> Result<bool, BadCall> {

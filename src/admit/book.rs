@@ -1,0 +1,352 @@
+//! Every running counter of money: what is granted, held, posted and disputed in each window of each budget.
+//!
+//! Plain functions: no clock, no disk, no waiting. What the ledger has to be told is left in [`Book::take_told`].
+
+mod disputes;
+mod windows;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::grants::Pace;
+use crate::config::BudgetMode;
+use crate::units::{AttemptId, BudgetName, Disputed, Entry, Moment, Period, Share, Usd, Window, WindowKey};
+
+pub(super) use disputes::Dispute;
+use disputes::Disputes;
+pub(super) use windows::Standing;
+
+/// No single call costs more: a million dollars. What is estimated above it never fits.
+pub(super) const LARGEST_HOLD: Usd = Usd::from_nano(1_000_000_000_000_000);
+
+/// Index of an account; an account once opened keeps it.
+pub(super) type AccountId = usize;
+type PoolId = u64;
+
+/// When something happens: wall time decides windows, monotonic time measures rates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) wall: Timestamp,
+    pub(super) at: Moment,
+    /// What the wall clock says, where that is too far ahead to be believed yet.
+    pub(super) claimed: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    accounts: Vec<Account>,
+    pools: BTreeMap<PoolId, Pool>,
+    next_pool: PoolId,
+    /// Attempts in flight.
+    open: HashMap<AttemptId, Hold>,
+    disputes: Disputes,
+    /// The pools that a set of accounts means now; emptied when one of them rolls over.
+    sets: HashMap<Box<[AccountId]>, Arc<Set>>,
+    told: Vec<Tell>,
+}
+
+/// One window of one budget, whichever stretch of it is current.
+#[derive(Debug)]
+struct Account {
+    budget: BudgetName,
+    period: Period,
+    /// How the next stretch is cut.
+    window: Window,
+    cap: Usd,
+    mode: BudgetMode,
+    warn_at: Vec<Share>,
+    /// Another period has taken its place in the file: it ends with its stretch.
+    is_leaving: bool,
+    current: PoolId,
+}
+
+/// The counters of one stretch.
+#[derive(Debug)]
+struct Pool {
+    account: AccountId,
+    key: WindowKey,
+    /// Safe on disk: so much may be posted, held and disputed together. Only hard budgets keep to it.
+    granted: Usd,
+    /// A grant that is on its way to the disk.
+    asked: Option<Usd>,
+    posted: Usd,
+    held: Usd,
+    disputed: Usd,
+    /// Holds that are open here.
+    holds: usize,
+    pace: Pace,
+    /// The latest grant is not lowered before.
+    kept_until: Moment,
+}
+
+/// The stretches that one attempt counts in.
+#[derive(Debug)]
+struct Set {
+    pools: Vec<PoolId>,
+    keys: Arc<[WindowKey]>,
+}
+
+#[derive(Debug)]
+struct Hold {
+    set: Arc<Set>,
+    amount: Usd,
+}
+
+/// Why a hold is not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// Posted and disputed leave only `rest` of this account's cap, whatever becomes of the holds.
+    Exceeded { account: AccountId, rest: Usd },
+    /// Only other attempts' holds stand in the way; `rest` is what they leave.
+    Busy { account: AccountId, rest: Usd },
+    /// The clock has jumped over this account's end, and is not believed yet.
+    ClockSuspect { account: AccountId },
+    /// It fits, but a grant has to be made durable first.
+    NotGranted,
+}
+
+/// Something for the ledger, and for a grant the pool that waits for it.
+#[derive(Debug)]
+pub(super) struct Tell {
+    pub(super) entry: Entry,
+    /// The raise that this is, to be answered by [`Book::granted`].
+    pub(super) raise: Option<Raise>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raise {
+    pool: PoolId,
+    to: Usd,
+}
+
+/// What a settlement led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// What was posted above the hold.
+    pub(super) overrun: Usd,
+    /// What stays disputed of it.
+    pub(super) disputed: Usd,
+    /// Shares of caps that were crossed by it.
+    pub(super) crossed: Vec<Crossed>,
+}
+
+/// More than `share` of a cap is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crossed {
+    pub budget: BudgetName,
+    pub period: Period,
+    pub share: Share,
+    /// Posted and disputed.
+    pub used: Usd,
+    pub cap: Usd,
+}
+
+impl Book {
+    /// Holds `amount` in every account, or nothing. The windows that admitted it are those it is settled in.
+    pub(super) fn reserve(&mut self, id: AttemptId, accounts: &[AccountId], amount: Usd, now: Now) -> Result<Arc<[WindowKey]>, Denied> {
+        self.expire(now.wall);
+        let set = self.set(accounts, now.wall);
+        self.is_timely(&set, now)?;
+        self.fits(&set, amount)?;
+        self.is_granted(&set, amount, now.at)?;
+        for pool in &set.pools {
+            let Some(pool) = self.pools.get_mut(pool) else { continue };
+            pool.held = pool.held.plus(amount);
+            pool.holds += 1;
+            pool.pace.held(amount, now.at);
+        }
+        self.raise_early(&set, now.at);
+        let keys = Arc::clone(&set.keys);
+        let before = self.open.insert(id, Hold { set, amount });
+        assert!(before.is_none(), "an attempt is held twice");
+        Ok(keys)
+    }
+
+    /// What [`reserve`](Self::reserve) would answer now, but for grants. Takes nothing.
+    pub(super) fn look(&mut self, accounts: &[AccountId], amount: Usd, now: Now) -> Result<(), Denied> {
+        self.expire(now.wall);
+        let set = self.set(accounts, now.wall);
+        self.is_timely(&set, now)?;
+        self.fits(&set, amount)
+    }
+
+    /// The most that a hold may be now in all of the accounts, with the holds of others and without them. Absent: no bound.
+    pub(super) fn room(&mut self, accounts: &[AccountId], wall: Timestamp) -> Option<(Usd, Usd)> {
+        let set = self.set(accounts, wall);
+        let hard = set.pools.iter().filter_map(|pool| self.pools.get(pool)).filter(|pool| self.is_hard(pool));
+        let rooms = hard.map(|pool| {
+            let cap = self.accounts[pool.account].cap;
+            (cap.minus(pool.used()), cap.minus(pool.spent()))
+        });
+        rooms.reduce(|(free, whole), (other_free, other_whole)| (free.min(other_free), whole.min(other_whole)))
+    }
+
+    /// What is held in the account whose holds weigh most against what is left: the sum of holds, and the rest without them.
+    pub(super) fn tightest(&mut self, accounts: &[AccountId], wall: Timestamp) -> Option<(Usd, Usd)> {
+        let set = self.set(accounts, wall);
+        let hard = set.pools.iter().filter_map(|pool| self.pools.get(pool)).filter(|pool| self.is_hard(pool));
+        hard.map(|pool| (pool.held, self.accounts[pool.account].cap.minus(pool.spent()))).min_by_key(|(held, rest)| rest.minus(*held))
+    }
+
+    /// Lowers a hold: less can be billed than was thought.
+    pub(super) fn shrink(&mut self, id: AttemptId, to: Usd) {
+        let Some(hold) = self.open.get_mut(&id) else { return };
+        let freed = hold.amount.minus(to);
+        hold.amount = hold.amount.min(to);
+        for pool in &hold.set.pools {
+            if let Some(pool) = self.pools.get_mut(pool) {
+                pool.held = pool.held.minus(freed);
+            }
+        }
+    }
+
+    /// Ends a hold: `posted` is spent, `disputed` may have been, the rest goes back. Nothing happens to an attempt that is not open.
+    pub(super) fn settle(&mut self, id: AttemptId, posted: Usd, disputed: Option<Disputed>, now: Now) -> Outcome {
+        let Some(Hold { set, amount }) = self.open.remove(&id) else { return Outcome::default() };
+        let disputed =
+            disputed.map(|part| Disputed { amount: part.amount.min(amount.minus(posted)), ..part }).filter(|part| part.amount > Usd::ZERO);
+        let stays = disputed.map(|part| part.amount).unwrap_or_default();
+        let mut crossed = Vec::new();
+        for pool in &set.pools {
+            let Some(pool) = self.pools.get_mut(pool) else { continue };
+            let before = pool.spent();
+            pool.held = pool.held.minus(amount);
+            pool.holds -= 1;
+            pool.posted = pool.posted.plus(posted);
+            pool.disputed = pool.disputed.plus(stays);
+            pool.pace.posted(posted, now.at);
+            self.accounts[pool.account].crossed(before, pool.spent(), &mut crossed);
+        }
+        if let Some(part) = disputed {
+            self.disputes.open(id, part, &set.pools);
+        }
+        for pool in &set.pools {
+            self.tidy(*pool, now.at);
+        }
+        Outcome { overrun: posted.minus(amount), disputed: stays, crossed }
+    }
+
+    /// Attempts in flight.
+    pub(super) fn open_holds(&self) -> usize {
+        self.open.len()
+    }
+
+    /// What the ledger has to be told, in order.
+    pub(super) fn take_told(&mut self) -> Vec<Tell> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Whether no hard budget's stretch would be over by a clock that is not believed.
+    fn is_timely(&self, set: &Set, now: Now) -> Result<(), Denied> {
+        let Some(claimed) = now.claimed else { return Ok(()) };
+        let is_over = |pool: &&Pool| self.is_hard(pool) && pool.key.ends.is_some_and(|ends| claimed >= ends);
+        let over = set.pools.iter().filter_map(|pool| self.pools.get(pool)).find(is_over);
+        over.map_or(Ok(()), |pool| Err(Denied::ClockSuspect { account: pool.account }))
+    }
+
+    /// Whether every hard budget has room for the amount.
+    fn fits(&self, set: &Set, amount: Usd) -> Result<(), Denied> {
+        let mut worst: Option<Denied> = None;
+        for pool in set.pools.iter().filter_map(|pool| self.pools.get(pool)) {
+            let account = &self.accounts[pool.account];
+            let denied = match account.mode {
+                BudgetMode::Observe => None,
+                // A soft cap closes when it is spent, and holds no worst case against itself.
+                BudgetMode::Soft => (pool.spent() >= account.cap).then_some(Denied::Exceeded { account: pool.account, rest: Usd::ZERO }),
+                BudgetMode::Hard => {
+                    let (whole, free) = (account.cap.minus(pool.spent()), account.cap.minus(pool.used()));
+                    if amount > whole || pool.spent() > account.cap || amount > LARGEST_HOLD {
+                        Some(Denied::Exceeded { account: pool.account, rest: whole })
+                    } else if amount > free || pool.used() > account.cap {
+                        Some(Denied::Busy { account: pool.account, rest: free })
+                    } else {
+                        None
+                    }
+                }
+            };
+            worst = [worst, denied].into_iter().flatten().min_by_key(Denied::severity);
+        }
+        worst.map_or(Ok(()), Err)
+    }
+
+    /// Whether the amount stays within every grant; asks for larger ones where it does not.
+    fn is_granted(&mut self, set: &Set, amount: Usd, at: Moment) -> Result<(), Denied> {
+        let lacks = |book: &Self, id: &PoolId| {
+            let pool = &book.pools[id];
+            book.is_hard(pool) && pool.used().plus(amount) > pool.granted
+        };
+        let lacking: Vec<PoolId> = set.pools.iter().copied().filter(|pool| lacks(self, pool)).collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        for id in lacking {
+            self.ask_grant(id, amount, at);
+        }
+        Err(Denied::NotGranted)
+    }
+
+    fn is_hard(&self, pool: &Pool) -> bool {
+        self.accounts[pool.account].mode == BudgetMode::Hard
+    }
+
+    /// The pools that these accounts mean now.
+    fn set(&mut self, accounts: &[AccountId], wall: Timestamp) -> Arc<Set> {
+        for account in accounts {
+            self.roll(*account, wall);
+        }
+        if let Some(set) = self.sets.get(accounts) {
+            return Arc::clone(set);
+        }
+        let in_force = accounts.iter().map(|account| &self.accounts[*account]).filter(|account| !account.is_over(wall, self));
+        let pools: Vec<PoolId> = in_force.map(|account| account.current).collect();
+        let keys = pools.iter().map(|pool| self.pools[pool].key.clone()).collect();
+        let set = Arc::new(Set { pools, keys });
+        self.sets.insert(accounts.into(), Arc::clone(&set));
+        set
+    }
+}
+
+impl Pool {
+    /// Posted and disputed.
+    fn spent(&self) -> Usd {
+        self.posted.plus(self.disputed)
+    }
+
+    /// Posted, disputed and held.
+    fn used(&self) -> Usd {
+        self.spent().plus(self.held)
+    }
+}
+
+impl Account {
+    /// Whether it has left the file and its stretch has ended.
+    fn is_over(&self, wall: Timestamp, book: &Book) -> bool {
+        self.is_leaving && book.pools.get(&self.current).is_none_or(|pool| pool.key.ends.is_some_and(|ends| wall >= ends))
+    }
+
+    /// Notes the shares that lie between what was used before and what is now.
+    fn crossed(&self, before: Usd, now: Usd, crossed: &mut Vec<Crossed>) {
+        for share in &self.warn_at {
+            let mark = share.of(self.cap);
+            if before < mark && now >= mark {
+                crossed.push(Crossed { budget: self.budget.clone(), period: self.period, share: *share, used: now, cap: self.cap });
+            }
+        }
+    }
+}
+
+impl Denied {
+    /// The least hopeful first; of equals the one with the least room.
+    fn severity(&self) -> (u8, Usd) {
+        match self {
+            Self::Exceeded { rest, .. } => (0, *rest),
+            Self::Busy { rest, .. } => (1, *rest),
+            Self::ClockSuspect { .. } | Self::NotGranted => (2, Usd::ZERO),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The money of one attempt: held, then open, then settled; once, on every way out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::book::AccountId;
+use super::budgets::{MoneyEvent, Shared};
+use super::purse::{OverBudget, Pace, give_back_pace, micro};
+use crate::units::{
+    AttemptId, Basis, DisputeClass, Entry, HeldEntry, Prices, RequestFacts, SettledEntry, TargetName, Usage, Usd, WindowKey,
+};
+
+/// What is held for an attempt that was not sent. Dropped: all of it goes back.
+#[derive(Debug)]
+#[must_use = "dropping it gives the hold back"]
+pub struct Stake {
+    shared: Arc<Shared>,
+    accounts: Arc<[AccountId]>,
+    id: AttemptId,
+    amount: Usd,
+    keys: Arc<[WindowKey]>,
+    paces: Vec<Pace>,
+    /// How long to wait until the hold itself is on disk; absent where its grant is enough.
+    strict: Option<Duration>,
+    stage: Stage,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nobody outside this process knows of it.
+    Held,
+    /// The ledger has its hold; from here on it may be billed.
+    Sent(TargetName),
+    Ended,
+}
+
+/// Which attempt a hold is for, as the ledger tells it.
+#[derive(Clone, Debug)]
+pub struct SentFacts {
+    pub request: Arc<RequestFacts>,
+    /// From 1.
+    pub attempt: u32,
+    pub target: TargetName,
+}
+
+/// What an attempt came to, for the ledger.
+#[derive(Clone, Debug)]
+pub struct End {
+    pub basis: Basis,
+    pub posted: Usd,
+    /// At most what the hold leaves beside `posted` is disputed.
+    pub disputed: Option<(DisputeClass, Usd)>,
+    pub usage: Option<Usage>,
+    pub prices: Option<Arc<Prices>>,
+    pub provider_cost: Option<Usd>,
+    pub fault: Option<&'static str>,
+    pub phase: &'static str,
+    pub upstream_status: Option<u16>,
+    pub ttft: Option<Duration>,
+    pub duration: Duration,
+    pub served_model: Option<Arc<str>>,
+}
+
+impl End {
+    /// Nothing is known but that it has ended: all of the hold is disputed.
+    #[must_use]
+    pub fn unknown(fault: Option<&'static str>, phase: &'static str) -> Self {
+        Self {
+            basis: Basis::Unknown,
+            posted: Usd::ZERO,
+            disputed: Some((DisputeClass::Ambiguous, Usd::MAX)),
+            usage: None,
+            prices: None,
+            provider_cost: None,
+            fault,
+            phase,
+            upstream_status: None,
+            ttft: None,
+            duration: Duration::ZERO,
+            served_model: None,
+        }
+    }
+
+    /// Nothing was billed.
+    #[must_use]
+    pub fn void(fault: Option<&'static str>, phase: &'static str) -> Self {
+        Self { basis: Basis::Void, disputed: None, ..Self::unknown(fault, phase) }
+    }
+}
+
+impl Stake {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        accounts: &Arc<[AccountId]>,
+        id: AttemptId,
+        amount: Usd,
+        keys: Arc<[WindowKey]>,
+        paces: Vec<Pace>,
+        strict: Option<Duration>,
+    ) -> Self {
+        Self { shared: Arc::clone(shared), accounts: Arc::clone(accounts), id, amount, keys, paces, strict, stage: Stage::Held }
+    }
+
+    #[must_use]
+    pub fn id(&self) -> AttemptId {
+        self.id
+    }
+
+    #[must_use]
+    pub fn amount(&self) -> Usd {
+        self.amount
+    }
+
+    /// Tells the ledger of the hold. From here on the attempt may be billed, and dropping this disputes all of it. Where the file
+    /// asks for that, it waits until the row is on disk.
+    pub async fn record(&mut self, facts: SentFacts) -> Result<(), OverBudget> {
+        let Some(queue) = self.shared.queue() else {
+            self.stage = Stage::Sent(facts.target);
+            return Ok(());
+        };
+        let SentFacts { request, attempt, target } = facts;
+        self.stage = Stage::Sent(target.clone());
+        let at = self.shared.clock().wall();
+        let held = HeldEntry { id: self.id, at, request, attempt, target, hold: self.amount, windows: Arc::clone(&self.keys) };
+        let entry = Entry::Held(Box::new(held));
+        let Some(longest) = self.strict else {
+            queue.tell(entry, None);
+            return Ok(());
+        };
+        let (written, answer) = tokio::sync::oneshot::channel();
+        queue.tell(entry, Some(Box::new(move |result| drop(written.send(result)))));
+        match tokio::time::timeout(longest, answer).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            _ => Err(OverBudget::ledger()),
+        }
+    }
+
+    /// Lowers the hold: less can be billed than was thought.
+    pub fn shrink(&mut self, to: Usd) {
+        if to < self.amount {
+            self.shared.with(|state, _| state.book().shrink(self.id, to));
+            self.amount = to;
+        }
+    }
+
+    /// The attempt's one end.
+    pub fn settle(mut self, end: End) {
+        self.end(end);
+    }
+
+    fn end(&mut self, end: End) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Ended);
+        let Stage::Sent(target) = stage else {
+            if stage == Stage::Held {
+                self.release();
+            }
+            return;
+        };
+        let wall = self.shared.clock().wall();
+        let (outcome, disputed) = self.shared.with(|state, now| {
+            let disputed = end.disputed.map(|(class, amount)| state.disputed(class, amount, now.wall));
+            let outcome = state.book().settle(self.id, end.posted, disputed, now);
+            state.add_overrun(outcome.overrun);
+            state.wake(&self.accounts);
+            (outcome, disputed)
+        });
+        for (meter, limit) in &self.paces {
+            meter.with(limit, |limit| limit.correct(micro(self.amount), micro(end.posted.plus(outcome.disputed))));
+        }
+        let disputed =
+            disputed.filter(|_| outcome.disputed > Usd::ZERO).map(|part| crate::units::Disputed { amount: outcome.disputed, ..part });
+        self.tell_events(&target, &end, &outcome);
+        let Some(queue) = self.shared.queue() else { return };
+        let End { basis, posted, disputed: _, usage, prices, provider_cost, fault, phase, upstream_status, ttft, duration, served_model } =
+            end;
+        let settled = SettledEntry {
+            id: self.id,
+            at: wall,
+            basis,
+            posted,
+            disputed,
+            usage,
+            prices,
+            provider_cost,
+            fault,
+            phase,
+            upstream_status,
+            ttft,
+            duration,
+            served_model,
+        };
+        queue.tell(Entry::Settled(Box::new(settled)), None);
+    }
+
+    fn tell_events(&self, target: &TargetName, end: &End, outcome: &super::book::Outcome) {
+        for crossed in &outcome.crossed {
+            self.shared.happened(MoneyEvent::Crossed(crossed.clone()));
+        }
+        if let Some((class, _)) = end.disputed
+            && outcome.disputed > Usd::ZERO
+        {
+            self.shared.happened(MoneyEvent::Disputed { target: target.clone(), class, amount: outcome.disputed });
+        }
+        if outcome.overrun > Usd::ZERO {
+            self.shared.happened(MoneyEvent::Overrun { target: target.clone(), amount: outcome.overrun });
+        }
+    }
+
+    /// Gives the hold back of an attempt that was not sent: the ledger never heard of it.
+    fn release(&self) {
+        self.shared.with(|state, now| {
+            state.book().settle(self.id, Usd::ZERO, None, now);
+            state.wake(&self.accounts);
+        });
+        give_back_pace(&self.paces, self.amount);
+    }
+}
+
+impl Drop for Stake {
+    fn drop(&mut self) {
+        if self.stage != Stage::Ended {
+            self.end(End::unknown(Some("abandoned"), "p1"));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The money of one step: how much is held for it, and whether its budgets let it through.
+
+use std::sync::Arc;
+
+use crate::admit::{Cover, OverBudget, OverBudgetWhy, Stake};
+use crate::config::{EstimateBy, Target};
+use crate::rules::{Features, Prompt};
+use crate::units::{Tokens, Usd};
+use crate::wire::Call;
+
+use super::Running;
+use super::plan::{OutputLimit, Skip, Step, largest_output};
+use super::settle::{Bill, worst_case};
+
+/// The bound in bytes is good enough while so many times the holds in flight fit into what is left.
+const FAR: u64 = 20;
+/// An estimate with a margin is, while so many times do.
+const NEAR: u64 = 5;
+/// The margin of an estimate above the largest error of late: a tenth, in thousandths.
+const MARGIN: u64 = 1_100;
+
+/// A hold that was given.
+#[derive(Debug)]
+pub(super) struct Holding {
+    pub(super) stake: Stake,
+    pub(super) bill: Bill,
+    /// The output limit that goes along, where the budgets lowered it.
+    pub(super) limit: OutputLimit,
+}
+
+/// What a hold is worked out from.
+struct Wanted<'w> {
+    target: &'w Target,
+    cover: &'w Cover,
+    /// Bounds: of the input, and of one answer.
+    input: Tokens,
+    output: Tokens,
+    answers: u64,
+    amount: Usd,
+}
+
+/// Holds the worst case of a step against all of its budgets. Where it does not fit, the output limit is lowered to what does, if
+/// the budgets allow that; where only others' holds stand in the way and it `waits`, it first waits for its turn.
+pub(super) async fn hold(
+    running: &Arc<Running>,
+    call: &Arc<Call>,
+    features: &Features,
+    step: &Step<'_>,
+    waits: bool,
+) -> Result<Holding, Skip> {
+    let mut wanted = wanted(running, features, step);
+    let mut limit = step.limit;
+    let mut waits = waits;
+    loop {
+        match running.purse().reserve(&step.cover, wanted.amount, waits).await {
+            Ok(stake) => {
+                let bill = Bill::new(running, step.target, call, wanted.input, wanted.output.times(wanted.answers));
+                return Ok(Holding { stake, bill, limit });
+            }
+            Err(over) => {
+                let Some(lower) = wanted.clamped(&over) else { return Err(Skip::Budget(Box::new(over))) };
+                wanted = lower;
+                limit = OutputLimit::Clamped(wanted.output);
+                waits = false;
+            }
+        }
+    }
+}
+
+/// What [`hold`] would come to now, without waiting: the limit that would go along. Takes nothing.
+pub(super) fn look(running: &Running, features: &Features, step: &Step<'_>) -> Result<OutputLimit, Skip> {
+    let mut wanted = wanted(running, features, step);
+    let mut limit = step.limit;
+    loop {
+        let Err(over) = running.purse().standing(&step.cover, wanted.amount) else { return Ok(limit) };
+        let Some(lower) = wanted.clamped(&over) else { return Err(Skip::Budget(Box::new(over))) };
+        wanted = lower;
+        limit = OutputLimit::Clamped(wanted.output);
+    }
+}
+
+/// Why the step's worst case has no bound in dollars, where a budget needs one.
+pub(super) fn unpriceable(features: &Features, target: &Target, cover: &Cover) -> Option<Skip> {
+    if !cover.is_hard() {
+        return None;
+    }
+    let has_price = target.prices.is_some() || target.flat_usd.is_some();
+    let reason = match &features.prompt {
+        _ if !has_price => Some("it has no price"),
+        Prompt::Of(call) if call.images() > 0 && target.image_tokens.is_none() => {
+            Some("it has no `image_tokens`, so an image has no bound")
+        }
+        Prompt::Of(call) => call.unpriced(),
+        Prompt::Stated { .. } => None,
+    };
+    reason.map(Skip::Unpriceable)
+}
+
+fn wanted<'w>(running: &'w Running, features: &Features, step: &'w Step<'_>) -> Wanted<'w> {
+    let target = &running.rules().targets()[step.target];
+    let (output, answers) = (step.estimate.output, u64::from(features.answers));
+    let bound = step.estimate.input.unwrap_or_default();
+    let wanted = Wanted { target, cover: &step.cover, input: bound, output, answers, amount: Usd::ZERO }.priced();
+    if step.cover.is_empty() || !counts_tokens(running, step, wanted.amount) {
+        return wanted;
+    }
+    let counted = likely(features.prompt_tokens().unwrap_or_default(), running.gate().error(step.target));
+    Wanted { input: counted.min(bound), ..wanted }.priced()
+}
+
+/// Whether an estimate of the prompt is to be preferred to its bound in bytes.
+fn counts_tokens(running: &Running, step: &Step<'_>, amount: Usd) -> bool {
+    match step.cover.estimate() {
+        EstimateBy::Bytes | EstimateBy::Exact => false,
+        EstimateBy::Calibrated => true,
+        EstimateBy::Auto => running.purse().tightest(&step.cover).is_some_and(|(held, rest)| {
+            let in_flight = u128::from(held.plus(amount).nano());
+            let times = |factor: u64| in_flight * u128::from(factor);
+            // Far from the cap tight holds protect nothing, near it they do: only in between is it worth counting.
+            u128::from(rest.nano()) < times(FAR) && u128::from(rest.nano()) >= times(NEAR)
+        }),
+    }
+}
+
+/// The estimate of a prompt times the largest error of late, in thousandths, and a margin.
+pub(super) fn likely(estimate: Tokens, error: u32) -> Tokens {
+    let thousandths = u128::from(error) * u128::from(MARGIN);
+    let likely = (u128::from(estimate.count()) * thousandths).div_ceil(1_000_000);
+    Tokens::new(u64::try_from(likely).unwrap_or(u64::MAX))
+}
+
+impl Wanted<'_> {
+    fn priced(self) -> Self {
+        let amount = worst_case(self.target, self.input, self.output.times(self.answers)).unwrap_or_default();
+        Self { amount, ..self }
+    }
+
+    /// The same with the largest output that fits what is left, where the budgets let it be lowered and it is of use.
+    fn clamped(&self, over: &OverBudget) -> Option<Self> {
+        let least = self.cover.clamp()?;
+        if !matches!(over.why, OverBudgetWhy::Exceeded | OverBudgetWhy::Busy) {
+            return None;
+        }
+        let cost = |output: Tokens| worst_case(self.target, self.input, output.times(self.answers)).unwrap_or(Usd::MAX);
+        let output = largest_output(least, self.output, |output| cost(output) <= over.rest)?;
+        // Lowered once already and still too much: others were faster.
+        (output < self.output).then(|| Self { output, amount: cost(output), ..*self })
+    }
+}
