@@ -415,3 +415,5 @@ fn l16_a_torn_log_is_covered_by_its_grant_and_a_log_that_is_damaged_within_is_re
     let all: Vec<u64> = remembered.windows.iter().map(|window| window.posted.plus(window.disputed).nano()).collect();
     assert_eq!(all, [1_000_000, 500_000], "all that was granted is explained");
 }
+
+mod histories;
