@@ -259,6 +259,35 @@ fn l07_a_folder_that_cannot_be_written_is_told() {
     assert!(matches!(refused, tollgate::store::LedgerError::Unwritable { .. }), "{refused}");
 }
 
+#[test]
+fn l05_l06_l07_a_daemon_does_not_start_on_a_ledger_that_it_cannot_trust() {
+    type Damage = fn(&Path);
+    let ways: [(&str, i32, Damage); 4] = [
+        ("header", 65, |file| overwrite(file, 0, &[0xff; 64])),
+        ("counters", 65, |file| sql(file, "UPDATE windows SET posted = 0")),
+        ("newer", 78, |file| sql(file, "PRAGMA user_version = 9")),
+        ("unwritable", 74, |file| std::fs::remove_file(file).and_then(|()| std::fs::create_dir(file)).unwrap()),
+    ];
+    for (name, code, damage) in ways {
+        let folder = sample();
+        let routes = std::fs::read_to_string(folder.file("routes.yaml")).unwrap();
+        let listen = routes + "server: { listen: \"127.0.0.1:0\", admin: \"127.0.0.1:0\" }\n";
+        std::fs::write(folder.file("routes.yaml"), listen).unwrap();
+        damage(&folder.file("state/ledger.sqlite"));
+        let serve = run(&folder, &["serve", "--state", "state"]);
+        assert_eq!(serve.status.code(), Some(code), "{name}: {}", err(&serve));
+    }
+}
+
+fn overwrite(file: &Path, at: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    std::fs::File::options().write(true).open(file).unwrap().write_all_at(bytes, at).unwrap();
+}
+
+fn sql(file: &Path, statement: &str) {
+    rusqlite::Connection::open(file).unwrap().execute_batch(statement).unwrap();
+}
+
 /// A ledger's writer in a process of its own, whose disk fails as it is told.
 struct Writer {
     child: Child,
