@@ -61,6 +61,7 @@ pub struct ExplainedFeatures {
     /// Who asks; absent where no caller is named.
     pub caller: Option<String>,
     /// What the caller's entry says of it.
+    #[serde(default)]
     pub tags: BTreeMap<String, String>,
 }
 
