@@ -22,7 +22,7 @@ pub struct Likely {
 /// Where it leads, and how that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forecast {
-    /// Days of the month that are over.
+    /// Days of the month that are over, from the one of its first request on.
     pub days: usize,
     pub method: &'static str,
     /// Absent where too few days are over.
@@ -39,11 +39,13 @@ pub(super) fn forecast(sums: &[Sum], range: &Range, now: Timestamp) -> Forecast 
         let spent = by_day.entry(day_of(sum, &range.zone)).or_default();
         *spent = spent.saturating_add(sum.posted);
     }
+    // Days before the first request say nothing: perhaps there was no ledger yet.
+    let first = by_day.keys().copied().min().map_or(first, |day| day.max(first));
     let spent_on = |day: Date| by_day.get(&day).copied().unwrap_or_default();
     let days = std::iter::successors(Some(first), |day| Some(day.saturating_add(1.day())));
     let mut over: Vec<i64> = days.clone().take_while(|day| *day < today).map(spent_on).collect();
     let left = i128::try_from(days.skip(over.len()).take_while(|day| *day < next).count()).unwrap_or_default();
-    let method = "mean of the whole days so far for each day left, today among them; the range is that of the middle half of these days";
+    let method = "mean of the whole days since the first request for each day left, today among them; the range is that of the middle half of these days";
     if over.len() < FEWEST {
         return Forecast { days: over.len(), method, month_end: None, year: None };
     }
@@ -83,8 +85,10 @@ mod tests {
         let told = forecast(&sums[..1], &range, moment(day(6)));
         assert_eq!((told.days, told.month_end), (5, Some(Likely { low: 10, likely: 60, high: 60 })));
         // Today's spending is never left out.
-        let told = forecast(&[spent(4, 1_000)], &range, moment(day(4) + 1));
+        let told = forecast(&[spent(1, 0), spent(4, 1_000)], &range, moment(day(4) + 1));
         assert_eq!(told.month_end, Some(Likely { low: 1_000, likely: 1_000, high: 1_000 }));
+        let told = forecast(&sums[3..4], &range, moment(day(6)));
+        assert_eq!((told.days, told.month_end), (2, None), "days before the first request do not count");
         let told = forecast(&sums[..2], &range, moment(day(3)));
         assert_eq!((told.days, told.month_end, told.year), (2, None, None));
     }
