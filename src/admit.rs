@@ -23,6 +23,7 @@ use std::time::Duration;
 
 pub use book::Crossed;
 pub use budgets::{BudgetLevel, Budgets, MoneyEvent, OpenDispute};
+pub use limits::Failures;
 use limits::{Limit, Refused};
 pub use meters::Meters;
 use meters::{Meter, View};

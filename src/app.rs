@@ -23,7 +23,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::admit::Budgets;
+use crate::admit::{Budgets, Failures};
 use crate::config::Checked;
 use crate::control::{self, BadQuestion, Control, Peer, ReloadAnswer, Side};
 use crate::flow::{self, Parts, Question, Running};
@@ -193,6 +193,7 @@ impl App {
             live: Arc::clone(&self.live),
             load: Arc::clone(&self.load),
             drain: self.drain.clone(),
+            failures: Failures::new(self.parts.clock.clone()),
         });
         tasks.spawn(server.run(listeners.applications, tasks.clone(), self.accepting.clone()));
         let (for_metrics, for_status, for_explain) = (Arc::downgrade(self), Arc::downgrade(self), Arc::downgrade(self));

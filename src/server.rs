@@ -4,6 +4,7 @@
 
 mod admin;
 mod body;
+mod caller;
 mod connection;
 mod http;
 mod keyless;
@@ -20,6 +21,7 @@ use ::http::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
+use crate::admit::Failures;
 use crate::flow::{Parts, Running};
 use crate::rules::Live;
 use crate::units::Heartbeat;
@@ -35,6 +37,8 @@ pub struct Server {
     pub live: Arc<Live<Running>>,
     pub load: Arc<Load>,
     pub drain: Drain,
+    /// Sources that come without a key that works.
+    pub failures: Failures,
 }
 
 /// How busy the daemon is, for `status` and for refusing what is too much.

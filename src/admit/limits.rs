@@ -1,5 +1,7 @@
 //! A rate: governor's arithmetic on a cell of our own, which outlives every limiter.
 
+mod failures;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +14,8 @@ use governor::{NotUntil, Quota, RateLimiter};
 
 use super::Room;
 use crate::units::{Clock, Moment, Rate};
+
+pub use failures::Failures;
 
 /// No limit refills later than this; a burst that would take longer is cut, so that sums stay far from overflow. About 73 years.
 const LONGEST_SPAN: u64 = 1 << 61;

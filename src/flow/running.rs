@@ -153,12 +153,17 @@ impl Running {
         Features { caller: caller.map(|caller| caller.name.clone()), tags, spent, ..features }
     }
 
+    /// Whether a caller, by index, may use the target. Without callers everybody may.
+    #[must_use]
+    pub fn may_use(&self, caller: Option<usize>, target: usize) -> bool {
+        caller.and_then(|caller| self.allowed[caller].as_ref()).is_none_or(|allowed| allowed[target])
+    }
+
     /// Whether the caller may use the target, whatever a rule says.
     pub(super) fn allows(&self, features: &Features, target: usize) -> bool {
         let Some(name) = &features.caller else { return true };
         let index = self.rules.callers().iter().position(|caller| caller.name == *name);
-        let allowed = index.and_then(|index| self.allowed[index].as_ref());
-        allowed.is_none_or(|allowed| allowed[target])
+        self.may_use(index, target)
     }
 
     /// How long a request may wait for this target's limits.

@@ -14,7 +14,7 @@ use crate::units::Endpoint;
 use crate::wire::Call;
 
 use super::connection::{LARGEST_HEAD, Service};
-use super::{Server, body, keyless, models};
+use super::{Server, body, caller, keyless, models};
 
 /// The longest path with its query, in bytes.
 const LONGEST_PATH: usize = 8 << 10;
@@ -54,8 +54,7 @@ impl Service for Applications {
 impl Applications {
     async fn route(&self, request: Request<Incoming>, request_id: &Arc<str>) -> Result<Answer, Refusal> {
         let running = self.server.live.current();
-        let (head, incoming) = request.into_parts();
-        let path = head.uri.path();
+        let (mut head, incoming) = request.into_parts();
         if head.uri.path_and_query().is_some_and(|path| path.as_str().len() > LONGEST_PATH) {
             return Err(Refusal::bad_request("uri_too_long", None, format!("the path is longer than {LONGEST_PATH} bytes"))
                 .with_status(StatusCode::URI_TOO_LONG));
@@ -66,7 +65,7 @@ impl Applications {
             return Err(Refusal::bad_request("headers_too_large", None, format!("the headers are larger than {LARGEST_HEAD} bytes"))
                 .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
         }
-        match (&head.method, path) {
+        match (&head.method, head.uri.path()) {
             (&Method::CONNECT | &Method::TRACE, _) => return Err(no_method(&head)),
             (&Method::GET | &Method::HEAD, "/healthz" | "/") => return Ok(text(StatusCode::OK, "ok\n")),
             (&Method::GET | &Method::HEAD, "/readyz") => return Ok(self.ready()),
@@ -75,24 +74,36 @@ impl Applications {
             }
             _ => {}
         }
-        if !running.rules().server().open {
-            keyless::check(self.peer, &head.uri, &head.headers)?;
+        let caller = self.admit(&running, &head)?;
+        if caller.is_some() {
+            caller::forget_key(&mut head.headers);
         }
+        let path = head.uri.path();
         if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| path.strip_prefix("/v1") == Some(endpoint.path())) {
             only(&head, &Method::POST)?;
-            return self.call(running, endpoint, head, incoming, request_id).await;
+            return self.call(running, endpoint, head, incoming, caller, request_id).await;
         }
         if path == "/v1/models" {
             only(&head, &Method::GET)?;
-            return Ok(json(models::list(running.rules())));
+            return Ok(json(models::list(&running, caller)));
         }
         if let Some(id) = path.strip_prefix("/v1/models/") {
             only(&head, &Method::GET)?;
             let id = percent_decoded(id);
-            return models::one(running.rules(), &id).map(json).ok_or_else(|| no_model(&id));
+            return models::one(&running, caller, &id).map(json).ok_or_else(|| no_model(&id));
         }
         Err(Refusal::bad_request("not_found", None, format!("there is nothing at `{}`", path.escape_default()))
             .with_status(StatusCode::NOT_FOUND))
+    }
+
+    /// Who asks, where the file names callers; else whether this request may come at all. Asked of the present file, before the body.
+    fn admit(&self, running: &Running, head: &Head) -> Result<Option<usize>, Refusal> {
+        let (rules, server) = (running.rules(), &self.server);
+        if rules.callers().is_empty() {
+            return if rules.server().open { Ok(None) } else { keyless::check(self.peer, &head.uri, &head.headers).map(|()| None) };
+        }
+        let now = server.parts.clock.wall();
+        caller::identify(rules.callers(), &server.failures, self.peer, &head.uri, &head.headers, now).map(Some)
     }
 
     async fn call(
@@ -101,6 +112,7 @@ impl Applications {
         endpoint: Endpoint,
         head: Head,
         incoming: Incoming,
+        caller: Option<usize>,
         request_id: &Arc<str>,
     ) -> Result<Answer, Refusal> {
         let accepted = self.server.parts.clock.now();
@@ -108,8 +120,7 @@ impl Applications {
         let server = running.rules().server();
         let body = body::read(&head.headers, incoming, server.body_limit).await?;
         let call = Call::parse(endpoint, body, server.max_n).map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))?;
-        let asked =
-            Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), caller: None, accepted };
+        let asked = Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), caller, accepted };
         Ok(Arc::clone(&self.server.parts).handle(running, asked).await)
     }
 

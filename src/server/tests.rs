@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
 use super::*;
-use crate::admit::Budgets;
+use crate::admit::{Budgets, Failures};
 use crate::config::{Env, Sources, read};
 use crate::record::Sink;
 use crate::rules::{Revision, RuleSet};
@@ -20,11 +20,12 @@ fn connected(server_settings: &str) -> DuplexStream {
     let env = Env { variable: &|_| None, file: &nothing, credential: &nothing };
     let checked = read(&Sources::new("routes.yaml", file), &env).0.unwrap();
     let clock = Clock::System;
+    let failures = Failures::new(clock.clone());
     let parts = Arc::new(Parts::new(clock.clone(), Budgets::offline(clock), Resolver::System, Sink::to(std::io::sink()).0));
     let running = parts.adopt(RuleSet::from((checked, Revision { number: 1, hash: String::new() })));
     let (client, stream) = tokio::io::duplex(64 << 10);
     let drain = Drain::default();
-    let server = Arc::new(Server { parts, live: Arc::new(Live::new(running)), load: Arc::default(), drain: drain.clone() });
+    let server = Arc::new(Server { parts, live: Arc::new(Live::new(running)), load: Arc::default(), drain: drain.clone(), failures });
     let service = http::Applications { server: Arc::clone(&server), peer: Some(([127, 0, 0, 1], 1).into()) };
     server.parts.tracker.spawn(async move { serve_connection(stream, service, &drain).await });
     client

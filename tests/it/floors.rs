@@ -47,6 +47,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("mimalloc", &["main"]),
     ("serde_yaml", &["config::tree"]),
     ("arc_swap", &["rules::live"]),
+    ("subtle", &["server::caller"]),
     ("governor", &["admit::limits"]),
     ("rusqlite", &["store"]),
     ("hyper::client", &["upstream"]),

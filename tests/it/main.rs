@@ -9,6 +9,7 @@
 mod admin;
 mod boot;
 mod budgets;
+mod callers;
 mod catalogue;
 mod codes;
 mod config;
