@@ -44,6 +44,8 @@ pub use write::Staged;
 
 /// How long the ledger's last rows may take.
 const LEDGER_END: Duration = Duration::from_secs(10);
+/// How often money is tended that nobody asks about.
+const TEND: Duration = Duration::from_secs(1);
 /// How often the ledger's writer is looked after.
 const LEDGER_LOOK: Duration = Duration::from_millis(200);
 /// How long a cut stream's last words may take to leave.
@@ -209,6 +211,12 @@ impl App {
         tasks.spawn(admin.run(listeners.admin, tasks.clone()));
         let (reloader, stop) = (self.reloader.clone(), self.stop.clone());
         tasks.spawn(async move { reloader.run(stop).await });
+        let (budgets, stop) = (self.parts.budgets.clone(), self.stop.clone());
+        tasks.spawn(async move {
+            while tokio::time::timeout(TEND, stop.cancelled()).await.is_err() {
+                budgets.tend();
+            }
+        });
         tasks.spawn(probes::run(Arc::clone(&self.parts), Arc::clone(&self.live), self.stop.clone()));
         Ok(())
     }

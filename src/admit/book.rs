@@ -5,7 +5,7 @@
 mod disputes;
 mod windows;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -42,6 +42,8 @@ pub(super) struct Book {
     /// Attempts in flight.
     open: HashMap<AttemptId, Hold>,
     disputes: Disputes,
+    /// What settlements and ended disputes have freed whose rows are not on disk yet, in the order of their telling.
+    freed: VecDeque<Freed>,
     /// The pools that a set of accounts means now; emptied when one of them rolls over.
     sets: HashMap<Box<[AccountId]>, Arc<Set>>,
     told: Vec<Tell>,
@@ -74,6 +76,8 @@ struct Pool {
     posted: Usd,
     held: Usd,
     disputed: Usd,
+    /// Freed by settlements that the disk does not know of: a crash would count it still, so nothing else may count on it.
+    unwritten: Usd,
     /// Holds that are open here.
     holds: usize,
     pace: Pace,
@@ -92,6 +96,16 @@ struct Set {
 struct Hold {
     set: Arc<Set>,
     amount: Usd,
+    /// As the ledger was told.
+    at_first: Usd,
+}
+
+#[derive(Debug)]
+struct Freed {
+    pools: Vec<PoolId>,
+    amount: Usd,
+    /// The number of its row in the ledger's queue; absent until it is told.
+    ticket: Option<u64>,
 }
 
 /// Why a hold is not given.
@@ -159,7 +173,7 @@ impl Book {
         }
         self.raise_early(&set, now.at);
         let keys = Arc::clone(&set.keys);
-        let before = self.open.insert(id, Hold { set, amount });
+        let before = self.open.insert(id, Hold { set, amount, at_first: amount });
         assert!(before.is_none(), "an attempt is held twice");
         Ok(keys)
     }
@@ -198,13 +212,46 @@ impl Book {
         for pool in &hold.set.pools {
             if let Some(pool) = self.pools.get_mut(pool) {
                 pool.held = pool.held.minus(freed);
+                pool.unwritten = pool.unwritten.plus(freed);
+            }
+        }
+    }
+
+    /// Gives back the hold of an attempt that was never sent: the ledger never heard of it.
+    pub(super) fn release(&mut self, id: AttemptId, at: Moment) {
+        let Some(Hold { set, amount, .. }) = self.open.remove(&id) else { return };
+        for id in &set.pools {
+            if let Some(pool) = self.pools.get_mut(id) {
+                pool.held = pool.held.minus(amount);
+                pool.holds -= 1;
+            }
+            self.tidy(*id, at);
+        }
+    }
+
+    /// Everything that was freed so far is told in rows up to this number of the ledger's queue.
+    pub(super) fn told(&mut self, ticket: u64) {
+        for freed in self.freed.iter_mut().rev().take_while(|freed| freed.ticket.is_none()) {
+            freed.ticket = Some(ticket);
+        }
+    }
+
+    /// Rows up to this number are on disk: what they freed may be used again.
+    pub(super) fn written(&mut self, ticket: u64, at: Moment) {
+        while self.freed.front().is_some_and(|freed| freed.ticket.is_some_and(|told| told <= ticket)) {
+            let Some(Freed { pools, amount, .. }) = self.freed.pop_front() else { return };
+            for id in pools {
+                if let Some(pool) = self.pools.get_mut(&id) {
+                    pool.unwritten = pool.unwritten.minus(amount);
+                }
+                self.tidy(id, at);
             }
         }
     }
 
     /// Ends a hold: `posted` is spent, `disputed` may have been, the rest goes back. Nothing happens to an attempt that is not open.
     pub(super) fn settle(&mut self, id: AttemptId, posted: Usd, disputed: Option<Disputed>, now: Now) -> Outcome {
-        let Some(Hold { set, amount }) = self.open.remove(&id) else { return Outcome::default() };
+        let Some(Hold { set, amount, at_first }) = self.open.remove(&id) else { return Outcome::default() };
         let disputed =
             disputed.map(|part| Disputed { amount: part.amount.min(amount.minus(posted)), ..part }).filter(|part| part.amount > Usd::ZERO);
         let stays = disputed.map(|part| part.amount).unwrap_or_default();
@@ -213,6 +260,7 @@ impl Book {
             let Some(pool) = self.pools.get_mut(pool) else { continue };
             let before = pool.spent();
             pool.held = pool.held.minus(amount);
+            pool.unwritten = pool.unwritten.plus(amount.minus(posted.plus(stays)));
             pool.holds -= 1;
             pool.posted = pool.posted.plus(posted);
             pool.disputed = pool.disputed.plus(stays);
@@ -225,6 +273,8 @@ impl Book {
         for pool in &set.pools {
             self.tidy(*pool, now.at);
         }
+        let freed = at_first.minus(amount).plus(amount.minus(posted.plus(stays)));
+        self.freed.push_back(Freed { pools: set.pools.clone(), amount: freed, ticket: None });
         Outcome { overrun: posted.minus(amount), disputed: stays, crossed }
     }
 
@@ -275,7 +325,7 @@ impl Book {
     fn is_granted(&mut self, set: &Set, amount: Usd, at: Moment) -> Result<(), Denied> {
         let lacks = |book: &Self, id: &PoolId| {
             let pool = &book.pools[id];
-            book.is_hard(pool) && pool.used().plus(amount) > pool.granted
+            book.is_hard(pool) && pool.claimed().plus(amount) > pool.granted
         };
         let lacking: Vec<PoolId> = set.pools.iter().copied().filter(|pool| lacks(self, pool)).collect();
         if lacking.is_empty() {
@@ -312,6 +362,11 @@ impl Pool {
     /// Posted and disputed.
     fn spent(&self) -> Usd {
         self.posted.plus(self.disputed)
+    }
+
+    /// What the grant has to cover: all that is used, and what the disk may still count.
+    fn claimed(&self) -> Usd {
+        self.used().plus(self.unwritten)
     }
 
     /// Posted, disputed and held.

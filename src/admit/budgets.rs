@@ -223,6 +223,11 @@ impl Budgets {
         matches!(answer.await, Ok(Ok(())))
     }
 
+    /// What time alone brings: disputes whose time is over, grants that are far ahead. To be called about once a second.
+    pub fn tend(&self) {
+        self.0.with(|state, now| state.book.expire(now.wall));
+    }
+
     /// Gives unused grants back, before a clean stop.
     pub fn close(&self) {
         self.0.with(|state, _| state.book.give_back());
@@ -244,9 +249,15 @@ impl Shared {
         let (wall, at) = (self.clock.wall(), self.clock.now());
         let mut state = self.lock();
         let now = state.time.read(wall, at);
+        if let Some(queue) = &self.queue {
+            state.book.written(queue.written(), at);
+        }
         let done = act(&mut state, now);
         for tell in state.book.take_told() {
             self.tell(&mut state, tell);
+        }
+        if let Some(queue) = &self.queue {
+            state.book.told(queue.told());
         }
         done
     }
@@ -260,7 +271,10 @@ impl Shared {
             }
             return;
         };
-        let Some(raise) = raise else { return queue.tell(entry, None) };
+        let Some(raise) = raise else {
+            queue.tell(entry, None);
+            return;
+        };
         let shared = Arc::clone(self);
         let then = Box::new(move |written: Result<(), NotWritten>| shared.answered(raise, &written));
         queue.tell(entry, Some(then));

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::book::AccountId;
 use super::budgets::{MoneyEvent, Shared};
 use super::purse::{OverBudget, Pace, give_back_pace, micro};
 use crate::units::{
-    AttemptId, Basis, DisputeClass, Entry, HeldEntry, Prices, RequestFacts, SettledEntry, TargetName, Usage, Usd, WindowKey,
+    AttemptId, Basis, DisputeClass, Disputed, Entry, HeldEntry, Prices, RequestFacts, SettledEntry, TargetName, Usage, Usd, WindowKey,
 };
 
 /// What is held for an attempt that was not sent. Dropped: all of it goes back.
@@ -145,10 +147,10 @@ impl Stake {
 
     /// The attempt's one end.
     pub fn settle(mut self, end: End) {
-        self.end(end);
+        self.end(&end);
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: &End) {
         let stage = std::mem::replace(&mut self.stage, Stage::Ended);
         let Stage::Sent(target) = stage else {
             if stage == Stage::Held {
@@ -157,39 +159,23 @@ impl Stake {
             return;
         };
         let wall = self.shared.clock().wall();
-        let (outcome, disputed) = self.shared.with(|state, now| {
+        let outcome = self.shared.with(|state, now| {
             let disputed = end.disputed.map(|(class, amount)| state.disputed(class, amount, now.wall));
             let outcome = state.book().settle(self.id, end.posted, disputed, now);
+            let disputed = disputed.filter(|_| outcome.disputed > Usd::ZERO).map(|part| Disputed { amount: outcome.disputed, ..part });
+            // Told before anybody else can use what it frees.
+            if let Some(queue) = self.shared.queue() {
+                let ticket = queue.tell(settled(self.id, wall, end, disputed), None);
+                state.book().told(ticket);
+            }
             state.add_overrun(outcome.overrun);
             state.wake(&self.accounts);
-            (outcome, disputed)
+            outcome
         });
         for (meter, limit) in &self.paces {
             meter.with(limit, |limit| limit.correct(micro(self.amount), micro(end.posted.plus(outcome.disputed))));
         }
-        let disputed =
-            disputed.filter(|_| outcome.disputed > Usd::ZERO).map(|part| crate::units::Disputed { amount: outcome.disputed, ..part });
-        self.tell_events(&target, &end, &outcome);
-        let Some(queue) = self.shared.queue() else { return };
-        let End { basis, posted, disputed: _, usage, prices, provider_cost, fault, phase, upstream_status, ttft, duration, served_model } =
-            end;
-        let settled = SettledEntry {
-            id: self.id,
-            at: wall,
-            basis,
-            posted,
-            disputed,
-            usage,
-            prices,
-            provider_cost,
-            fault,
-            phase,
-            upstream_status,
-            ttft,
-            duration,
-            served_model,
-        };
-        queue.tell(Entry::Settled(Box::new(settled)), None);
+        self.tell_events(&target, end, &outcome);
     }
 
     fn tell_events(&self, target: &TargetName, end: &End, outcome: &super::book::Outcome) {
@@ -209,17 +195,36 @@ impl Stake {
     /// Gives the hold back of an attempt that was not sent: the ledger never heard of it.
     fn release(&self) {
         self.shared.with(|state, now| {
-            state.book().settle(self.id, Usd::ZERO, None, now);
+            state.book().release(self.id, now.at);
             state.wake(&self.accounts);
         });
         give_back_pace(&self.paces, self.amount);
     }
 }
 
+fn settled(id: AttemptId, at: Timestamp, end: &End, disputed: Option<Disputed>) -> Entry {
+    Entry::Settled(Box::new(SettledEntry {
+        id,
+        at,
+        basis: end.basis,
+        posted: end.posted,
+        disputed,
+        usage: end.usage,
+        prices: end.prices.clone(),
+        provider_cost: end.provider_cost,
+        fault: end.fault,
+        phase: end.phase,
+        upstream_status: end.upstream_status,
+        ttft: end.ttft,
+        duration: end.duration,
+        served_model: end.served_model.clone(),
+    }))
+}
+
 impl Drop for Stake {
     fn drop(&mut self) {
         if self.stage != Stage::Ended {
-            self.end(End::unknown(Some("abandoned"), "p1"));
+            self.end(&End::unknown(Some("abandoned"), "p1"));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -235,14 +235,21 @@ pub struct NotWritten(pub String);
 #[derive(Clone, Debug)]
 pub struct LedgerQueue {
     tx: mpsc::Sender<Told>,
-    waiting: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
+}
+
+/// How many entries were told, and how many of them no longer wait, since the queue was made.
+#[derive(Debug, Default)]
+struct Counts {
+    told: AtomicU64,
+    written: AtomicU64,
 }
 
 /// The ledger's end of the queue.
 #[derive(Debug)]
 pub struct LedgerInbox {
     rx: mpsc::Receiver<Told>,
-    waiting: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
 }
 
 /// An entry and who waits for it.
@@ -261,13 +268,19 @@ impl LedgerQueue {
     #[must_use]
     pub fn new() -> (Self, LedgerInbox) {
         let (tx, rx) = mpsc::channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        (Self { tx, waiting: Arc::clone(&waiting) }, LedgerInbox { rx, waiting })
+        let counts = Arc::<Counts>::default();
+        (Self { tx, counts: Arc::clone(&counts) }, LedgerInbox { rx, counts })
     }
 
-    /// Takes the entry. Where nobody reads any more, who waits is told so and the entry is lost.
-    pub fn tell(&self, entry: Entry, then: Option<Then>) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+    /// Takes the entry; answers a number that [`written`](Self::written) reaches when it is on disk. Where nobody reads any more, who
+    /// waits is told so and the entry is lost.
+    pub fn tell(&self, entry: Entry, then: Option<Then>) -> u64 {
+        // Sent first: the number is then never below the entry's place in the queue.
+        self.send(entry, then);
+        self.counts.told.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn send(&self, entry: Entry, then: Option<Then>) {
         if let Err(mpsc::SendError(Told { then: Some(then), .. })) = self.tx.send(Told { entry, then }) {
             then(Err(NotWritten("its writer has ended".into())));
         }
@@ -282,7 +295,20 @@ impl LedgerQueue {
     /// Entries that wait to be written.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        let (written, told) = (self.written(), self.counts.told.load(Ordering::Acquire));
+        usize::try_from(told.saturating_sub(written)).unwrap_or(usize::MAX)
+    }
+
+    /// Entries that were told.
+    #[must_use]
+    pub fn told(&self) -> u64 {
+        self.counts.told.load(Ordering::Acquire)
+    }
+
+    /// Entries that are on disk, of all that were told.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.counts.written.load(Ordering::Acquire)
     }
 }
 
@@ -300,7 +326,7 @@ impl LedgerInbox {
 
     /// So many entries are on disk, and no longer wait.
     pub fn written(&self, entries: usize) {
-        self.waiting.fetch_sub(entries, Ordering::Relaxed);
+        self.counts.written.fetch_add(entries as u64, Ordering::AcqRel);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Book, PoolId, Tell};
+use super::{Book, Freed, PoolId, Tell};
 use crate::units::{AdjustedEntry, AttemptId, DisputeClass, DisputeId, Disputed, Entry, ResolvedEntry, Usd, WindowKey};
 
 /// The open disputes, and when each is released by itself.
@@ -65,8 +65,10 @@ impl Book {
             if let Some(pool) = self.pools.get_mut(pool) {
                 pool.disputed = pool.disputed.minus(dispute.amount);
                 pool.posted = pool.posted.plus(posted);
+                pool.unwritten = pool.unwritten.plus(dispute.amount.minus(posted));
             }
         }
+        self.freed.push_back(Freed { pools: dispute.pools.clone(), amount: dispute.amount.minus(posted), ticket: None });
         let entry = ResolvedEntry { id: id.clone(), at, posted, released: dispute.amount.minus(posted), reason: Arc::clone(reason) };
         self.told.push(Tell { entry: Entry::Resolved(Box::new(entry.clone())), raise: None });
         Some(entry)

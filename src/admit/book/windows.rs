@@ -146,7 +146,7 @@ impl Book {
         if pool.asked.is_some() {
             return;
         }
-        let need = pool.used().plus(amount);
+        let need = pool.claimed().plus(amount);
         pool.pace.held(amount, at);
         let to = need.plus(pool.pace.ahead(cap, at)).min(cap.max(need));
         pool.asked = Some(to);
@@ -160,7 +160,7 @@ impl Book {
             let Some(pool) = self.pools.get_mut(id) else { continue };
             let account = &self.accounts[pool.account];
             let ahead = pool.pace.ahead(account.cap, at);
-            let is_low = pool.granted.minus(pool.used()).nano() < ahead.nano() / 2 && pool.granted < account.cap;
+            let is_low = pool.granted.minus(pool.claimed()).nano() < ahead.nano() / 2 && pool.granted < account.cap;
             if account.mode == BudgetMode::Hard && is_low {
                 self.ask_grant(*id, Usd::ZERO, at);
             }
@@ -192,9 +192,9 @@ impl Book {
             return;
         }
         let furthest = furthest_ahead(account.cap);
-        if pool.asked.is_none() && at >= pool.kept_until && pool.granted.minus(pool.used()) > furthest {
+        if pool.asked.is_none() && at >= pool.kept_until && pool.granted.minus(pool.claimed()) > furthest {
             let ahead = pool.pace.ahead(account.cap, at).max(Usd::from_nano(furthest.nano() / 2));
-            pool.granted = pool.used().plus(ahead);
+            pool.granted = pool.claimed().plus(ahead);
             self.told.push(Tell { entry: Entry::Granted(vec![(pool.key.clone(), pool.granted)]), raise: None });
         }
     }
@@ -234,6 +234,7 @@ impl Pool {
             posted: Usd::ZERO,
             held: Usd::ZERO,
             disputed: Usd::ZERO,
+            unwritten: Usd::ZERO,
             holds: 0,
             pace: Pace::default(),
             kept_until: Moment::default(),

@@ -110,6 +110,9 @@ struct World {
     accounts: Vec<Vec<AccountId>>,
     disk: Disk,
     queue: VecDeque<Line>,
+    /// Lines that were queued, and that are written, in this run.
+    told: u64,
+    written: u64,
     truth: BTreeMap<AttemptId, Truth>,
     epoch: u64,
     next: u64,
@@ -139,6 +142,8 @@ impl World {
             accounts: Vec::new(),
             disk: Disk::default(),
             queue: VecDeque::new(),
+            told: 0,
+            written: 0,
             truth: BTreeMap::new(),
             epoch: 1,
             next: 0,
@@ -172,8 +177,14 @@ impl World {
                     }
                 }
             }
-            self.queue.push_back(Line::Told(tell));
+            self.queue(Line::Told(tell));
         }
+        self.book.told(self.told);
+    }
+
+    fn queue(&mut self, line: Line) {
+        self.told += 1;
+        self.queue.push_back(line);
     }
 
     fn step(&mut self) {
@@ -225,10 +236,10 @@ impl World {
         }
         // One in ten is never sent: nobody but us ever knew of it.
         if self.rng.u32(0..10) == 0 {
-            self.book.settle(id, Usd::ZERO, None, self.now);
+            self.book.release(id, self.now.at);
             return;
         }
-        self.queue.push_back(Line::Held(id, windows.to_vec(), amount));
+        self.queue(Line::Held(id, windows.to_vec(), amount));
         self.truth.insert(id, Truth { windows: windows.to_vec(), owed: amount, is_open: true, is_lost: false });
     }
 
@@ -268,7 +279,8 @@ impl World {
         assert_eq!(self.book.settle(id, bill, None, self.now), Outcome::default());
         let disputed = disputed.filter(|part| part.amount > Usd::ZERO);
         // Its row goes before what the book itself has to tell.
-        self.queue.push_back(Line::Settled(id, posted, disputed));
+        self.queue(Line::Settled(id, posted, disputed));
+        self.book.told(self.told);
     }
 
     fn shrink(&mut self) {
@@ -282,6 +294,8 @@ impl World {
     fn commit(&mut self, most: usize) {
         for _ in 0..most {
             let Some(line) = self.queue.pop_front() else { break };
+            self.written += 1;
+            self.book.written(self.written, self.now.at);
             let raise = if let Line::Told(tell) = &line { tell.raise } else { None };
             let fails = raise.is_some() && self.rng.u32(0..20) == 0;
             if !fails {
@@ -356,6 +370,7 @@ impl World {
 
     fn restart(&mut self) {
         self.epoch += 1;
+        (self.told, self.written) = (0, 0);
         let remembered = self.disk.recover(self.epoch);
         for truth in self.truth.values_mut() {
             truth.is_open = false;
