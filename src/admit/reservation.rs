@@ -26,7 +26,7 @@ impl Held {
     pub async fn record(mut self, facts: SentFacts) -> Result<Self, OverBudget> {
         if let Some(mut stake) = self.0.stake.take() {
             if let Err(over) = stake.record(facts).await {
-                stake.settle(End::void(Some("ledger"), "p0"));
+                stake.settle(&End::void(Some("ledger"), "p0"));
                 return Err(over);
             }
             self.0.stake = Some(stake);
@@ -48,18 +48,18 @@ pub struct Open(Taken);
 
 impl Open {
     /// Replaces the estimate by what was used, and the hold by what it came to. More than the estimate is charged too, into debt.
-    pub fn settle(mut self, used: Tokens, end: End) {
+    pub fn settle(mut self, used: Tokens, end: &End) {
         self.0.passage.correct(self.0.estimate, used);
         self.end(end);
     }
 
     /// The money's end alone: the estimate in tokens stays charged.
-    pub fn settle_money(mut self, end: End) {
+    pub fn settle_money(mut self, end: &End) {
         self.end(end);
     }
 
     /// No byte reached the provider: everything goes back.
-    pub fn was_never_sent(mut self, end: End) {
+    pub fn was_never_sent(mut self, end: &End) {
         self.0.is_sent = false;
         self.end(end);
     }
@@ -83,7 +83,7 @@ impl Open {
         self.0.stake.as_ref().map(Stake::id)
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: &End) {
         if let Some(stake) = self.0.stake.take() {
             stake.settle(end);
         }

@@ -146,8 +146,8 @@ impl Stake {
     }
 
     /// The attempt's one end.
-    pub fn settle(mut self, end: End) {
-        self.end(&end);
+    pub fn settle(mut self, end: &End) {
+        self.end(end);
     }
 
     fn end(&mut self, end: &End) {
@@ -165,8 +165,8 @@ impl Stake {
             let disputed = disputed.filter(|_| outcome.disputed > Usd::ZERO).map(|part| Disputed { amount: outcome.disputed, ..part });
             // Told before anybody else can use what it frees.
             if let Some(queue) = self.shared.queue() {
-                let ticket = queue.tell(settled(self.id, wall, end, disputed), None);
-                state.book().told(ticket);
+                queue.tell(settled(self.id, wall, end, disputed), None);
+                state.book().told(queue.told());
             }
             state.add_overrun(outcome.overrun);
             state.wake(&self.accounts);

@@ -74,9 +74,9 @@ fn each_stage_gives_back_what_it_owes() {
     assert_eq!(remaining(&gate), told(10, 1_000, 5, 500), "held, dropped: everything back");
     drop(gate.reserve(0, tokens(300)).unwrap().sent());
     assert_eq!(remaining(&gate), told(9, 700, 5, 200), "sent, dropped: the estimate stays");
-    gate.reserve(0, tokens(200)).unwrap().sent().settle(tokens(50), nothing());
+    gate.reserve(0, tokens(200)).unwrap().sent().settle(tokens(50), &nothing());
     assert_eq!(remaining(&gate), told(8, 650, 5, 150), "settled below the estimate");
-    gate.reserve(0, tokens(100)).unwrap().sent().settle(tokens(400), nothing());
+    gate.reserve(0, tokens(100)).unwrap().sent().settle(tokens(400), &nothing());
     assert_eq!(remaining(&gate), told(7, 250, 5, 0), "settled above: in debt");
     assert_eq!(meters.levels().into_iter().map(|level| (level.name.to_string(), level.remaining)).collect::<Vec<_>>(), remaining(&gate));
 }
@@ -87,7 +87,7 @@ fn a_reload_refills_nothing() {
     let own = || limits("", "", 0, secs(0));
     let mut gate = gate(&meters, limits("3/min", "", 2, secs(0)), own());
     let open = gate.reserve(0, tokens(1)).unwrap().sent();
-    gate.reserve(1, tokens(1)).unwrap().sent().settle(tokens(1), nothing());
+    gate.reserve(1, tokens(1)).unwrap().sent().settle(tokens(1), &nothing());
     for _ in 0..1_000 {
         gate = self::gate(&meters, limits("3/min", "", 2, secs(0)), own());
     }
@@ -107,7 +107,7 @@ fn c28_the_state_of_a_removed_provider_is_kept_for_an_hour() {
         let meters = Meters::new(clock.clone());
         let (providers, targets) = file(limits("1/day", "", 0, secs(0)), Limits::default());
         let gate = meters.adopt(&providers, &targets);
-        gate.reserve(0, tokens(1)).unwrap().sent().settle(tokens(1), nothing());
+        gate.reserve(0, tokens(1)).unwrap().sent().settle(tokens(1), &nothing());
         meters.adopt(&[], &[]);
         clock.advance(away);
         meters.adopt(&[], &[]);
@@ -125,7 +125,7 @@ fn what_straddles_a_reload_is_given_back_at_the_new_rate() {
     assert_eq!(remaining(&fast)[0].1, 20);
     drop(dropped);
     assert_eq!(remaining(&fast)[0].1, 60);
-    settled.settle(tokens(30), nothing());
+    settled.settle(tokens(30), &nothing());
     assert_eq!((remaining(&fast)[0].1, remaining(&slow)[0].1), (70, 70));
     assert!(slow.reserve(0, tokens(70)).is_ok(), "the old file's gate obeys the new rate");
 }
@@ -135,7 +135,7 @@ async fn a_waiter_gets_through_when_the_limit_refills() {
     let meters = Meters::new(Clock::System);
     let gate = gate(&meters, limits("60/min", "", 0, secs(2)), Limits::default());
     for _ in 0..60 {
-        gate.reserve(0, tokens(1)).unwrap().sent().settle(tokens(1), nothing());
+        gate.reserve(0, tokens(1)).unwrap().sent().settle(tokens(1), &nothing());
     }
     let start = Instant::now();
     assert!(gate.reserve_within(0, tokens(1)).await.is_ok());
@@ -152,7 +152,7 @@ async fn waiting_ends_with_the_wait_or_when_it_cannot_help() {
         let meters = Meters::new(Clock::System);
         let gate = gate(&meters, provider, Limits::default());
         for _ in 0..taken {
-            gate.reserve(0, tokens(1)).unwrap().sent().settle(tokens(1), nothing());
+            gate.reserve(0, tokens(1)).unwrap().sent().settle(tokens(1), &nothing());
         }
         let start = Instant::now();
         let denial = gate.reserve_within(0, tokens(asked)).await.unwrap_err();
@@ -220,7 +220,7 @@ async fn a_settlement_wakes_who_waits_for_tokens() {
     let start = Instant::now();
     let settle = async {
         tokio::time::sleep(secs(5)).await;
-        open.settle(tokens(10), nothing());
+        open.settle(tokens(10), &nothing());
     };
     let (held, ()) = tokio::join!(gate.reserve_within(0, tokens(50)), settle);
     assert!(held.is_ok());
@@ -259,7 +259,7 @@ fn threads_never_take_more_than_there_is() {
                         }
                         _ => {
                             sent.fetch_add(15, Ordering::SeqCst);
-                            held.sent().settle(tokens(15), nothing());
+                            held.sent().settle(tokens(15), &nothing());
                         }
                     }
                 }
@@ -331,7 +331,7 @@ proptest! {
                 },
                 Event::Drop(place) => if let Some((taken, amount)) = pick(&mut held, place) { passed -= amount; drop(taken); },
                 Event::Send(place) => if let Some((taken, amount)) = pick(&mut held, place) { open.push((taken.sent(), amount)); },
-                Event::Settle(place, used) => if let Some((sent, amount)) = pick(&mut open, place) { passed = passed - amount + used; sent.settle(tokens(used), nothing()); },
+                Event::Settle(place, used) => if let Some((sent, amount)) = pick(&mut open, place) { passed = passed - amount + used; sent.settle(tokens(used), &nothing()); },
                 Event::Abandon(place) => drop(pick(&mut open, place)),
                 Event::Pass(millis) => { clock.advance(Duration::from_millis(millis)); refilled += millis * RATES[which].0; },
                 Event::Adopt(next) => { which = next; gate = adopt(&meters, which); },
@@ -350,7 +350,7 @@ proptest! {
     fn a_dropped_hold_leaves_no_trace(amounts in proptest::collection::vec(1_u64..200, 1..20), used in 0_u64..500) {
         let meters = Meters::new(Clock::manual());
         let gate = gate(&meters, limits("100/min", "1k/min", 50, secs(0)), limits("70/min", "800/min", 0, secs(0)));
-        gate.reserve(0, tokens(1)).unwrap().sent().settle(tokens(used), nothing());
+        gate.reserve(0, tokens(1)).unwrap().sent().settle(tokens(used), &nothing());
         let before = gate.levels(0);
         let held: Vec<_> = amounts.iter().map(|amount| gate.reserve(0, tokens(*amount))).collect();
         drop(held);

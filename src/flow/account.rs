@@ -205,7 +205,7 @@ impl Account {
         self.told(step.target, &told, None, Some((end.basis, end.posted)));
         booked.learn_error(&told);
         let used = told.usage.as_ref().map_or_else(|| step.estimate.input.unwrap_or_default(), crate::units::Usage::total);
-        booked.settle(Some(used), end);
+        booked.settle(Some(used), &end);
         let mut head = Head::default();
         head.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         head.write(&name::LENGTH, body.len());

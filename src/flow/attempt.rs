@@ -128,9 +128,9 @@ pub(super) async fn attempt(
 fn give_back(booked: Booked, failure: &Failure, took: Duration) {
     let end = booked.bill.failed(failure, Times { ttft: None, took });
     if failure.phase == Phase::P0 {
-        booked.was_never_sent(end);
+        booked.was_never_sent(&end);
     } else {
-        booked.settle(failure.nothing_billed.then_some(Tokens::ZERO), end);
+        booked.settle(failure.nothing_billed.then_some(Tokens::ZERO), &end);
     }
 }
 
@@ -256,7 +256,7 @@ fn settled_as_blocked(booked: Option<Booked>, told: &Told) -> Failure {
     let failure = Failure::blocked();
     if let Some(booked) = booked {
         let end = booked.bill.blocked(told, &failure, Times { ttft: None, took: booked.took() });
-        booked.settle(told.usage.as_ref().map(crate::units::Usage::total), end);
+        booked.settle(told.usage.as_ref().map(crate::units::Usage::total), &end);
     }
     failure
 }

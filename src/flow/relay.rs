@@ -321,7 +321,7 @@ impl Flow {
             let ended = failure.map_or_else(|| booked.bill.complete(seen, times), |failure| booked.bill.cut(seen, failure.fault, times));
             booked.learn_error(told);
             end = Some((ended.basis, ended.posted));
-            booked.settle(Some(used), ended);
+            booked.settle(Some(used), &ended);
         }
         self.account.told(self.target, told, Some(self.ttft), end);
         let took = self.account.now().since(self.sent);
@@ -354,7 +354,7 @@ impl Flow {
             let is_whole = self.tap.is_complete();
             let ended = if is_whole { booked.bill.complete(seen, times) } else { booked.bill.cut(seen, "client_gone", times) };
             end = Some((ended.basis, ended.posted));
-            booked.settle(Some(self.used()), ended);
+            booked.settle(Some(self.used()), &ended);
         }
         self.account.told(self.target, self.tap.told(), Some(self.ttft), end);
     }

@@ -53,7 +53,7 @@ impl Booked {
     }
 
     /// The one end. `used`: what limits in tokens are corrected to; absent, their estimate stays.
-    pub(super) fn settle(mut self, used: Option<Tokens>, end: End) {
+    pub(super) fn settle(mut self, used: Option<Tokens>, end: &End) {
         if let Some(open) = self.open.take() {
             match used {
                 Some(used) => open.settle(used, end),
@@ -63,7 +63,7 @@ impl Booked {
     }
 
     /// No byte reached the provider.
-    pub(super) fn was_never_sent(mut self, end: End) {
+    pub(super) fn was_never_sent(mut self, end: &End) {
         if let Some(open) = self.open.take() {
             open.was_never_sent(end);
         }
@@ -92,7 +92,7 @@ impl Drop for Booked {
         // A panic leaves the whole hold disputed.
         if let Some(open) = self.open.take().filter(|_| !std::thread::panicking()) {
             let times = Times { ttft: None, took: self.took() };
-            open.settle_money(self.bill.left("client_gone", self.phase, times));
+            open.settle_money(&self.bill.left("client_gone", self.phase, times));
         }
     }
 }

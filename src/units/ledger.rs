@@ -272,15 +272,10 @@ impl LedgerQueue {
         (Self { tx, counts: Arc::clone(&counts) }, LedgerInbox { rx, counts })
     }
 
-    /// Takes the entry; answers a number that [`written`](Self::written) reaches when it is on disk. Where nobody reads any more, who
-    /// waits is told so and the entry is lost.
-    pub fn tell(&self, entry: Entry, then: Option<Then>) -> u64 {
-        // Sent first: the number is then never below the entry's place in the queue.
-        self.send(entry, then);
-        self.counts.told.fetch_add(1, Ordering::AcqRel) + 1
-    }
-
-    fn send(&self, entry: Entry, then: Option<Then>) {
+    /// Takes the entry. Where nobody reads any more, who waits is told so and the entry is lost.
+    pub fn tell(&self, entry: Entry, then: Option<Then>) {
+        // Counted first: whoever reads the count finds this entry at that number or before it.
+        self.counts.told.fetch_add(1, Ordering::AcqRel);
         if let Err(mpsc::SendError(Told { then: Some(then), .. })) = self.tx.send(Told { entry, then }) {
             then(Err(NotWritten("its writer has ended".into())));
         }
@@ -299,7 +294,7 @@ impl LedgerQueue {
         usize::try_from(told.saturating_sub(written)).unwrap_or(usize::MAX)
     }
 
-    /// Entries that were told.
+    /// Entries that were told. Once so many are [`written`](Self::written), all of those are on disk.
     #[must_use]
     pub fn told(&self) -> u64 {
         self.counts.told.load(Ordering::Acquire)

@@ -1,4 +1,5 @@
 mod histories;
+mod scopes;
 
 use std::num::NonZeroU8;
 
