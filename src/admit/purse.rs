@@ -413,3 +413,6 @@ pub(super) fn give_back_pace(paces: &[Pace], amount: Usd) {
         meter.with(limit, |limit| limit.give_back(micro(amount)));
     }
 }
+
+#[cfg(test)]
+mod tests;
