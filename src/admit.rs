@@ -1,6 +1,6 @@
 //! The gate: every limit of a step, or none of them.
 //!
-//! Floor 3. Requests and tokens per time, and calls at once, of the provider and of the target. A pass takes from each in order; a
+//! Floor 3. Requests and tokens per time, and calls at once, of the caller, the provider and the target. A pass takes from each in order; a
 //! refusal gives back what was taken before it. On the way of a request there are only atomic numbers; a lock is met when
 //! somebody waits for a turn.
 
@@ -29,29 +29,28 @@ pub use meters::Meters;
 use meters::{Meter, View};
 pub use purse::{Cover, OverBudget, OverBudgetWhy, Purse};
 use queue::Turn;
-pub use reservation::{Held, Open};
+pub use reservation::{Admitted, Held, Open};
 pub use stake::{End, SentFacts, Stake};
 
-use crate::units::{Clock, ModelName, ProviderName, Tokens};
+use crate::units::{Clock, LimitOwner, Tokens};
 
 /// What a retry should wait for a call to end, when nobody knows how long it will take.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The limits of one adopted file. Targets are named by their index in the file.
+/// The limits of one adopted file. Targets and callers are named by their index in the file.
 #[derive(Debug)]
 pub struct Gate {
     passages: Vec<Arc<Passage>>,
+    callers: Vec<Arc<Passage>>,
     clock: Clock,
 }
 
 /// How full one limit is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// `openai.requests`, `openai/gpt-4o.tokens`.
+    /// `openai.requests`, `openai/gpt-4o.tokens`, `caller.search.requests`.
     pub name: Arc<str>,
-    pub provider: ProviderName,
-    /// Absent: a limit of the whole provider.
-    pub model: Option<ModelName>,
+    pub whose: LimitOwner,
     pub limit: LimitKind,
     /// What a full limit lets through at once.
     pub capacity: u64,
@@ -103,8 +102,29 @@ pub struct Denial {
 }
 
 impl Gate {
-    fn new(views: impl Iterator<Item = [View; 2]>, clock: &Clock) -> Self {
-        Self { passages: views.map(|views| Arc::new(Passage { views })).collect(), clock: clock.clone() }
+    fn new(targets: Vec<Vec<View>>, callers: Vec<Vec<View>>, clock: &Clock) -> Self {
+        let passages = |of: Vec<Vec<View>>| of.into_iter().map(|views| Arc::new(Passage { views })).collect();
+        Self { passages: passages(targets), callers: passages(callers), clock: clock.clone() }
+    }
+
+    /// Takes one request and `tokens` from every limit of the caller, or nothing.
+    ///
+    /// # Panics
+    /// When `caller` is no index of the adopted file.
+    pub fn enter(&self, caller: usize, tokens: Tokens) -> Result<Admitted, Denial> {
+        let passage = &self.callers[caller];
+        passage.enter(tokens, [false; 2]).map_err(|(_, denial)| denial)?;
+        Ok(Admitted::new(passage, tokens))
+    }
+
+    /// The same, but waits for its turn as [`reserve_within`](Self::reserve_within) does.
+    ///
+    /// # Panics
+    /// When `caller` is no index of the adopted file.
+    pub async fn enter_within(&self, caller: usize, tokens: Tokens) -> Result<Admitted, Denial> {
+        let passage = &self.callers[caller];
+        self.pass(passage, tokens).await?;
+        Ok(Admitted::new(passage, tokens))
     }
 
     /// Takes one request and `tokens` from every limit of the target, or nothing. Nobody passes those who wait.
@@ -124,33 +144,8 @@ impl Gate {
     /// When `target` is no index of the adopted file.
     pub async fn reserve_within(&self, target: usize, tokens: Tokens) -> Result<Held, Denial> {
         let passage = &self.passages[target];
-        let since = self.clock.now();
-        // A turn at the provider is never kept while waiting for the target's own limits: other targets of it could pass.
-        let (mut provider_turn, mut target_turn): (Option<Turn<'_>>, Option<Turn<'_>>) = (None, None);
-        loop {
-            let (place, denial) = match passage.enter(tokens, [provider_turn.is_some(), target_turn.is_some()]) {
-                Ok(()) => return Ok(Held::new(passage, tokens)),
-                Err(refused) => refused,
-            };
-            let view = &passage.views[place];
-            let left = view.wait.saturating_sub(self.clock.now().since(since));
-            let Some(retry_after) = denial.retry_after.filter(|_| !left.is_zero()) else { return Err(denial) };
-            let turn = if place == PROVIDER_VIEW {
-                &mut provider_turn
-            } else {
-                provider_turn = None;
-                &mut target_turn
-            };
-            if let Some(turn) = turn {
-                // Sooner than the limit itself refills, only an open call can give something back.
-                if retry_after > left && view.owner.seats.taken() == 0 {
-                    return Err(denial);
-                }
-                turn.freed(&denial, retry_after.min(left)).await;
-            } else {
-                *turn = Some(tokio::time::timeout(left, view.owner.queue.join(&denial)).await.map_err(|_| denial)?);
-            }
-        }
+        self.pass(passage, tokens).await?;
+        Ok(Held::new(passage, tokens))
     }
 
     /// Whether the target would pass now. Takes nothing.
@@ -196,16 +191,47 @@ impl Gate {
     pub fn levels(&self, target: usize) -> Vec<Level> {
         self.passages[target].views.iter().flat_map(View::levels).collect()
     }
+
+    /// Takes what the passage asks for once its turn has come.
+    async fn pass(&self, passage: &Passage, tokens: Tokens) -> Result<(), Denial> {
+        let since = self.clock.now();
+        // A turn at the provider is never kept while waiting for the target's own limits: other targets of it could pass.
+        let (mut provider_turn, mut target_turn): (Option<Turn<'_>>, Option<Turn<'_>>) = (None, None);
+        loop {
+            let (place, denial) = match passage.enter(tokens, [provider_turn.is_some(), target_turn.is_some()]) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            let view = &passage.views[place];
+            let left = view.wait.saturating_sub(self.clock.now().since(since));
+            let Some(retry_after) = denial.retry_after.filter(|_| !left.is_zero()) else { return Err(denial) };
+            let turn = if place == FIRST_VIEW {
+                &mut provider_turn
+            } else {
+                provider_turn = None;
+                &mut target_turn
+            };
+            if let Some(turn) = turn {
+                // Sooner than the limit itself refills, only an open call can give something back.
+                if retry_after > left && view.owner.seats.taken() == 0 {
+                    return Err(denial);
+                }
+                turn.freed(&denial, retry_after.min(left)).await;
+            } else {
+                *turn = Some(tokio::time::timeout(left, view.owner.queue.join(&denial)).await.map_err(|_| denial)?);
+            }
+        }
+    }
 }
 
-/// The provider's limits come first, then the target's own.
-const PROVIDER_VIEW: usize = 0;
+/// The provider's limits come first, then the target's own. A caller's are alone.
+const FIRST_VIEW: usize = 0;
 const TARGET_VIEW: usize = 1;
 
-/// What a call passes on its way to one target.
+/// What a call passes on its way to one target, or a caller's request on its way to a rule.
 #[derive(Debug)]
 struct Passage {
-    views: [View; 2],
+    views: Vec<View>,
 }
 
 impl Passage {

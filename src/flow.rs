@@ -93,6 +93,9 @@ impl Parts {
         if classify::is_dry_run(&asked.headers) {
             return account.explained(&explain(&running, &features));
         }
+        if let Err(denial) = account.enter(&running, &features, asked.caller).await {
+            return account.refused(&Refusal::limited(denial), &Tried::default());
+        }
         let Some(found) = running.rules().find(&features) else {
             return account.refused(&Refusal::no_rule(&features), &Tried::default());
         };

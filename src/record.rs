@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 pub use sink::{Sink, SinkThread};
 
-use crate::units::{Endpoint, RuleName, TargetName, TaskName, Usage, Usd};
+use crate::units::{CallerName, Endpoint, RuleName, TargetName, TaskName, Usage, Usd};
 
 /// One request, from accept to the last byte: one line of JSON.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -42,6 +42,11 @@ pub struct Record {
     /// The model that the client asked for.
     pub requested_model: String,
     pub stream: bool,
+    /// Who asked; absent where the file names no callers.
+    #[schemars(with = "Option<String>")]
+    pub caller: Option<CallerName>,
+    /// From the caller's entry.
+    pub tags: Arc<BTreeMap<String, String>>,
     /// What the client said of itself in `x-tollgate-labels`.
     pub labels: Arc<BTreeMap<String, String>>,
     /// The target that answered.
@@ -112,6 +117,13 @@ pub struct UsageRecord {
     pub cache_write: u64,
     pub output: u64,
     pub reasoning: u64,
+}
+
+impl UsageRecord {
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        [self.cache_read, self.cache_write, self.output].into_iter().fold(self.input, u64::saturating_add)
+    }
 }
 
 impl From<Usage> for UsageRecord {

@@ -8,6 +8,7 @@ mod glob;
 mod heartbeat;
 mod ledger;
 mod name;
+mod owner;
 mod price;
 mod quantity;
 mod rate;
@@ -26,6 +27,7 @@ pub use ledger::{
     WindowKey,
 };
 pub use name::{BudgetName, CallerName, ChainName, ModelName, NameError, ProviderName, RuleName, TargetName, TaskName};
+pub use owner::LimitOwner;
 pub use price::{Price, Prices, Tier};
 pub use quantity::{QuantityError, Share, parse_bytes, parse_count, parse_duration, parse_share};
 pub use rate::Rate;

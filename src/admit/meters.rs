@@ -1,4 +1,4 @@
-//! Every running counter, by the name of the provider or target that it belongs to. It outlives rule sets.
+//! Every running counter, by the provider, target or caller that it belongs to. It outlives rule sets.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,17 +9,17 @@ use super::error::Error;
 use super::limits::{Cell, Limit};
 use super::queue::{Queue, Seats};
 use super::{Gate, Level, LimitKind, Room};
-use crate::config::{Limits, Provider, Target};
-use crate::units::{Clock, ModelName, Moment, ProviderName, Rate};
+use crate::config::{Caller, Limits, Provider, Target};
+use crate::units::{Clock, LimitOwner, Moment, Rate};
 
-/// How long the counters of a provider or target that left the file are kept, in case it comes back.
+/// How long the counters of an owner that left the file are kept, in case it comes back.
 const KEPT: Duration = Duration::from_hours(1);
 
 /// All running counters. What they hold survives every change of the file: levels stay, and scale when a rate changes.
 #[derive(Debug)]
 pub struct Meters {
     clock: Clock,
-    owners: Mutex<BTreeMap<String, Entry>>,
+    owners: Mutex<BTreeMap<LimitOwner, Entry>>,
 }
 
 #[derive(Debug)]
@@ -39,24 +39,26 @@ impl Meters {
     ///
     /// # Panics
     /// When a target's `provider` is no index into `providers`.
-    pub fn adopt(&self, providers: &[Provider], targets: &[Target]) -> Gate {
+    pub fn adopt(&self, providers: &[Provider], targets: &[Target], callers: &[Caller]) -> Gate {
         let mut owners = self.lock();
         let now = self.clock.now();
         for entry in owners.values_mut() {
             entry.gone.get_or_insert(now);
         }
-        let of_providers: Vec<View> =
-            providers.iter().map(|provider| self.view(&mut owners, &provider.name, None, &provider.limits)).collect();
-        let views = targets.iter().map(|target| {
-            let own = self.view(&mut owners, &providers[target.provider].name, Some(&target.model), &target.limits);
-            [of_providers[target.provider].clone(), own]
+        let provider = |provider: &Provider| self.view(&mut owners, LimitOwner::Provider(provider.name.clone()), &provider.limits);
+        let of_providers: Vec<View> = providers.iter().map(provider).collect();
+        let of_targets = targets.iter().map(|target| {
+            let own = self.view(&mut owners, LimitOwner::Target(target.name.clone()), &target.limits);
+            vec![of_providers[target.provider].clone(), own]
         });
-        let gate = Gate::new(views, &self.clock);
+        let of_targets: Vec<Vec<View>> = of_targets.collect();
+        let caller = |caller: &Caller| vec![self.view(&mut owners, LimitOwner::Caller(caller.name.clone()), &caller.limits)];
+        let gate = Gate::new(of_targets, callers.iter().map(caller).collect(), &self.clock);
         owners.retain(|_, entry| entry.gone.is_none_or(|gone| now.since(gone) < KEPT || entry.owner.seats.taken() > 0));
         gate
     }
 
-    /// How full each limit of the adopted file is, in the order of names.
+    /// How full each limit of the adopted file is: providers', targets', callers', each in the order of names.
     #[must_use]
     pub fn levels(&self) -> Vec<Level> {
         let owners: Vec<Arc<Owner>> =
@@ -72,10 +74,10 @@ impl Meters {
             .collect()
     }
 
-    /// The counters of one name as the adopted file sees them.
-    fn view(&self, owners: &mut BTreeMap<String, Entry>, provider: &ProviderName, model: Option<&ModelName>, limits: &Limits) -> View {
-        let name = model.map_or_else(|| provider.to_string(), |model| format!("{provider}/{model}"));
-        let entry = owners.entry(name).or_insert_with(|| Entry { owner: Arc::new(Owner::new(provider, model)), gone: None });
+    /// The counters of one owner as the adopted file sees them.
+    fn view(&self, owners: &mut BTreeMap<LimitOwner, Entry>, whose: LimitOwner, limits: &Limits) -> View {
+        let new = Owner::new(whose.clone());
+        let entry = owners.entry(whose).or_insert_with(|| Entry { owner: Arc::new(new), gone: None });
         entry.gone = None;
         let owner = Arc::clone(&entry.owner);
         owner.seats.set_limit(limits.concurrent);
@@ -87,16 +89,15 @@ impl Meters {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LimitOwner, Entry>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A provider or a target, as far as its limits go.
+/// A provider, a target or a caller, as far as its limits go.
 #[derive(Debug)]
 pub(super) struct Owner {
-    pub(super) provider: ProviderName,
-    pub(super) model: Option<ModelName>,
+    whose: LimitOwner,
     /// Names of the limits, as levels are told: requests, tokens, concurrent.
     names: [Arc<str>; 3],
     pub(super) seats: Seats,
@@ -108,13 +109,10 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    fn new(provider: &ProviderName, model: Option<&ModelName>) -> Self {
-        let owner = model.map_or_else(|| provider.to_string(), |model| format!("{provider}/{model}"));
-        let names = LimitKind::ALL.map(|kind| format!("{owner}.{}", kind.as_str()).into());
+    fn new(whose: LimitOwner) -> Self {
         Self {
-            provider: provider.clone(),
-            model: model.cloned(),
-            names,
+            names: LimitKind::ALL.map(|kind| format!("{whose}.{}", kind.as_str()).into()),
+            whose,
             seats: Seats::default(),
             requests: Meter::default(),
             tokens: Meter::default(),
@@ -125,16 +123,18 @@ impl Owner {
 
     /// `limits.requests of provider openai`, for messages.
     pub(super) fn describe(&self, kind: LimitKind) -> String {
-        match &self.model {
-            None => format!("limits.{} of provider {}", kind.as_str(), self.provider),
-            Some(model) => format!("limits.{} of target {}/{model}", kind.as_str(), self.provider),
+        let kind = kind.as_str();
+        match &self.whose {
+            LimitOwner::Provider(name) => format!("limits.{kind} of provider {name}"),
+            LimitOwner::Target(name) => format!("limits.{kind} of target {name}"),
+            LimitOwner::Caller(name) => format!("limits.{kind} of caller {name}"),
         }
     }
 
     pub(super) fn level(&self, kind: LimitKind, room: Room) -> Level {
         let Room { capacity, remaining, reset } = room;
         let name = Arc::clone(&self.names[kind as usize]);
-        Level { name, provider: self.provider.clone(), model: self.model.clone(), limit: kind, capacity, remaining, reset }
+        Level { name, whose: self.whose.clone(), limit: kind, capacity, remaining, reset }
     }
 }
 

@@ -90,6 +90,31 @@ impl Open {
     }
 }
 
+/// A caller's request within its limits. Dropped: the estimate stays charged; the request no longer counts as one in flight.
+#[derive(Debug)]
+#[must_use = "dropping it ends the request"]
+pub struct Admitted {
+    passage: Arc<Passage>,
+    estimate: Tokens,
+}
+
+impl Admitted {
+    pub(super) fn new(passage: &Arc<Passage>, estimate: Tokens) -> Self {
+        Self { passage: Arc::clone(passage), estimate }
+    }
+
+    /// Replaces the estimate by what was used. More than the estimate is charged too, into debt.
+    pub fn used(self, used: Tokens) {
+        self.passage.correct(self.estimate, used);
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.passage.leave();
+    }
+}
+
 #[derive(Debug)]
 struct Taken {
     passage: Arc<Passage>,

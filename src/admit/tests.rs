@@ -21,7 +21,7 @@ fn file(provider: Limits, target: Limits) -> (Vec<Provider>, Vec<Target>) {
 
 fn gate(meters: &Meters, provider: Limits, target: Limits) -> Gate {
     let (providers, targets) = file(provider, target);
-    meters.adopt(&providers, &targets)
+    meters.adopt(&providers, &targets, &[])
 }
 
 fn remaining(gate: &Gate) -> Vec<(String, u64)> {
@@ -106,12 +106,12 @@ fn c28_the_state_of_a_removed_provider_is_kept_for_an_hour() {
         let clock = Clock::manual();
         let meters = Meters::new(clock.clone());
         let (providers, targets) = file(limits("1/day", "", 0, secs(0)), Limits::default());
-        let gate = meters.adopt(&providers, &targets);
+        let gate = meters.adopt(&providers, &targets, &[]);
         gate.reserve(0, tokens(1)).unwrap().sent().settle(tokens(1), &nothing());
-        meters.adopt(&[], &[]);
+        meters.adopt(&[], &[], &[]);
         clock.advance(away);
-        meters.adopt(&[], &[]);
-        assert_eq!(remaining(&meters.adopt(&providers, &targets))[0].1, remaining_then, "after {away:?}");
+        meters.adopt(&[], &[], &[]);
+        assert_eq!(remaining(&meters.adopt(&providers, &targets, &[]))[0].1, remaining_then, "after {away:?}");
     }
 }
 
@@ -314,7 +314,7 @@ proptest! {
             let rate = Rate::parse(&format!("{}/min", RATES[which].0)).unwrap().with_burst(RATES[which].1.try_into().unwrap());
             file(Limits { tokens: Some(rate), concurrent: NonZeroU32::new(SEATS[which]), ..Limits::default() }, limits("50/min", "", 0, secs(0)))
         };
-        let adopt = |meters: &Meters, which| { let (providers, targets) = file(which); meters.adopt(&providers, &targets) };
+        let adopt = |meters: &Meters, which| { let (providers, targets) = file(which); meters.adopt(&providers, &targets, &[]) };
         let clock = Clock::manual();
         let meters = Meters::new(clock.clone());
         let (mut gate, mut which) = (adopt(&meters, 0), 0);

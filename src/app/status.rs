@@ -3,10 +3,10 @@ use serde_json::Value;
 
 use crate::admit::{BudgetLevel, Level};
 use crate::config::Key;
-use crate::control::{BudgetStatus, LastReload, LedgerStatus, LimitStatus, ProviderStatus, Status, TargetStatus, TtftStatus};
+use crate::control::{BudgetStatus, CallerStatus, LastReload, LedgerStatus, LimitStatus, ProviderStatus, Status, TargetStatus, TtftStatus};
 use crate::record::{BudgetSums, Kept, Remaining};
 use crate::store::LedgerState;
-use crate::units::{Clock, Moment, Usd};
+use crate::units::{Clock, LimitOwner, Moment, Usd};
 use crate::upstream::Standing;
 
 use super::App;
@@ -26,7 +26,12 @@ pub(super) fn status(app: &App) -> Value {
             .filter(|(_, target)| target.provider == index)
             .map(|(index, target)| target_status(app, index, target.name.to_string()))
             .collect(),
-        limits: levels.iter().filter(|level| level.provider == provider.name).map(limit_status).collect(),
+        limits: levels.iter().filter(|level| level.whose.is_of(&provider.name)).map(limit_status).collect(),
+    });
+    let callers = rules.callers().iter().map(|caller| {
+        let whose = LimitOwner::Caller(caller.name.clone());
+        let limits = levels.iter().filter(|level| level.whose == whose).map(limit_status).collect();
+        CallerStatus { name: caller.name.to_string(), limits }
     });
     let status = Status {
         // Both as they were told together: the rule set may be swapped between two looks.
@@ -37,6 +42,7 @@ pub(super) fn status(app: &App) -> Value {
         admin: app.admin,
         last_reload: LastReload { at: last.at, ok: last.ok, cause: last.cause.as_str(), findings: last.findings, text: last.text },
         providers: providers.collect(),
+        callers: callers.collect(),
         budgets: running.purse().levels().iter().map(|level| budget_status(level, app.parts.clock.wall())).collect(),
         ledger: ledger_status(app),
         connections: u64::try_from(app.load.connections()).unwrap_or_default(),
@@ -114,7 +120,7 @@ pub(super) fn metrics(app: &App) -> String {
         .meters
         .levels()
         .into_iter()
-        .map(|level| Remaining { provider: level.provider, model: level.model, limit: level.limit.as_str(), remaining: level.remaining })
+        .map(|level| Remaining { whose: level.whose, limit: level.limit.as_str(), remaining: level.remaining })
         .collect();
     let targets = running.rules().targets().iter().enumerate();
     let resting: Vec<_> =

@@ -61,7 +61,8 @@ fn readable(status: &Value) -> String {
     }
     let mut limits = plain();
     limits.set_header(["limit", "taken", "remaining"]);
-    for limit in providers().flat_map(|provider| provider["limits"].as_array().into_iter().flatten()) {
+    let callers = status["callers"].as_array().into_iter().flatten();
+    for limit in providers().chain(callers).flat_map(|owner| owner["limits"].as_array().into_iter().flatten()) {
         limits.add_row([word(&limit["name"]), word(&limit["level"]), word(&limit["remaining"])]);
     }
     let mut budgets = plain();

@@ -19,6 +19,7 @@ pub struct Status {
     pub admin: SocketAddr,
     pub last_reload: LastReload,
     pub providers: Vec<ProviderStatus>,
+    pub callers: Vec<CallerStatus>,
     /// Every window of every budget, in file order.
     pub budgets: Vec<BudgetStatus>,
     pub ledger: LedgerStatus,
@@ -47,6 +48,12 @@ pub struct LastReload {
 pub struct ProviderStatus {
     pub name: String,
     pub targets: Vec<TargetStatus>,
+    pub limits: Vec<LimitStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CallerStatus {
+    pub name: String,
     pub limits: Vec<LimitStatus>,
 }
 
@@ -106,7 +113,7 @@ pub struct TtftStatus {
 /// In the limit's own unit: requests, tokens or calls at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LimitStatus {
-    /// `openai.requests`, `openai/gpt-4o.tokens`.
+    /// `openai.requests`, `openai/gpt-4o.tokens`, `caller.search.requests`.
     pub name: String,
     /// How much is taken now.
     pub level: u64,

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +6,10 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::admit::{LimitKind, SentFacts};
+use crate::admit::{Admitted, Denial, LimitKind, SentFacts};
 use crate::record::{AttemptRecord, Outcome, Record, SkipRecord, UsageRecord, UsageSource};
 use crate::rules::{Features, Found, TaskSource};
-use crate::units::{self, AttemptId, Basis, CallerName, EndedEntry, Moment, RequestFacts, TaskName, Tokens, Usd};
+use crate::units::{self, AttemptId, Basis, EndedEntry, Endpoint, Moment, RequestFacts, TaskName, Tokens, Usd};
 use crate::upstream::{Entry, Failure, Phase};
 use crate::wire::Told;
 
@@ -45,8 +44,8 @@ pub(super) struct Account {
     last: Option<AttemptId>,
     /// What the ledger is told of the request; made when an attempt is sent.
     facts: Option<Arc<RequestFacts>>,
-    caller: Option<CallerName>,
-    tags: Arc<BTreeMap<String, String>>,
+    /// What the request takes of its caller's limits.
+    admitted: Option<Admitted>,
     record: Option<Box<Record>>,
 }
 
@@ -62,6 +61,8 @@ impl Account {
             task_source: TaskSource::None.as_str(),
             requested_model: asked.call.model().to_owned(),
             stream: asked.call.is_streaming(),
+            caller: None,
+            tags: Arc::default(),
             labels: Arc::default(),
             target: None,
             served_model: None,
@@ -91,20 +92,32 @@ impl Account {
             under_way: None,
             last: None,
             facts: None,
-            caller: None,
-            tags: Arc::default(),
+            admitted: None,
             record: Some(Box::new(record)),
         }
     }
 
     pub(super) fn classified(&mut self, features: &Features) {
-        self.caller.clone_from(&features.caller);
-        self.tags = Arc::clone(&features.tags);
         self.note(|record| {
+            record.caller.clone_from(&features.caller);
+            record.tags = Arc::clone(&features.tags);
             record.task = features.task.name.clone();
             record.task_source = features.task.source.as_str();
             record.labels = Arc::clone(&features.labels);
         });
+    }
+
+    /// Takes the request's place within its caller's limits, once for all of its attempts; waits for it where the file says so.
+    pub(super) async fn enter(&mut self, running: &Running, features: &Features, caller: Option<usize>) -> Result<(), Denial> {
+        let Some(caller) = caller else { return Ok(()) };
+        let has_limit = running.rules().callers()[caller].limits.tokens.is_some();
+        let tokens = if has_limit { tokens_expected(features) } else { Tokens::ZERO };
+        let admitted = match running.gate().enter(caller, tokens) {
+            Ok(admitted) => admitted,
+            Err(_) => Box::pin(running.gate().enter_within(caller, tokens)).await?,
+        };
+        self.admitted = Some(admitted);
+        Ok(())
     }
 
     pub(super) fn matched(&mut self, found: &Found<'_>) {
@@ -291,6 +304,13 @@ impl Account {
         record.code = code.map(Into::into);
         record.duration = duration;
         record.own = own;
+        if let Some(admitted) = self.admitted.take() {
+            match &record.usage {
+                Some(usage) => admitted.used(Tokens::new(usage.total())),
+                None if self.sent == 0 => admitted.used(Tokens::ZERO),
+                None => drop(admitted),
+            }
+        }
         let series = self.running.series();
         series.request(self.rule.unwrap_or(self.running.rules().rules().len() + 1), outcome);
         series.added_latency(own);
@@ -338,8 +358,8 @@ impl Account {
                 accepted: record.at,
                 endpoint: record.endpoint,
                 rule: record.rule.clone(),
-                caller: self.caller.clone(),
-                tags: Arc::clone(&self.tags),
+                caller: record.caller.clone(),
+                tags: Arc::clone(&record.tags),
                 labels: Arc::clone(&record.labels),
                 task: record.task.clone(),
                 revision: Arc::clone(&record.revision),
@@ -429,6 +449,15 @@ impl Drop for Account {
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         self.close(Some(Outcome::HungUp), status, None);
     }
+}
+
+/// What a caller's limit in tokens is asked for before any step is known.
+fn tokens_expected(features: &Features) -> Tokens {
+    let output = match features.endpoint {
+        Endpoint::Embeddings => Tokens::ZERO,
+        _ => features.output_limit.unwrap_or(super::OUTPUT_GUESS).times(features.answers.into()),
+    };
+    features.prompt_tokens().unwrap_or_default().plus(output)
 }
 
 /// What an event stream's head says, early or late.

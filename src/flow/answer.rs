@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::admit::OverBudgetWhy;
+use crate::admit::{Denial, OverBudgetWhy};
 use crate::rules::{Features, Unfit};
 use crate::upstream::{Failure, Phase};
 use crate::wire::{self, Class};
@@ -148,6 +148,17 @@ impl Refusal {
     #[must_use]
     pub fn later(status: StatusCode, code: &'static str, kind: &'static str, message: String, wait: Duration) -> Self {
         Self { status, code, kind, param: None, message, retry_after: Some(wait), should_retry: wait <= LONGEST_WAIT }
+    }
+
+    /// A limit of the caller's own refused, before any step was looked at.
+    pub(super) fn limited(denial: Denial) -> Self {
+        let (status, code, kind) = (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", "rate_limit_error");
+        let retry_after = denial.retry_after;
+        let message = Skip::Limit(denial).reason();
+        match retry_after {
+            Some(wait) => Self::later(status, code, kind, message, wait),
+            None => Self { status, kind, ..Self::bad_request(code, None, message) },
+        }
     }
 
     /// The daemon's end came before the answer began.

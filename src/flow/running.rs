@@ -83,7 +83,7 @@ impl Parts {
         let default = rules.default().map(|found| found.name.clone());
         let revision = rules.revision().to_string();
         Running {
-            gate: self.meters.adopt(rules.providers(), rules.targets()),
+            gate: self.meters.adopt(rules.providers(), rules.targets(), rules.callers()),
             purse: self.budgets.adopt(rules.budgets(), rules.callers(), rules.ledger()),
             allowed: rules.callers().iter().map(|caller| allowed(caller, rules.targets())).collect(),
             rests: self.cooldowns.adopt(rules.providers(), rules.targets()),

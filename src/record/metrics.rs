@@ -18,7 +18,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::Outcome;
-use crate::units::{BudgetName, ModelName, ProviderName, RuleName, TargetName, Usd};
+use crate::units::{BudgetName, LimitOwner, RuleName, TargetName, Usd};
 
 /// The `rule` label of requests that ended before a rule was looked for, or for which there was none.
 const NO_RULE: &str = "none";
@@ -60,9 +60,7 @@ pub struct BudgetSums {
 /// What is left of a limit, read at the moment of a scrape.
 #[derive(Clone, Debug)]
 pub struct Remaining {
-    pub provider: ProviderName,
-    /// Absent: a limit of the whole provider.
-    pub model: Option<ModelName>,
+    pub whose: LimitOwner,
     /// `requests`, `tokens` or `concurrent`.
     pub limit: &'static str,
     pub remaining: u64,
@@ -195,7 +193,7 @@ impl Metrics {
         let mut now = Registry::with_prefix("tollgate");
         let limits = Family::<LimitLabels, Gauge>::default();
         for limit in &kept.remaining {
-            let labels = LimitLabels { provider: limit.provider.clone(), model: limit.model.clone(), limit: limit.limit };
+            let labels = LimitLabels { whose: limit.whose.clone(), limit: limit.limit };
             limits.get_or_create(&labels).set(i64::try_from(limit.remaining).unwrap_or(i64::MAX));
         }
         now.register("limit_remaining", "What a limit would let through now", limits);
@@ -382,15 +380,18 @@ impl EncodeLabelSet for BudgetLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct LimitLabels {
-    provider: ProviderName,
-    model: Option<ModelName>,
+    whose: LimitOwner,
     limit: &'static str,
 }
 
 impl EncodeLabelSet for LimitLabels {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        let model = self.model.as_ref().map_or("", ModelName::as_str);
-        encode(encoder, [("provider", self.provider.as_str()), ("model", model), ("limit", self.limit)])
+        match &self.whose {
+            LimitOwner::Provider(name) => encode(encoder, [("provider", name.as_str()), ("model", "")]),
+            LimitOwner::Target(name) => encode(encoder, [("provider", name.provider()), ("model", name.model())]),
+            LimitOwner::Caller(name) => encode(encoder, [("caller", name.as_str())]),
+        }?;
+        encode(encoder, [("limit", self.limit)])
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) fn record(request_id: &str) -> Box<Record> {
         task_source: "declared",
         requested_model: "auto".into(),
         stream: true,
+        caller: Some(CallerName::parse("search").unwrap()),
+        tags: Arc::new(BTreeMap::from([("team".into(), "search".into())])),
         labels: Arc::new(BTreeMap::from([("feature".into(), "x".into())])),
         target: Some(target.clone()),
         served_model: None,
@@ -44,7 +46,7 @@ fn a_record_is_one_line_of_documented_fields() {
         serde_json::to_string(&record("r1")).unwrap(),
         concat!(
             r#"{"request_id":"r1","at":"2026-11-18T11:06:40.120Z","endpoint":"chat","rule":"coding","revision":"3-abc","task":"coding","#,
-            r#""task_source":"declared","requested_model":"auto","stream":true,"labels":{"feature":"x"},"target":"openai/gpt-4o","#,
+            r#""task_source":"declared","requested_model":"auto","stream":true,"caller":"search","tags":{"team":"search"},"labels":{"feature":"x"},"target":"openai/gpt-4o","#,
             r#""served_model":null,"outcome":"fell_back","status":200,"code":null,"attempts":[{"target":"openai/gpt-4o","fault":"reset","#,
             r#""class":"connect","phase":"P1","status":null,"duration_ms":1.234}],"skipped":[{"target":"openai/gpt-4o","reason":"no_key"}],"#,
             r#""prompt_tokens_estimate":12,"usage":{"input":10,"cache_read":2,"cache_write":0,"output":7,"reasoning":0},"#,
@@ -57,7 +59,7 @@ fn a_record_is_one_line_of_documented_fields() {
 fn records_match_their_schema() {
     let schema = serde_json::to_value(schemars::schema_for!(Record)).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    let bare = Record { rule: None, target: None, usage: None, cost_nano_usd: None, ttft: None, ..*record("r2") };
+    let bare = Record { rule: None, caller: None, target: None, usage: None, cost_nano_usd: None, ttft: None, ..*record("r2") };
     for record in [*record("r1"), bare] {
         let value = serde_json::to_value(&record).unwrap();
         assert!(validator.is_valid(&value), "{value}");

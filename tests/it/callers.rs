@@ -1,8 +1,11 @@
 //! Who may ask: keys, their ends and their exchange, what a caller may use, and what it cannot say of itself.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 use tollgate::app::Unstarted;
 use tollgate::reload::Cause;
+use tollgate::units::Clock;
 
 use crate::support::*;
 
@@ -100,7 +103,7 @@ async fn k24_two_different_keys_and_keys_in_the_query_are_refused() {
 async fn a_source_that_goes_on_failing_is_told_to_wait_and_a_good_key_still_passes() {
     let provider = sound_provider("hello", false).await;
     let daemon = Daemon::start_with(&file(&[&provider], &[caller("app", "")]), |options| {
-        options.clock = tollgate::units::Clock::manual();
+        options.clock = Clock::manual();
     })
     .await;
     for _ in 0..30 {
@@ -201,4 +204,83 @@ async fn a_listener_for_other_machines_needs_callers_or_the_word() {
 async fn got_at(daemon: &Daemon, source: &str) -> Got {
     let address = ([127, 0, 0, 1], daemon.app.listen().port()).into();
     got(address, &post("/v1/chat/completions", &[("x-forwarded-for", source)], &chat(false))).await
+}
+
+/// What is left of each limit of the first caller, in the order of status.
+fn left(daemon: &Daemon) -> Vec<(String, u64)> {
+    let status = daemon.status();
+    let limits = status["callers"][0]["limits"].as_array().unwrap();
+    limits.iter().map(|limit| (limit["name"].as_str().unwrap().to_owned(), limit["remaining"].as_u64().unwrap())).collect()
+}
+
+#[track_caller]
+fn limited(got: &Got, limit: &str) {
+    assert_eq!((got.status, got.code().as_str()), (429, "rate_limit_exceeded"), "{got:?}");
+    assert!(got.body.contains(&format!("limits.{limit} of caller app")), "{}", got.body);
+}
+
+#[tokio::test]
+async fn a_callers_requests_are_counted_once_each_and_refused_at_the_edge() {
+    let (broken, sound) = (Provider::always(vec![Act::Reset]).await, sound_provider("hello", false).await);
+    let clock = Clock::manual();
+    let callers = [caller("app", "limits: { requests: 3/min }"), caller("other", "")];
+    let daemon = Daemon::start_with(&file(&[&broken, &sound], &callers), |options| options.clock = clock.clone()).await;
+    for remaining in [2, 1, 0] {
+        assert_eq!(ask_as(&daemon, "tg_app").await.status, 200);
+        assert_eq!(left(&daemon), [("caller.app.requests".to_owned(), remaining)], "two attempts are one request");
+    }
+    let got = ask_as(&daemon, "tg_app").await;
+    limited(&got, "requests");
+    assert_eq!((got.header("retry-after"), got.header("x-should-retry")), (Some("20"), Some("true")), "{got:?}");
+    assert_eq!(sound.count(), 3, "what was refused was not sent");
+    assert_eq!(ask_as(&daemon, "tg_other").await.status, 200, "another caller has its own");
+    assert_eq!(daemon.metric(r#"tollgate_limit_remaining{caller="app",limit="requests"}"#).await, 0);
+    // A reload refills nothing; what was used counts against the new rate.
+    reload(&daemon, &file(&[&broken, &sound], &[caller("app", "limits: { requests: 4/min }"), caller("other", "")])).await;
+    assert_eq!(left(&daemon), [("caller.app.requests".to_owned(), 1)]);
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(ask_as(&daemon, "tg_app").await.status, 200);
+    let records = daemon.records.wait_for(6).await;
+    assert_eq!(
+        (&records[3]["outcome"], &records[3]["caller"], records[3]["attempts"].as_array().unwrap().len()),
+        (&"refused".into(), &"app".into(), 0)
+    );
+}
+
+#[tokio::test]
+async fn a_callers_tokens_are_corrected_to_what_was_used() {
+    let provider =
+        Provider::start(vec![answers("hello"), streams("hel", "lo"), vec![Act::Send(json_answer("400 Bad Request", "{}"))]]).await;
+    let file = file(&[&provider], &[caller("app", "tags: { team: search }, limits: { tokens: 2k/min }")]);
+    let daemon = Daemon::start_with(&file, |options| options.clock = Clock::manual()).await;
+    assert_eq!(ask_as(&daemon, "tg_app").await.status, 200);
+    assert_eq!(left(&daemon)[0].1, 1_988, "nine in and three out");
+    let headers = [("x-api-key", "tg_app")];
+    assert_eq!(daemon.post("/v1/chat/completions", &headers, &chat(true)).await.status, 200);
+    let records = daemon.records.wait_for(2).await;
+    assert_eq!(left(&daemon)[0].1, 1_977, "nine in and two out");
+    assert_eq!((&records[1]["caller"], &records[1]["tags"]["team"]), (&"app".into(), &"search".into()));
+    let huge = chat(false).replacen('{', r#"{"max_tokens":5000,"#, 1);
+    let got = daemon.post("/v1/chat/completions", &headers, &huge).await;
+    limited(&got, "tokens");
+    assert_eq!((got.header("retry-after"), got.header("x-should-retry")), (None, Some("false")), "it never fits");
+    assert_eq!(left(&daemon)[0].1, 1_977, "a refusal takes nothing");
+}
+
+#[tokio::test]
+async fn a_caller_waits_for_its_own_calls_at_once() {
+    let gate = Gate::shut();
+    let provider = Provider::start(vec![[vec![Act::Gate(gate.clone())], answers("one")].concat(), answers("two")]).await;
+    let caller = |wait: &str| caller("app", &format!("limits: {{ concurrent: 1, wait: {wait} }}"));
+    let daemon = Daemon::start(&file(&[&provider], &[caller("0s")])).await;
+    let headers = [("x-api-key", "tg_app")];
+    let first = Line::send(daemon.app.listen(), &post("/v1/chat/completions", &headers, &chat(false))).await;
+    provider.wait_for_requests(1).await;
+    limited(&ask_as(&daemon, "tg_app").await, "concurrent");
+    reload(&daemon, &file(&[&provider], &[caller("10s")])).await;
+    let second = Line::send(daemon.app.listen(), &post("/v1/chat/completions", &headers, &chat(false))).await;
+    eventually(|| (daemon.status()["connections"] == 2).then_some(())).await;
+    gate.open();
+    assert_eq!((first.rest().await.text(), second.rest().await.text()), ("one".into(), "two".into()));
+    assert_eq!(left(&daemon), [("caller.app.concurrent".to_owned(), 1)]);
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::units::{CallerName, ProviderName};
 
 fn rules(names: &[&str]) -> Vec<RuleName> {
     names.iter().map(|name| RuleName::parse(name).unwrap()).collect()
@@ -32,13 +33,13 @@ fn what_is_counted_is_told() {
     metrics.reloaded(true, Timestamp::from_second(1_000).unwrap());
     metrics.reloaded(false, Timestamp::from_second(2_000).unwrap());
     metrics.config_present(true);
-    let remaining = |model: Option<&str>, limit, remaining| Remaining {
-        provider: ProviderName::parse("openai").unwrap(),
-        model: model.map(|model| ModelName::parse(model).unwrap()),
-        limit,
-        remaining,
-    };
-    let limits = [remaining(None, "requests", 7), remaining(Some("gpt-4o"), "tokens", 100)];
+    let owners = [
+        LimitOwner::Provider(ProviderName::parse("openai").unwrap()),
+        LimitOwner::Target(TargetName::parse("openai/gpt-4o").unwrap()),
+        LimitOwner::Caller(CallerName::parse("search").unwrap()),
+    ];
+    let left = [("requests", 7), ("tokens", 100), ("concurrent", 2)];
+    let limits: Vec<_> = owners.into_iter().zip(left).map(|(whose, (limit, remaining))| Remaining { whose, limit, remaining }).collect();
     let text = metrics.encode(&Kept {
         budgets: vec![BudgetSums {
             budget: BudgetName::parse("company").unwrap(),
@@ -49,7 +50,7 @@ fn what_is_counted_is_told() {
         overrun: Usd::from_nano(250_000_000),
         ledger_waiting: 3,
 
-        remaining: limits.to_vec(),
+        remaining: limits,
         resting: vec![(TargetName::parse("openai/gpt-4o").unwrap(), true)],
         records_dropped: 9,
         connections: 2,
@@ -81,6 +82,7 @@ fn what_is_counted_is_told() {
         "tollgate_open_streams 1",
         r#"tollgate_limit_remaining{provider="openai",model="",limit="requests"} 7"#,
         r#"tollgate_limit_remaining{provider="openai",model="gpt-4o",limit="tokens"} 100"#,
+        r#"tollgate_limit_remaining{caller="search",limit="concurrent"} 2"#,
         r#"tollgate_target_resting{provider="openai",model="gpt-4o"} 1"#,
         "tollgate_records_dropped_total 9",
     ] {
