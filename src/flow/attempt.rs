@@ -180,6 +180,9 @@ impl Try<'_> {
         }
         let limit = self.step.limit.tokens().or(self.asked.call.output_limit());
         let mut tap = Tap::new(self.asked.call.endpoint(), self.asked.call.asks_for_usage(), limit).expecting(self.asked.call.choices());
+        if let Some(bill) = booked.as_ref().map(|booked| booked.bill.clone()).filter(|_| self.asked.call.asks_for_usage()) {
+            tap = tap.pricing(Box::new(move |told| bill.told_cost(told).map(|(_, cost)| cost)));
+        }
         let mut ready = Vec::new();
         let mut has_ended = false;
         while !tap.has_content() && !has_ended {

@@ -64,6 +64,26 @@ async fn what_was_used_is_posted_to_every_window_and_told() {
 }
 
 #[tokio::test]
+async fn a_stream_that_tells_its_usage_tells_its_cost() {
+    let asks = chat(true).replace("\"stream\":true", "\"stream\":true,\"stream_options\":{\"include_usage\":true}");
+    let gate = Gate::shut();
+    gate.open_wide();
+    // Told by the provider, and worked out by us where it tells none.
+    let provider = Provider::start(vec![streams("hel", "lo"), streams_in_two("hel", &gate, "lo"), streams("hel", "lo")]).await;
+    let daemon = Daemon::start(&priced(&[&provider], "", "")).await;
+    for is_told in [true, false] {
+        let events = daemon.ask(&asks).await.events();
+        let usage = &events.last().unwrap()["usage"];
+        let cost = usage["cost"].to_string();
+        assert!(cost == "0.011" || (!is_told && usage["cost"].is_number()), "{usage}");
+        assert!(usage["prompt_tokens"].is_number(), "{usage}");
+    }
+    // Nobody asked: nothing is added.
+    let got = daemon.stream().await;
+    assert!(!got.body.contains("cost"), "{}", got.body);
+}
+
+#[tokio::test]
 async fn b03_where_no_limit_is_set_the_one_that_was_held_goes_along() {
     let provider = sound_provider("hello", false).await;
     let daemon = Daemon::start(&priced(&[&provider], "", &company("cap: $10/month"))).await;

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use super::chunk::Chunk;
 use super::reply::{Reading, ReplyFault, Told, error_in_a_list};
 use super::stencil::Stencil;
-use crate::units::{Endpoint, Tokens, Usage};
+use crate::units::{Endpoint, Tokens, Usage, Usd};
 use crate::wire::error::read_error;
 use crate::wire::sse::{Broken, Event, Lines, MAX_EVENT, plain_data, plain_event};
 
@@ -35,7 +35,11 @@ pub struct Tap {
     is_done: bool,
     has_sent_usage: bool,
     stand_in: Option<Usage>,
+    price: Option<Price>,
 }
+
+/// What an answer costs that told so much of itself; nothing where that is not known.
+type Price = Box<dyn Fn(&Told) -> Option<Usd> + Send>;
 
 /// Shows nothing of what streams through.
 impl fmt::Debug for Tap {
@@ -67,6 +71,7 @@ impl Tap {
             is_done: false,
             has_sent_usage: false,
             stand_in: None,
+            price: None,
         }
     }
 
@@ -74,6 +79,13 @@ impl Tap {
     #[must_use]
     pub fn expecting(mut self, choices: u32) -> Self {
         self.expected = choices.max(1);
+        self
+    }
+
+    /// A client that asked for usage is told the cost in it, as `usage.cost` in dollars, where the provider tells none itself.
+    #[must_use]
+    pub fn pricing(mut self, price: Price) -> Self {
+        self.price = Some(price).filter(|_| self.asks_for_usage);
         self
     }
 
@@ -221,6 +233,15 @@ impl Tap {
             return Ok(false);
         }
         self.has_sent_usage |= chunk.usage.is_some();
+        if let Some(usage) = chunk.usage
+            && let Some(cost) = self.cost_to_add(usage)
+        {
+            // The usage is a part of the text.
+            let inside = usage.as_ptr() as usize - text.as_ptr() as usize + 1;
+            let data = format!("{}\"cost\":{},{}", &text[..inside], cost.plain(), &text[inside..]);
+            self.rewrite(&Event { name: name.map(str::to_owned), data });
+            return Ok(false);
+        }
         let tells_usage = chunk.usage.is_some() || chunk.hidden_usage.is_some();
         let is_ordinary = chunk.choices == 1 && chunk.finish.is_none() && !tells_usage && chunk.mentions_tool == chunk.has_tool;
         if let Some(event) = plain
@@ -230,6 +251,13 @@ impl Tap {
             self.stencil.learn(event, event.len() - 2 - data.len(), &chunk.holes);
         }
         Ok(true)
+    }
+
+    /// What is to stand in a usage object that has other fields but no cost.
+    fn cost_to_add(&self, usage: &str) -> Option<Usd> {
+        let price = self.price.as_ref()?;
+        let has_fields = usage.starts_with('{') && !usage[1..].trim_ascii_start().starts_with('}');
+        (has_fields && self.told().provider_cost.is_none()).then(|| price(self.told())).flatten()
     }
 
     fn check_limit(&self) -> Result<(), ReplyFault> {
@@ -277,7 +305,14 @@ impl Tap {
                 "completion_tokens_details": { "reasoning_tokens": usage.reasoning.count() },
             },
         });
-        Bytes::from(format!("data: {chunk}\n\n"))
+        let text = chunk.to_string();
+        let told = Told { usage: Some(*usage), ..self.told().clone() };
+        // Put in as text: an amount of money is never a float.
+        let text = match self.price.as_ref().and_then(|price| price(&told)) {
+            Some(cost) => text.replacen("\"usage\":{", &format!("\"usage\":{{\"cost\":{},", cost.plain()), 1),
+            None => text,
+        };
+        Bytes::from(format!("data: {text}\n\n"))
     }
 }
 
