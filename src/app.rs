@@ -248,7 +248,10 @@ impl App {
     /// What would happen to a request now, by the revision in force and with the state that there is; see [`Question::from_json`].
     pub fn explain(&self, question: &[u8]) -> Result<serde_json::Value, String> {
         let running = self.live.current();
-        let features = Question::from_json(question)?.features(running.rules()).map_err(|refusal| refusal.message)?;
+        let mut features = Question::from_json(question)?.features(running.rules()).map_err(|refusal| refusal.message)?;
+        if features.spent.is_empty() {
+            features.spent = running.purse().all_spent().into_iter().collect();
+        }
         serde_json::to_value(flow::explain(&running, &features)).map_err(|error| error.to_string())
     }
 

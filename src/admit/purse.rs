@@ -10,7 +10,7 @@ use super::meters::Meter;
 use super::stake::Stake;
 use crate::config::{Budget, BudgetMode, Durability, EstimateBy, LedgerSettings, OnLow, SpentWindow, Target};
 use crate::rules::Features;
-use crate::units::{BudgetName, CallerName, Glob, Moment, Period, RuleName, Share, Tokens, Usd};
+use crate::units::{AdjustedEntry, BudgetName, CallerName, Glob, Moment, Period, RuleName, Share, Tokens, Usd};
 
 /// When a retry may help where only holds, the disk or the clock stand in the way.
 const SOON: Duration = Duration::from_secs(1);
@@ -148,6 +148,16 @@ impl Purse {
             caps.map(move |cap| SpentWindow { budget, cap })
         });
         windows.map(|window| (window, self.spent(window))).collect()
+    }
+
+    /// Counts a share of a window's cap as spent, for a question about a file. Nothing that a daemon does.
+    pub fn assume(&self, window: SpentWindow, share: Share) {
+        let Some(account) = self.own.get(window.budget).and_then(|own| own.accounts.get(window.cap)) else { return };
+        self.shared.with(|state, now| {
+            let standing = state.book().standing(*account, now.wall);
+            let (amount, is_credit) = (share.of(standing.cap), false);
+            state.book().adjust(AdjustedEntry { at: now.wall, window: standing.key, amount, is_credit, reason: "assumed".into() });
+        });
     }
 
     /// Every window of every budget as it stands.

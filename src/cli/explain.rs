@@ -87,6 +87,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(exit::CONFIG));
     };
     let features = question.features(running.rules()).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
+    features.spent.all().for_each(|(window, share)| running.purse().assume(window, share));
     let explained = flow::explain(&running, &features);
     if options.daemon.json() {
         print_json(&explained)?;

@@ -30,14 +30,17 @@ pub fn run_tests(checked: &Checked, revision: &Revision) -> Tested {
     for test in &checked.tests {
         let question = Question { given: test.given.clone(), body: None };
         let own;
-        let running = if test.no_key.is_empty() && test.resting.is_empty() {
+        let running = if test.no_key.is_empty() && test.resting.is_empty() && test.given.spent.is_empty() {
             &*usual.get_or_insert_with(|| assumed(checked, revision, test))
         } else {
             own = assumed(checked, revision, test);
             &own
         };
         let explained = match question.features(running.rules()) {
-            Ok(features) => explain(running, &features),
+            Ok(features) => {
+                features.spent.all().for_each(|(window, share)| running.purse().assume(window, share));
+                explain(running, &features)
+            }
             Err(refusal) => {
                 let message = format!("test `{}` states what no request can say: {}", test.name, refusal.message);
                 tested.findings.push(Diagnostic::error(Code::FAILING_TEST, test.place, message));

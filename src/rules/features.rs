@@ -45,6 +45,17 @@ impl Spent {
     pub fn of(&self, window: SpentWindow) -> Share {
         self.0.get(&window).copied().unwrap_or_default()
     }
+
+    /// Whether nothing is said of any window.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is said.
+    pub fn all(&self) -> impl Iterator<Item = (SpentWindow, Share)> {
+        self.0.iter().map(|(window, share)| (*window, *share))
+    }
 }
 
 impl FromIterator<(SpentWindow, Share)> for Spent {
