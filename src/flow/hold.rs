@@ -61,7 +61,8 @@ pub(super) async fn hold(
                 let Some(lower) = wanted.clamped(&over) else { return Err(Skip::Budget(Box::new(over))) };
                 wanted = lower;
                 limit = OutputLimit::Clamped(wanted.output);
-                waits = false;
+                // Whoever has waited in vain takes what is free; whoever fits only when lowered has not waited yet.
+                waits &= over.why == OverBudgetWhy::Exceeded;
             }
         }
     }
