@@ -54,8 +54,11 @@ providers:
     format: openai
     base_url: http://{upstream}/v1
     limits: {{ requests: 100M/min, tokens: 100_000M/min, concurrent: 100000 }}
+    budget: $500_000/month
     models:
       {MODEL}: {{ {model}, limits: {{ requests: 100M/min }} }}
+budgets:
+  company: {{ cap: [$1_000_000/month, $100_000/day] }}
 rules:
 {rules}  - {{ name: rule-19, match: {{ model: \"bench-*\", prompt_tokens: {{ max: 1M }} }}, chain: [{target}] }}
 default: {{ chain: [{target}] }}
