@@ -313,3 +313,44 @@ async fn a_pace_smooths_and_is_told_apart_from_the_cap() {
     let wait: Duration = Duration::from_secs(got.header("retry-after").unwrap().parse().unwrap());
     assert!(wait <= Duration::from_hours(1), "{wait:?}");
 }
+
+/// A whole answer of that model with a usage.
+fn told(model: &str, usage: (u64, u64)) -> Vec<Act> {
+    let (input, output) = usage;
+    let choice = r#"[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]"#;
+    let usage = format!(r#"{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{}}}"#, input + output);
+    let body = format!(r#"{{"id":"1","object":"chat.completion","created":1,"model":"{model}","choices":{choice},"usage":{usage}}}"#);
+    vec![send(json_answer("200 OK", &body))]
+}
+
+#[tokio::test]
+async fn u33_a_usage_above_its_hold_is_charged_in_full_and_closes_the_budget() {
+    let provider = Provider::always(told("m", (20_000, 10))).await;
+    let daemon = Daemon::start(&priced(&[&provider], "", &company("cap: $10/month"))).await;
+    assert_eq!(daemon.chat().await.header("x-tollgate-cost-usd"), Some("20.01"));
+    assert_eq!(sums(&daemon, "company.month"), spent("20.01"));
+    refused(&daemon.chat().await, "budget_exceeded", 429, false);
+    let overrun: f64 = daemon.status()["ledger"]["overrun_usd"].as_str().unwrap().parse().unwrap();
+    assert!(overrun > 19.0, "{overrun}");
+}
+
+#[tokio::test]
+async fn u34_an_answer_of_another_model_costs_what_the_dearer_does() {
+    for (model, cost) in [("m", "0.012"), ("dear", "0.024"), ("cheap", "0.012"), ("unknown", "0.012")] {
+        let provider = Provider::always(told(model, (9, 3))).await;
+        let more =
+            PRICED.replace("m: {", "dear: {").replace("1000", "2000") + ", " + &PRICED.replace("m: {", "cheap: {").replace("1000", "1");
+        let file = priced(&[&provider], "", &company("cap: $10/month")).replace(PRICED, &format!("{PRICED}, {more}"));
+        let daemon = Daemon::start(&file).await;
+        assert_eq!(daemon.chat().await.header("x-tollgate-cost-usd"), Some(cost), "{model}");
+    }
+}
+
+#[tokio::test]
+async fn c16_a_capped_model_without_a_price_is_refused_when_the_file_is_read() {
+    let provider = sound_provider("hello", false).await;
+    let daemon = Daemon::start(&priced(&[&provider], "", &company("cap: $10/month"))).await;
+    daemon.write(&(routes(&[&provider], "") + &company("cap: $10/month")));
+    assert!(!daemon.app.reload(tollgate::reload::Cause::Command).await.ok);
+    assert_eq!(daemon.chat().await.status, 200);
+}
