@@ -11,6 +11,7 @@ mod generate;
 mod history;
 mod import;
 mod init;
+mod key;
 mod ledger;
 mod moment;
 mod patch;
@@ -92,6 +93,8 @@ enum Command {
     Report(report::Options),
     /// Look after the ledger: prove it, save it, export it, end disputes, correct it
     Ledger(ledger::Options),
+    /// Make keys for callers, and list who may ask
+    Key(key::Options),
     /// Print a JSON Schema: of routes.yaml, of records, of `explain --json`
     Schema(generate::Schema),
     /// Print shell completions
@@ -134,6 +137,7 @@ impl Cli {
             Command::Prices(options) => prices::run(&options),
             Command::Report(options) => report::run(&options),
             Command::Ledger(options) => ledger::run(&options),
+            Command::Key(options) => key::run(&options),
             Command::Schema(options) => generate::schema(&options),
             Command::Completions(options) => generate::completions(&options),
             Command::Man => generate::man(),

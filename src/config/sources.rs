@@ -53,6 +53,15 @@ impl Sources {
         self.faults.push(finding);
     }
 
+    /// The same files, one of them with another text.
+    #[must_use]
+    pub fn with_text(mut self, file: usize, text: &str) -> Self {
+        if let Some(file) = self.files.get_mut(file) {
+            text.clone_into(&mut file.text);
+        }
+        self
+    }
+
     /// The same files, the main one under another name.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {

@@ -22,6 +22,7 @@ mod explain;
 mod floors;
 mod history;
 mod include;
+mod keys;
 mod kills;
 mod ledger;
 mod limits;
