@@ -2,6 +2,7 @@
 //!
 //! Floor 6.
 
+mod alerts;
 mod file;
 mod ledger;
 mod listeners;
@@ -217,6 +218,7 @@ impl App {
                 budgets.tend();
             }
         });
+        alerts::spawn(&self.parts, &self.live, &self.stop);
         tasks.spawn(probes::run(Arc::clone(&self.parts), Arc::clone(&self.live), self.stop.clone()));
         Ok(())
     }

@@ -1,9 +1,10 @@
-//! Calls out that relay no request: probes of providers, and the daemon's control socket.
+//! Calls out that relay no request: probes of providers, messages to a webhook, and the daemon's control socket.
 //!
 //! Floor 3, the one home of reqwest. Nothing here follows a redirect, retries or takes a proxy unasked.
 
 mod control;
 mod fetch;
+mod webhook;
 
 use std::error::Error;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 pub use control::{ControlClient, ControlError};
 pub use fetch::fetch;
+pub use webhook::post_signed;
 
 use crate::config::{Key, Provider, Proxy};
 use crate::units::Clock;

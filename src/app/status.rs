@@ -84,7 +84,7 @@ fn budget_status(level: &BudgetLevel, now: Timestamp) -> BudgetStatus {
 }
 
 /// What is spent by the window's end at the mean rate so far; nothing before a hundredth of it is over, and for windows without end.
-fn forecast(level: &BudgetLevel, now: Timestamp) -> Option<Usd> {
+pub(super) fn forecast(level: &BudgetLevel, now: Timestamp) -> Option<Usd> {
     let whole = level.key.ends?.duration_since(level.key.starts).as_secs();
     let passed = now.duration_since(level.key.starts).as_secs();
     if passed <= 0 || passed < whole / 100 {

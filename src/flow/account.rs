@@ -127,6 +127,9 @@ impl Account {
     }
 
     pub(super) fn skipped(&mut self, running: &Running, step: &Step<'_>, skip: &Skip) {
+        if let Skip::Budget(over) = skip {
+            running.purse().refused(over);
+        }
         let target = running.rules().targets()[step.target].name.clone();
         self.note(|record| record.skipped.push(SkipRecord { target, reason: skip.as_str().into() }));
     }

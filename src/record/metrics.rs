@@ -22,6 +22,8 @@ use crate::units::{BudgetName, LimitOwner, RuleName, TargetName, Usd};
 
 /// The `rule` label of requests that ended before a rule was looked for, or for which there was none.
 const NO_RULE: &str = "none";
+/// Kinds of alerts.
+const ALERTS: [&str; 5] = ["crossed", "refused", "forecast", "disputed", "overrun"];
 /// Kinds of attempts of one target whose counters are found without a lock.
 const KINDS: usize = 48;
 
@@ -38,6 +40,8 @@ pub struct Metrics {
     last_reload_success: Gauge,
     last_reload: Gauge,
     config_present: Gauge,
+    alerts: Family<AlertLabels, Counter>,
+    alerts_lost: Counter,
     adopted: Mutex<Adopted>,
 }
 
@@ -99,6 +103,11 @@ impl Metrics {
         registry.register("requests", "Requests by rule and outcome", Family::clone(&requests));
         registry.register("attempts", "Attempts by target, fault, phase reached and outcome", Family::clone(&attempts));
         registry.register("ttft_seconds", "From sending an attempt to its first content", Family::clone(&ttft));
+        let alerts = Family::<AlertLabels, Counter>::default();
+        for kind in ALERTS {
+            drop(alerts.get_or_create(&AlertLabels { kind }));
+        }
+        registry.register("alerts", "What people were told of money, by kind", alerts.clone());
         let added_latency = Histogram::new(&ADDED_LATENCY);
         registry.register("added_latency_seconds", "Time that tollgate itself adds to a request", added_latency.clone());
         let mut counter = |name: &str, help: &str| {
@@ -106,6 +115,7 @@ impl Metrics {
             registry.register(name, help, counter.clone());
             counter
         };
+        let alerts_lost = counter("alerts_lost", "Alerts that the webhook did not get");
         let reloads = counter("config_reloads", "Reloads tried");
         let reload_failures = counter("config_reload_failures", "Reloads that were refused");
         let mut gauge = |name: &str, help: &str| {
@@ -127,6 +137,8 @@ impl Metrics {
             last_reload_success,
             last_reload,
             config_present,
+            alerts,
+            alerts_lost,
             adopted: Mutex::default(),
         }
     }
@@ -180,6 +192,16 @@ impl Metrics {
         }
         self.last_reload_success.set(ok.into());
         self.last_reload.set(at.as_second());
+    }
+
+    /// People were told of money. `kind`: one of the closed list.
+    pub fn alerted(&self, kind: &'static str) {
+        self.alerts.get_or_create(&AlertLabels { kind }).inc();
+    }
+
+    /// The webhook did not get an alert.
+    pub fn alert_lost(&self) {
+        self.alerts_lost.inc();
     }
 
     /// Whether the file can be found.
@@ -357,6 +379,17 @@ struct TargetLabels(TargetName);
 impl EncodeLabelSet for TargetLabels {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         encode(encoder, [("provider", self.0.provider()), ("model", self.0.model())])
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct AlertLabels {
+    kind: &'static str,
+}
+
+impl EncodeLabelSet for AlertLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        encode(encoder, [("kind", self.kind)])
     }
 }
 

@@ -47,6 +47,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("mimalloc", &["main"]),
     ("serde_yaml", &["config::tree"]),
     ("arc_swap", &["rules::live"]),
+    ("hmac", &["outside"]),
     ("subtle", &["server::caller"]),
     ("governor", &["admit::limits"]),
     ("rusqlite", &["store"]),

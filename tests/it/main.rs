@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod alerts;
 mod boot;
 mod budgets;
 mod callers;
