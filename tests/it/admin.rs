@@ -2,7 +2,7 @@
 
 use crate::support::*;
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "tollgate_requests_total",
     "tollgate_attempts_total",
     "tollgate_added_latency_seconds_bucket",
@@ -16,6 +16,8 @@ const NAMES: [&str; 13] = [
     "tollgate_connections",
     "tollgate_open_streams",
     "tollgate_records_dropped_total",
+    "tollgate_alerts_total",
+    "tollgate_alerts_lost_total",
 ];
 
 #[tokio::test]

@@ -100,6 +100,24 @@ async fn k24_two_different_keys_and_keys_in_the_query_are_refused() {
 }
 
 #[tokio::test]
+async fn k16_a_body_is_asked_for_only_behind_a_key() {
+    let provider = sound_provider("hello", false).await;
+    let daemon = Daemon::start(&file(&[&provider], &[caller("app", "")])).await;
+    let body = chat(false);
+    for (key, status) in [("tg_wrong", 401), ("tg_app", 200)] {
+        let whole = post("/v1/chat/completions", &[("x-api-key", key), ("expect", "100-continue")], &body);
+        let mut line = Line::send(daemon.app.listen(), whole.strip_suffix(&body).unwrap()).await;
+        if status == 200 {
+            line.until("100 Continue\r\n\r\n").await;
+            line.bytes.clear();
+            line.send_more(&body).await;
+        }
+        let got = line.rest().await;
+        assert_eq!(got.status, status, "{got:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_that_goes_on_failing_is_told_to_wait_and_a_good_key_still_passes() {
     let provider = sound_provider("hello", false).await;
     let daemon = Daemon::start_with(&file(&[&provider], &[caller("app", "")]), |options| {
