@@ -223,9 +223,15 @@ impl Try<'_> {
         Edits {
             model,
             include_usage: self.asked.call.is_streaming(),
-            output_limit: self.step.limit.tokens(),
+            output_limit: self.output_limit(),
             set: self.step.uses.map_or(&NOTHING, |uses| &uses.set),
         }
+    }
+
+    /// Of two limits that the client set, a provider may go by either: under a hard budget only the one that is held goes along.
+    fn output_limit(&self) -> Option<Tokens> {
+        let is_ambiguous = self.step.cover.is_hard() && self.asked.call.has_two_limits();
+        self.step.limit.tokens().or_else(|| self.asked.call.output_limit().filter(|_| is_ambiguous))
     }
 
     /// A stream was asked for and a whole body came: an error, or an answer in the wrong shape.

@@ -82,7 +82,7 @@ impl Prices {
     /// The most that `input` tokens in and `output` tokens out can cost, whatever the provider's cache does.
     #[must_use]
     pub fn worst_case(&self, input: Tokens, output: Tokens) -> Usd {
-        let dearest_in = |(price, _, _): (Price, Price, Option<Price>)| price;
+        let dearest_in = |(price, _, cache_read): (Price, Price, Option<Price>)| price.max(cache_read.unwrap_or_default());
         let dearest_out = |(_, price, _): (Price, Price, Option<Price>)| price;
         let reachable: Vec<_> = std::iter::once(self.at(Tokens::ZERO))
             .chain(self.tiers.iter().filter(|tier| tier.above < input).map(|tier| self.at(tier.above.plus(Tokens::new(1)))))

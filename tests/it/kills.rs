@@ -316,7 +316,8 @@ impl Found {
         let (counted, unexplained) = (rows.counted(seq), rows.unexplained(seq));
         let mut unknown = 0;
         for (run, bill) in bills.iter().filter(|(run, _)| !self.compared.contains(run)) {
-            let Some((counted, is_disputed)) = counted.get(run) else {
+            // After an overload the row of the next try may be missing.
+            let Some((counted, is_disputed)) = counted.get(run).filter(|(counted, _)| *counted > 0) else {
                 unknown += bill.nano;
                 continue;
             };
@@ -340,7 +341,7 @@ impl Found {
 
 /// A file with a cap of so many dollars on three windows.
 fn file(provider: SocketAddr, (listen, admin): (SocketAddr, SocketAddr), cap: u64) -> String {
-    routes_to(&[&format!("http://{provider}/v1")], &format!("cooldown: off, budget: ${cap}/month"))
+    routes_to(&[&format!("http://{provider}/v1")], &format!("cooldown: off, on_disconnect: finishes, budget: ${cap}/month"))
         .replace("m: {}", "m: { usd_per_mtok: { input: 3, output: 15 }, context: 128k, max_output: 4k }")
         .replacen("version: 1\n", &format!("version: 1\nserver: {{ listen: {listen}, admin: {admin} }}\n"), 1)
         + &format!("budgets:\n  company: {{ cap: [${cap}/month, ${cap}/day] }}\n")

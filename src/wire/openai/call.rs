@@ -139,6 +139,12 @@ impl Call {
         self.facts.max_tokens.max(self.facts.max_completion_tokens).map(Tokens::new)
     }
 
+    /// Both limits on output are set, and whoever reads them chooses.
+    #[must_use]
+    pub fn has_two_limits(&self) -> bool {
+        self.facts.max_tokens.is_some() && self.facts.max_completion_tokens.is_some()
+    }
+
     /// How many answers are paid for: the larger of `n` and `best_of`, at least 1, for each prompt of a list.
     #[must_use]
     pub fn answers(&self) -> u32 {
