@@ -46,7 +46,7 @@ pub use write::Staged;
 /// How long the ledger's last rows may take.
 const LEDGER_END: Duration = Duration::from_secs(10);
 /// How often money is tended that nobody asks about.
-const TEND: Duration = Duration::from_secs(1);
+const TEND: Duration = Duration::from_millis(200);
 /// How often the ledger's writer is looked after.
 const LEDGER_LOOK: Duration = Duration::from_millis(200);
 /// How long a cut stream's last words may take to leave.

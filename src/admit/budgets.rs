@@ -223,7 +223,7 @@ impl Budgets {
         matches!(answer.await, Ok(Ok(())))
     }
 
-    /// What time alone brings: disputes whose time is over, grants that are far ahead. To be called about once a second.
+    /// What time alone brings: disputes whose time is over, grants that are far ahead. To be called a few times a second.
     pub fn tend(&self) {
         self.0.with(|state, now| state.book.expire(now.wall));
     }
