@@ -9,6 +9,7 @@
 mod admin;
 mod alerts;
 mod boot;
+mod budget_edits;
 mod budgets;
 mod callers;
 mod cancels;
