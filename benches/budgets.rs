@@ -47,8 +47,12 @@ fn main() -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let workers: Vec<_> = (0..THREADS)
         .map(|_| {
-            let (purse, rules) = (Arc::clone(&purse), Arc::clone(&rules));
-            std::thread::spawn(move || work(&purse, &rules))
+            let (purse, rules, runtime) = (Arc::clone(&purse), Arc::clone(&rules), runtime.handle().clone());
+            std::thread::spawn(move || {
+                // A wait for a grant sets a timer.
+                let _entered = runtime.enter();
+                work(&purse, &rules)
+            })
         })
         .collect();
     let mut times: Vec<Duration> = workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect();
