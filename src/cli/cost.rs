@@ -232,7 +232,7 @@ fn named(text: &str, targets: &[Target]) -> anyhow::Result<Vec<Row>> {
     }
     let known: Vec<Row> = catalog().named(text).into_iter().map(|(of, model)| of_catalogue(of, model)).collect();
     if known.is_empty() {
-        bail!("no price is known for `{text}`: give it, as in `{text}=2.50/10`, or name a model that `tollgate models` lists");
+        bail!("no price is known for `{text}`: give it, as in `{text}=2.50/10`, or name a model of docs/catalogue.md");
     }
     Ok(known)
 }
