@@ -136,8 +136,11 @@ pub(in crate::rules) fn rule_set(facts: &[Fact], rules: &[RuleDraft]) -> RuleSet
     RuleSet::from((checked, Revision { number: 0, hash: String::new() }))
 }
 
-const TEXTS: &[&str] = &["a", "b", "ab", "a*", "*a", "*b", "*", "a*b", "*a*", "b*", "ba", "a b", "ä*", "*,*", " a", "x"];
-const MODELS: &[&str] = &["a", "b", "ab", "a*", "*a", "*b", "*", "a*b", "*m", "b*", "known", "auto", "auto/*", "a*o", "m", "p/*"];
+/// Patterns for labels, headers and tags.
+pub(super) const TEXTS: &[&str] = &["a", "b", "ab", "a*", "*a", "*b", "*", "a*b", "*a*", "b*", "ba", "a b", "ä*", "*,*", " a", "x"];
+/// Patterns for the requested model, and the words that stand for more than themselves.
+pub(super) const MODELS: &[&str] =
+    &["a", "b", "ab", "a*", "*a", "*b", "*", "a*b", "*m", "b*", "known", "auto", "auto/*", "a*o", "m", "p/*"];
 
 fn conditions(facts: &[Fact], picks: &[Pick]) -> Conditions {
     let mut all = Conditions::default();

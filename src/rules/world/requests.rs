@@ -1,12 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::files::{CALLERS, Fact};
+use super::files::{CALLERS, Fact, MODELS, TEXTS};
 use crate::config::SpentWindow;
 use crate::rules::{Features, Prompt, Task, TaskSource};
-use crate::units::{CallerName, Effort, Endpoint, Need, TaskName, Tokens, Usd, parse_share};
+use crate::units::{CallerName, Effort, Endpoint, Glob, Need, TaskName, Tokens, Usd, parse_share};
 
 /// One request, before it is made features.
 #[derive(Clone, Debug)]
@@ -186,38 +186,58 @@ fn texts(characters: &str, longest: usize) -> Vec<String> {
     all
 }
 
-/// What `auto/…` becomes is in the list, itself it cannot be.
+/// Of the texts of up to four of these characters, the shortest of each kind: one for every set of patterns that some text matches
+/// and no more. Four characters are enough for every kind that the patterns of the files have, as `five_characters_tell_no_more` shows.
+fn of_each_kind(characters: &str, patterns: &[&str], can_be: impl Fn(&str) -> bool) -> BTreeMap<Vec<bool>, String> {
+    of_each_kind_up_to(4, characters, patterns, can_be)
+}
+
+fn of_each_kind_up_to(longest: usize, characters: &str, patterns: &[&str], can_be: impl Fn(&str) -> bool) -> BTreeMap<Vec<bool>, String> {
+    let globs: Vec<Glob> = patterns.iter().map(|pattern| Glob::new(pattern)).collect();
+    let mut kinds = BTreeMap::new();
+    for text in texts(characters, longest).into_iter().filter(|text| can_be(text)) {
+        kinds.entry(globs.iter().map(|glob| glob.matches(&text)).collect()).or_insert(text);
+    }
+    kinds
+}
+
+fn is_trimmed(text: &str) -> bool {
+    text.trim() == text
+}
+
+/// What `auto/…` becomes is in the list, itself it cannot be. The file's own names are kinds for themselves: they are `known`.
 fn models() -> Vec<String> {
-    let longer = ["auto", "aubo", "aub", "auo", "p/m", "p/", "p/x", "p/a", "p/ab", "m", "xm", "am", "abm", "bm", "p/b"].map(str::to_owned);
-    texts("abxo", 4).into_iter().skip(1).chain(longer).collect()
+    let own = ["auto", "p/m", "m", "p/ab", "ab"].map(str::to_owned);
+    let kinds = of_each_kind("abxomp/", MODELS, |text| !text.is_empty() && !own.contains(&text.to_owned()));
+    own.iter().cloned().chain(kinds.into_values()).collect()
 }
 
 fn labels() -> Vec<Option<String>> {
-    let values = texts("abx", 4).into_iter().chain(["a b".into(), "axb".into()]);
-    std::iter::once(None).chain(values.map(Some)).collect()
+    std::iter::once(None).chain(of_each_kind("abx ", TEXTS, is_trimmed).into_values().map(Some)).collect()
 }
 
 /// What a tag can be that a label cannot, too.
 fn tags() -> Vec<Option<String>> {
-    let more = ["ä", "äa", "a,b", ",", "b,a", " a", "a b", "axb", "bab", "bxa", "aba", "bax", "xab", "abab", "baab"].map(str::to_owned);
-    std::iter::once(None).chain(texts("abx", 2).into_iter().chain(more).map(Some)).collect()
+    std::iter::once(None).chain(of_each_kind("abx ä,", TEXTS, |_| true).into_values().map(Some)).collect()
 }
 
-/// Values that one header has: up to three.
+/// Values that one header has: as few as match each set of patterns that some number of values match together.
 fn headers() -> Vec<Vec<String>> {
-    let values: Vec<String> = texts("abx", 2)
-        .into_iter()
-        .chain(["a b", "a,b", "axb", "b,a", ",", "bab", "bxa", "aba", "bax", "xab", "xax"].map(str::to_owned))
-        .collect();
-    let mut sets = vec![Vec::new()];
-    for (first, one) in values.iter().enumerate() {
-        sets.push(vec![one.clone()]);
-        for (second, two) in values.iter().enumerate().skip(first + 1) {
-            sets.push(vec![one.clone(), two.clone()]);
-            sets.extend(values.iter().skip(second + 1).map(|three| vec![one.clone(), two.clone(), three.clone()]));
+    let kinds = of_each_kind("abx ,", TEXTS, is_trimmed);
+    let mut sets = BTreeMap::from([(vec![false; TEXTS.len()], Vec::new())]);
+    let mut open: VecDeque<(Vec<bool>, Vec<String>)> = sets.clone().into_iter().collect();
+    while let Some((matched, values)) = open.pop_front() {
+        for (kind, value) in &kinds {
+            let both: Vec<bool> = matched.iter().zip(kind).map(|(one, other)| *one || *other).collect();
+            // By number of values, so the first way to a set is the shortest.
+            if !sets.contains_key(&both) {
+                let values: Vec<String> = values.iter().chain([value]).cloned().collect();
+                sets.insert(both.clone(), values.clone());
+                open.push_back((both, values));
+            }
         }
     }
-    sets
+    sets.into_values().collect()
 }
 
 fn window_named(name: &str) -> SpentWindow {
@@ -252,5 +272,13 @@ fn features(draft: Draft) -> Features {
         output_limit: Some(Tokens::new(draft.output_limit)),
         prompt: Prompt::Stated { tokens: Some(Tokens::new(draft.prompt_tokens)), needs: draft.needs, turns: Some(draft.turns) },
         draw: 0,
+    }
+}
+
+#[test]
+fn five_characters_tell_no_more() {
+    for (characters, patterns) in [("abx ä,", TEXTS), ("abxomp/", MODELS)] {
+        let kinds = |longest| of_each_kind_up_to(longest, characters, patterns, |_| true).into_keys().collect::<Vec<_>>();
+        assert_eq!(kinds(4), kinds(5), "{characters}");
     }
 }
