@@ -1,5 +1,6 @@
 //! A rate: governor's arithmetic on a cell of our own, which outlives every limiter.
 
+mod cell;
 mod failures;
 
 use std::num::NonZeroU32;
@@ -13,8 +14,10 @@ use governor::state::{NotKeyed, StateStore};
 use governor::{NotUntil, Quota, RateLimiter};
 
 use super::Room;
-use crate::units::{Clock, Moment, Rate};
+use crate::units::{Clock, Rate};
 
+pub(super) use cell::Cell;
+use cell::Store;
 pub use failures::Failures;
 
 /// No limit refills later than this; a burst that would take longer is cut, so that sums stay far from overflow. About 73 years.
@@ -23,36 +26,6 @@ const LONGEST_SPAN: u64 = 1 << 61;
 const SHORTEST_STEP: u128 = 1_000;
 /// Debt beyond a full limit ends here, or at the limit's own span where that is longer: one absurd usage must not close a limit for years.
 const LONGEST_DEBT: u64 = 3_600_000_000_000;
-
-/// The theoretical arrival time of a limit, in nanoseconds since the process began: its whole state. In the past = full.
-#[derive(Debug, Default)]
-pub(super) struct Cell(AtomicU64);
-
-impl Cell {
-    fn arrival(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    fn change(&self, change: impl Fn(u64) -> u64) {
-        let mut arrival = self.arrival();
-        while let Err(changed) = self.0.compare_exchange_weak(arrival, change(arrival), Ordering::SeqCst, Ordering::SeqCst) {
-            arrival = changed;
-        }
-    }
-
-    /// Carries what is used over to another rate: `per` and `was` are how long one unit takes to come back, now and before.
-    pub(super) fn rescale(&self, now: Moment, was: &Limit, limit: &Limit) {
-        let now = now.as_nanos();
-        let (times, over) = (u128::from(limit.step) * u128::from(was.grain), (u128::from(was.step) * u128::from(limit.grain)).max(1));
-        self.change(|arrival| match arrival.checked_sub(now) {
-            Some(used) => now.saturating_add(
-                // Rounded up: a change of the rate never gives anything away.
-                u64::try_from((u128::from(used) * times).div_ceil(over)).unwrap_or(u64::MAX).min(limit.deepest()),
-            ),
-            None => arrival,
-        });
-    }
-}
 
 /// Why a limit says no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,12 +61,7 @@ impl Limit {
     pub(super) fn new(rate: Rate, generation: u64, cell: &Arc<Cell>, clock: &Clock) -> Self {
         let (grain, step, burst) = units_of(rate);
         let quota = Quota::with_period(Duration::from_nanos(step)).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
-        let governor = |keeps| {
-            let ticks = Ticks { clock: clock.clone(), runs: AtomicBool::new(false) };
-            let governor = RateLimiter::new(quota, Store { cell: Arc::clone(cell), keeps }, ticks);
-            governor.clock().runs.store(true, Ordering::Release);
-            governor
-        };
+        let governor = |keeps| limiter(quota, Store { cell: Arc::clone(cell), keeps }, clock);
         let (taking, looking) = (governor(true), governor(false));
         Self { rate, generation, grain, step, burst, cell: Arc::clone(cell), clock: clock.clone(), taking, looking }
     }
@@ -118,12 +86,17 @@ impl Limit {
         let (estimate, used) = (self.units(estimate), self.units(used));
         let nanos = estimate.abs_diff(used).saturating_mul(self.step);
         if used < estimate {
-            self.cell.change(|arrival| arrival.saturating_sub(nanos));
+            self.cell.give_back(nanos);
         } else if used > estimate {
-            let now = self.clock.now().as_nanos();
-            let deepest = now.saturating_add(self.deepest());
-            self.cell.change(|arrival| arrival.max(now).saturating_add(nanos).min(deepest).max(arrival));
+            self.cell.charge(nanos, self.clock.now().as_nanos(), self.deepest());
         }
+    }
+
+    /// Carries what is used over from another rate on the same cell.
+    pub(super) fn take_over(&self, was: &Self) {
+        let times = u128::from(self.step) * u128::from(was.grain);
+        let over = (u128::from(was.step) * u128::from(self.grain)).max(1);
+        self.cell.scale((times, over), self.clock.now().as_nanos(), self.deepest());
     }
 
     pub(super) fn room(&self) -> Room {
@@ -163,6 +136,14 @@ impl Limit {
     }
 }
 
+/// A limiter that counts in `store` as all others of the process do.
+fn limiter<S: StateStore<Key = NotKeyed>>(quota: Quota, store: S, clock: &Clock) -> RateLimiter<NotKeyed, S, Ticks, NoOpMiddleware<Nanos>> {
+    let ticks = Ticks { clock: clock.clone(), runs: AtomicBool::new(false) };
+    let limiter = RateLimiter::new(quota, store, ticks);
+    limiter.clock().runs.store(true, Ordering::Release);
+    limiter
+}
+
 /// Grain, step and burst of a rate. Rounding is always to the strict side: a step lasts a little longer, a burst holds a little less.
 fn units_of(rate: Rate) -> (u64, u64, NonZeroU32) {
     let (amount, per) = (u128::from(rate.amount.get()), rate.per.as_nanos().max(1));
@@ -193,32 +174,7 @@ impl governor::clock::Clock for Ticks {
     }
 }
 
-#[derive(Debug)]
-struct Store {
-    cell: Arc<Cell>,
-    keeps: bool,
-}
-
-impl StateStore for Store {
-    type Key = NotKeyed;
-
-    fn measure_and_replace<T, F, E>(&self, _key: &NotKeyed, decide: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        let mut arrival = self.cell.arrival();
-        loop {
-            let (answer, next) = decide(Some(Nanos::new(arrival)))?;
-            if !self.keeps {
-                return Ok(answer);
-            }
-            match self.cell.0.compare_exchange_weak(arrival, next.as_u64(), Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => return Ok(answer),
-                Err(changed) => arrival = changed,
-            }
-        }
-    }
-}
-
+#[cfg(test)]
+mod interleavings;
 #[cfg(test)]
 mod tests;

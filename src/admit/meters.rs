@@ -176,7 +176,7 @@ impl Meter {
                 // First the number: whoever still holds the old limit then waits here for the new one.
                 self.generation.store(generation, Ordering::SeqCst);
                 if let Some(was) = was {
-                    self.cell.rescale(clock.now(), was, &limit);
+                    limit.take_over(was);
                 }
                 current.limit = Some(Arc::clone(&limit));
                 Some(limit)

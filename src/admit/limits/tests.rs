@@ -104,9 +104,9 @@ fn c22_a_changed_rate_carries_what_is_used() {
         clock.advance(Duration::from_hours(1));
         let (old, new) = (limit(was, &cell, &clock), limit(now_is, &cell, &clock));
         assert_eq!(old.take(taken), Ok(()));
-        cell.rescale(clock.now(), &old, &new);
+        new.take_over(&old);
         assert_eq!(level(&new).0, remaining, "{was} → {now_is} after {taken}");
-        cell.rescale(clock.now(), &new, &old);
+        old.take_over(&new);
         assert_eq!(level(&old).0, 100.min(old.room().capacity) - taken, "{now_is} → {was} after {taken}");
     }
 }
