@@ -16,6 +16,7 @@ mod purse;
 mod queue;
 mod reservation;
 mod stake;
+mod steps;
 mod timekeeper;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use super::book::{AccountId, Book, Crossed, Denied, Now, Standing, Tell};
 use super::meters::Meter;
 use super::purse::{OwnBudget, Purse};
 use super::queue::Queue;
+use super::steps::lock;
 use super::timekeeper::Timekeeper;
 use crate::config::{Budget, Caller, HoldFor, LedgerSettings};
 use crate::units::{
@@ -205,7 +206,7 @@ impl Budgets {
     /// Where events about money come out; once.
     #[must_use]
     pub fn events(&self) -> Option<mpsc::Receiver<MoneyEvent>> {
-        self.0.listener.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0.listener).take()
     }
 
     /// Entries that wait for the ledger's writer.
@@ -293,7 +294,7 @@ impl Shared {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn next_id(&self) -> AttemptId {

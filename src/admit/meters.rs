@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::error::Error;
 use super::limits::{Cell, Limit};
 use super::queue::{Queue, Seats};
+use super::steps::lock;
 use super::{Gate, Level, LimitKind, Room};
 use crate::config::{Caller, Limits, Provider, Target};
 use crate::units::{Clock, LimitOwner, Moment, Rate};
@@ -90,7 +91,7 @@ impl Meters {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<LimitOwner, Entry>> {
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.owners)
     }
 }
 
@@ -199,6 +200,6 @@ impl Meter {
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.current)
     }
 }

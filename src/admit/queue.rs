@@ -1,12 +1,13 @@
 //! Calls at once, and the queue of those who wait for their turn.
 
 use std::num::NonZeroU32;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::steps::{lock, step};
 use super::{Denial, Room};
 
 /// Calls in flight, counted whether or not there is a limit, so that a new limit knows of those already running.
@@ -77,12 +78,14 @@ impl<D> Default for Queue<D> {
 
 impl<D> Queue<D> {
     fn leave(&self) {
+        step();
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl<D: Clone> Queue<D> {
     fn has_waiters(&self) -> bool {
+        step();
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
@@ -90,6 +93,7 @@ impl<D: Clone> Queue<D> {
     pub(super) fn wake(&self) {
         // Whoever waits has counted itself before it tried in vain, so it is seen here or has seen what was given back.
         if self.has_waiters() {
+            step();
             self.freed.notify_one();
         }
     }
@@ -97,18 +101,20 @@ impl<D: Clone> Queue<D> {
     /// Joins at the end, because of `denial`, and waits for the turn. Given up by dropping the future.
     pub(super) async fn join(&self, denial: &D) -> Turn<'_, D> {
         self.block(denial);
+        step();
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let place = Place(self);
+        step();
         Turn { _guard: self.turn.lock().await, place }
     }
 
     /// What holds up those who wait, for others who may not pass them. Nothing, at the cost of one read, while nobody waits.
     pub(super) fn blocked(&self) -> Option<D> {
-        self.has_waiters().then(|| self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone())?
+        self.has_waiters().then(|| lock(&self.blocked).clone())?
     }
 
     fn block(&self, denial: &D) {
-        *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = Some(denial.clone());
+        *lock(&self.blocked) = Some(denial.clone());
     }
 }
 
@@ -125,6 +131,7 @@ impl<D: Clone> Turn<'_, D> {
     pub(super) async fn freed(&self, denial: &D, longest: Duration) {
         let queue = self.place.0;
         queue.block(denial);
+        step();
         // What was freed or not is found by trying again.
         drop(tokio::time::timeout(longest, queue.freed.notified()).await);
     }

@@ -50,6 +50,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hmac", &["outside"]),
     ("subtle", &["server::caller"]),
     ("governor", &["admit::limits"]),
+    ("loom", &["admit::limits"]),
+    ("shuttle", &["admit"]),
     ("rusqlite", &["store"]),
     ("hyper::client", &["upstream"]),
     ("hyper_util::client", &["upstream"]),
