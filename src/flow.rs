@@ -7,6 +7,7 @@ mod answer;
 mod attempt;
 mod classify;
 mod early;
+mod exact;
 mod explain;
 mod head;
 mod hold;

@@ -9,7 +9,7 @@ use crate::units::{Tokens, Usd};
 use crate::upstream::Standing;
 
 use super::plan::{self, Plan, Skip, Step};
-use super::{Refusal, Running, Tried, hold};
+use super::{Refusal, Running, Tried, exact, hold};
 
 /// What would happen to one request, and why: rule by rule, step by step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +92,10 @@ pub struct ExplainedStep {
     pub state: String,
     /// Upper bound of the input.
     pub input_tokens: Option<u64>,
+    /// What the input is counted by where a hard budget has no room for that bound: `o200k` or `cl100k`, the model's vocabulary;
+    /// `estimate` or `bytes` where that is not public, or a budget's `estimate` asks for it. Absent where no hard budget covers the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_by: Option<String>,
     /// Upper bound of one answer.
     pub output_tokens: u64,
     /// True where the client set no output limit, so that the file's default counts.
@@ -218,6 +222,7 @@ fn explained_step(running: &Running, step: &Step<'_>, skip: Option<&Skip>) -> Ex
         reason: skip.map(Skip::reason),
         state,
         input_tokens: step.estimate.input.map(Tokens::count),
+        counted_by: step.cover.is_hard().then(|| exact::counted_by(running, step).into()),
         output_tokens: step.estimate.output.count(),
         output_is_assumed: step.estimate.output_is_assumed,
         worst_case_usd: step.estimate.worst_case.map(Usd::plain),

@@ -8,9 +8,9 @@ use crate::rules::{Features, Prompt};
 use crate::units::{Tokens, Usd};
 use crate::wire::Call;
 
-use super::Running;
 use super::plan::{OutputLimit, Skip, Step, largest_output};
 use super::settle::{Bill, worst_case};
+use super::{Running, exact};
 
 /// The bound in bytes is good enough while so many times the holds in flight fit into what is left.
 const FAR: u64 = 20;
@@ -51,13 +51,19 @@ pub(super) async fn hold(
     let mut wanted = wanted(running, features, step);
     let mut limit = step.limit;
     let mut waits = waits;
+    let mut vocabulary = exact::vocabulary(running, step);
     loop {
-        match running.purse().reserve(&step.cover, wanted.amount, waits).await {
+        // Nobody waits because of bytes where tokens may fit.
+        match running.purse().reserve(&step.cover, wanted.amount, waits && vocabulary.is_none()).await {
             Ok(stake) => {
                 let bill = Bill::new(running, step.target, call, wanted.input, wanted.output.times(wanted.answers));
                 return Ok(Holding { stake, bill, limit });
             }
             Err(over) => {
+                if let Some(vocabulary) = vocabulary.take().filter(|_| exact::is_too_dear(&over)) {
+                    wanted = wanted.counted(exact::count(call, vocabulary).await);
+                    continue;
+                }
                 let Some(lower) = wanted.clamped(&over) else { return Err(Skip::Budget(Box::new(over))) };
                 wanted = lower;
                 limit = OutputLimit::Clamped(wanted.output);
@@ -72,8 +78,13 @@ pub(super) async fn hold(
 pub(super) fn look(running: &Running, features: &Features, step: &Step<'_>) -> Result<OutputLimit, Skip> {
     let mut wanted = wanted(running, features, step);
     let mut limit = step.limit;
+    let mut vocabulary = exact::vocabulary(running, step);
     loop {
         let Err(over) = running.purse().standing(&step.cover, wanted.amount) else { return Ok(limit) };
+        if let (Some(vocabulary), Prompt::Of(call)) = (vocabulary.take().filter(|_| exact::is_too_dear(&over)), &features.prompt) {
+            wanted = wanted.counted(exact::count_here(call, vocabulary));
+            continue;
+        }
         let Some(lower) = wanted.clamped(&over) else { return Err(Skip::Budget(Box::new(over))) };
         wanted = lower;
         limit = OutputLimit::Clamped(wanted.output);
@@ -134,6 +145,11 @@ impl Wanted<'_> {
     fn priced(self) -> Self {
         let amount = worst_case(self.target, self.input, self.output.times(self.answers)).unwrap_or_default();
         Self { amount, ..self }
+    }
+
+    /// The same with the prompt's own count, where that is less.
+    fn counted(self, counted: Option<Tokens>) -> Self {
+        Self { input: counted.map_or(self.input, |counted| counted.min(self.input)), ..self }.priced()
     }
 
     /// The same with the largest output that fits what is left, where the budgets let it be lowered and it is of use.

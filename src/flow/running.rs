@@ -10,6 +10,7 @@ use crate::admit::{Budgets, Gate, Meters, Purse};
 use crate::config::{Caller, Target};
 use crate::record::{Metrics, Series, Sink};
 use crate::rules::{Features, Found, RuleSet};
+use crate::tokens::Vocabulary;
 use crate::units::{Clock, Glob, RuleName, TargetName};
 use crate::upstream::{Cooldowns, Resolver, Rests, Upstream, Upstreams};
 
@@ -40,6 +41,8 @@ pub struct Running {
     purse: Purse,
     rests: Rests,
     upstreams: Vec<Arc<Upstream>>,
+    /// By target: what its model counts with, where that is known.
+    vocabularies: Vec<Option<Vocabulary>>,
     series: Series,
     rule_values: Vec<HeaderValue>,
     target_values: Vec<HeaderValue>,
@@ -88,6 +91,7 @@ impl Parts {
             allowed: rules.callers().iter().map(|caller| allowed(caller, rules.targets())).collect(),
             rests: self.cooldowns.adopt(rules.providers(), rules.targets()),
             upstreams: self.upstreams.adopt(rules.providers()),
+            vocabularies: rules.targets().iter().map(|target| Vocabulary::of_model(target.model.as_str())).collect(),
             series: self.metrics.adopt(&rule_names, &target_names),
             rule_values: rule_names.iter().chain(&default).map(|name| header_value(name.as_str())).collect(),
             target_values: target_names.iter().map(|name| header_value(name.as_str())).collect(),
@@ -126,6 +130,10 @@ impl Running {
 
     pub(super) fn upstream(&self, target: usize) -> &Upstream {
         &self.upstreams[self.rules.targets()[target].provider]
+    }
+
+    pub(super) fn vocabulary(&self, target: usize) -> Option<Vocabulary> {
+        self.vocabularies[target]
     }
 
     pub(super) fn rule_value(&self, found: &Found<'_>) -> Option<&HeaderValue> {

@@ -52,6 +52,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("governor", &["admit::limits"]),
     ("loom", &["admit::limits"]),
     ("shuttle", &["admit"]),
+    ("tiktoken_rs", &["tokens"]),
     ("rusqlite", &["store"]),
     ("hyper::client", &["upstream"]),
     ("hyper_util::client", &["upstream"]),

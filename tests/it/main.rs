@@ -21,6 +21,7 @@ mod cooldown;
 mod documents;
 mod drain;
 mod editing;
+mod exact;
 mod explain;
 mod floors;
 mod history;

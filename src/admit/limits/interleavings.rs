@@ -9,6 +9,7 @@ use super::*;
 
 /// The cell once more, with the atomics above in place of the real ones.
 #[path = "cell.rs"]
+#[expect(clippy::duplicate_mod, reason = "the same code on other atomics is what is tried here")]
 mod cell;
 
 /// A limit of four, one of which comes back each second.

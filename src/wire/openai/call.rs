@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use super::prompt::Prompt;
+use crate::tokens::Vocabulary;
 use crate::units::{Effort, Endpoint, Need, Tokens};
 use crate::wire::json::Fault;
 
@@ -39,6 +40,8 @@ pub struct Call {
     facts: Facts,
     needs: Vec<Need>,
     tokens: OnceLock<Tokens>,
+    o200k: OnceLock<Option<Tokens>>,
+    cl100k: OnceLock<Option<Tokens>>,
 }
 
 /// Shows nothing of what the client wrote.
@@ -102,7 +105,7 @@ impl Call {
         let (fields, facts) = read::read(endpoint, text, max_n)?;
         let own_needs = [(facts.wants_schema, Need::JsonSchema), (facts.effort.is_some_and(|e| e != Effort::None), Need::Reasoning)];
         let needs = facts.prompt.needs().chain(own_needs.into_iter().filter_map(|(is_needed, need)| is_needed.then_some(need))).collect();
-        Ok(Self { endpoint, body, fields, facts, needs, tokens: OnceLock::new() })
+        Ok(Self { endpoint, body, fields, facts, needs, tokens: OnceLock::new(), o200k: OnceLock::new(), cl100k: OnceLock::new() })
     }
 
     #[must_use]
@@ -196,6 +199,17 @@ impl Call {
     #[must_use]
     pub fn prompt_tokens_at_most(&self) -> Tokens {
         self.facts.prompt.tokens_at_most()
+    }
+
+    /// How many tokens the prompt is by a vocabulary, and never fewer; counted once for each. Absent: `is_over` said so before the
+    /// end, and it is not tried again.
+    #[must_use]
+    pub fn prompt_tokens_by(&self, vocabulary: Vocabulary, is_over: &dyn Fn() -> bool) -> Option<Tokens> {
+        let counted = match vocabulary {
+            Vocabulary::O200k => &self.o200k,
+            Vocabulary::Cl100k => &self.cl100k,
+        };
+        *counted.get_or_init(|| self.facts.prompt.tokens_by(&self.body, vocabulary, is_over))
     }
 
     /// What the call needs from a model.

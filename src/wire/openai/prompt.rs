@@ -1,6 +1,7 @@
+use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::tokens::estimate;
+use crate::tokens::{Vocabulary, estimate};
 use crate::units::{Need, Tokens};
 use crate::wire::json::{Fault, Kind, Scan, Str, Value};
 
@@ -122,6 +123,20 @@ impl Prompt {
         counted.min(self.tokens_at_most())
     }
 
+    /// How many tokens the prompt is by a vocabulary, and never fewer: its texts are counted, and what is no text is what it can
+    /// be at most. What a provider makes of tools and the like is its own affair: they count their bytes. Absent where time is over.
+    pub(super) fn tokens_by(&self, body: &[u8], vocabulary: Vocabulary, is_over: &dyn Fn() -> bool) -> Option<Tokens> {
+        let frame = Tokens::new(self.given + self.attached_at_most + self.messages * PER_MESSAGE_AT_MOST + PER_REQUEST);
+        let counted = self.texts.iter().try_fold(frame, |sum, text| {
+            let tokens = match string_at(body, text) {
+                Some(string) => vocabulary.count(&string, is_over)?,
+                None => Tokens::new(text.len() as u64),
+            };
+            Some(sum.plus(tokens))
+        });
+        counted.map(|counted| counted.min(self.tokens_at_most()))
+    }
+
     fn text_tokens(&self, body: &[u8]) -> Tokens {
         let mut sample = Vec::with_capacity(SAMPLE.min(usize::try_from(self.bytes).unwrap_or(SAMPLE)));
         if self.bytes <= SAMPLE as u64 {
@@ -212,6 +227,16 @@ impl Prompt {
 fn whole_characters(body: &[u8], from: usize, to: usize) -> &[u8] {
     let next = |at: usize| at + body[at..].iter().take(3).take_while(|&&b| b & 0xC0 == 0x80).count();
     &body[next(from)..next(to)]
+}
+
+/// The string that stands inside the quotes around this place, as it is meant; absent where there are none, or it has no meaning.
+fn string_at<'b>(body: &'b [u8], text: &Range<usize>) -> Option<Cow<'b, str>> {
+    let quoted = body.get(text.start.checked_sub(1)?..=text.end).filter(|quoted| quoted.starts_with(b"\"") && quoted.ends_with(b"\""))?;
+    let inner = &body[text.clone()];
+    if memchr::memchr(b'\\', inner).is_none() {
+        return std::str::from_utf8(inner).ok().map(Cow::Borrowed);
+    }
+    serde_json::from_slice(quoted).ok().map(Cow::Owned)
 }
 
 /// Appends a text without its usual escapes. What a window cut in two stays as it is.
