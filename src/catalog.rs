@@ -9,7 +9,7 @@ mod page;
 
 use std::sync::LazyLock;
 
-use crate::units::{Format, Need, Price, Prices, Tokens};
+use crate::units::{Format, Need, Price, Prices, Thinks, Tokens};
 
 pub use import::{ImportError, PriceList, PriceRow, read_price_list};
 pub use names::{base_name, folded_name, is_same_name};
@@ -78,6 +78,8 @@ pub struct CatalogModel {
     pub max_output: Option<Tokens>,
     /// Absent: not said.
     pub can: Option<Vec<Need>>,
+    /// How it is asked to reason, where its format has several ways.
+    pub thinks: Option<Thinks>,
     /// `2026-04-23`, or its month.
     pub released: Option<String>,
     /// Its weights are public.
@@ -136,6 +138,7 @@ impl CatalogProvider {
     pub fn reachable(&self) -> Option<(Format, &str)> {
         match self.format {
             CatalogFormat::OpenAi => Some((Format::OpenAi, &self.base_url)),
+            CatalogFormat::Anthropic => Some((Format::Anthropic, &self.base_url)),
             _ => self.openai_url.as_deref().map(|url| (Format::OpenAi, url)),
         }
     }

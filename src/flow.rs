@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 use crate::config::{OnClientDisconnect, Route};
 use crate::units::{Moment, Tokens};
-use crate::wire::Call;
+use crate::wire::{Call, Shape};
 
 use account::Account;
 use attempt::{Begun, Deadline};
@@ -38,7 +38,7 @@ use plan::{Plan, Step};
 use settle::Booked;
 use tried::Tried;
 
-pub use answer::{Answer, Body, Refusal, error_answer};
+pub use answer::{Addressee, Answer, Body, Refusal};
 pub use classify::features;
 pub use explain::{Explained, ExplainedFeatures, ExplainedRefusal, ExplainedRule, ExplainedStep, explain};
 pub use panics::answer_or_internal;
@@ -70,17 +70,22 @@ impl Parts {
         let server = running.rules().server();
         let (early_head, on_hang_up) = (server.early_head.filter(|_| asked.call.is_streaming()), server.on_client_disconnect);
         let request_id = Arc::clone(&asked.request_id);
+        let shape = Shape::of(asked.call.endpoint());
         let story: Story = match on_hang_up {
             OnClientDisconnect::Cancel => Box::pin(self.story(running, asked)),
             // The story goes on without its listener, because its task is not the connection's.
             OnClientDisconnect::Finish => {
                 let task = self.tracker.clone().spawn(self.story(running, asked));
-                Box::pin(async { task.await.unwrap_or_else(|_| Refusal::internal().answer()) })
+                let request_id = Arc::clone(&request_id);
+                Box::pin(async move {
+                    let to = Addressee { shape, request_id: &request_id };
+                    task.await.unwrap_or_else(|_| Refusal::internal().answer(to))
+                })
             }
         };
         match early_head {
             None => story,
-            Some(after) => Box::pin(async move { early::answer_by(after, &request_id, story).await }),
+            Some(after) => Box::pin(async move { early::answer_by(after, Addressee { shape, request_id: &request_id }, story).await }),
         }
     }
 
@@ -108,7 +113,10 @@ impl Parts {
         tokio::select! {
             biased;
             answer = self.walk(&running, &asked, &plan, deadline, account) => answer,
-            () = cut.cancelled() => Refusal::draining().answer(),
+            () = cut.cancelled() => {
+                let to = Addressee { shape: Shape::of(asked.call.endpoint()), request_id: &asked.request_id };
+                Refusal::draining().answer(to)
+            }
         }
     }
 

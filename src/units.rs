@@ -11,6 +11,7 @@ mod name;
 mod owner;
 mod price;
 mod quantity;
+mod quirks;
 mod rate;
 mod secret;
 mod tokens;
@@ -18,7 +19,7 @@ mod usd;
 mod window;
 
 pub use clock::{Clock, Moment};
-pub use format::{Effort, Endpoint, Format, Need};
+pub use format::{Effort, Endpoint, Format, Need, Wire};
 pub use glob::Glob;
 pub use heartbeat::Heartbeat;
 pub use ledger::{
@@ -30,6 +31,7 @@ pub use name::{BudgetName, CallerName, ChainName, ModelName, NameError, Provider
 pub use owner::LimitOwner;
 pub use price::{Price, Prices, Tier};
 pub use quantity::{QuantityError, Share, parse_bytes, parse_count, parse_duration, parse_share};
+pub use quirks::{Quirks, Thinks};
 pub use rate::Rate;
 pub use secret::Secret;
 pub use tokens::{Tokens, Usage};

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 
 use crate::config::{Key, Provider, Proxy};
-use crate::units::{Clock, Endpoint, ModelName, ProviderName};
+use crate::units::{Clock, Format, ModelName, ProviderName, Wire};
 use crate::wire::ReplyFault;
 
 use dial::{Dial, DialError, Trust};
@@ -92,10 +92,18 @@ pub struct Upstream {
     way: Way,
 }
 
+/// What a provider is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    Answer(Wire),
+    /// How many tokens a prompt is; free, and Anthropic's alone.
+    CountTokens,
+}
+
 /// One request to a provider.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    pub endpoint: Endpoint,
+    pub ask: Ask,
     /// The client's headers; almost none of them pass.
     pub client_headers: Arc<HeaderMap>,
     /// The body in pieces, ready to be sent.
@@ -142,6 +150,7 @@ impl Upstream {
 /// All of a provider's settings that its client depends on.
 #[derive(Debug, PartialEq)]
 struct Settings {
+    format: Format,
     base_url: Option<Uri>,
     key: Key,
     connect: Duration,
@@ -153,6 +162,7 @@ struct Settings {
 impl Settings {
     fn of(provider: &Provider) -> Self {
         Self {
+            format: provider.format,
             base_url: provider.base_url.clone(),
             key: provider.key.clone(),
             connect: provider.timeouts.connect,

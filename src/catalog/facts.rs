@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{Catalog, CatalogFormat, CatalogModel, CatalogProvider};
-use crate::units::{Need, Price, Prices, QuantityError, Tier, Tokens};
+use crate::units::{Need, Price, Prices, QuantityError, Thinks, Tier, Tokens};
 
 pub(super) const TEXT: &str = include_str!("facts.json");
 
@@ -58,6 +58,7 @@ struct ModelFacts {
     context: Option<u64>,
     max_output: Option<u64>,
     can: Option<Vec<String>>,
+    thinks: Option<String>,
     released: Option<String>,
     #[serde(default)]
     open: bool,
@@ -122,6 +123,8 @@ fn model(facts: ModelFacts) -> Result<CatalogModel, FactsError> {
     let (prices, reasoning) = prices(&facts.usd_per_mtok).map_err(|error| FactsError::Price { of: facts.name.clone(), error })?;
     let word = |word: &String| Need::parse(word).ok_or_else(|| FactsError::Word { of: facts.name.clone(), word: word.clone() });
     let can = facts.can.as_ref().map(|can| can.iter().map(word).collect::<Result<Vec<_>, _>>()).transpose()?;
+    let thinks = |word: &String| Thinks::parse(word).ok_or_else(|| FactsError::Word { of: facts.name.clone(), word: word.clone() });
+    let thinks = facts.thinks.as_ref().map(thinks).transpose()?;
     Ok(CatalogModel {
         name: facts.name,
         title: facts.title,
@@ -132,6 +135,7 @@ fn model(facts: ModelFacts) -> Result<CatalogModel, FactsError> {
         context: facts.context.map(Tokens::new),
         max_output: facts.max_output.map(Tokens::new),
         can,
+        thinks,
         released: facts.released,
         is_open: facts.open,
         source: facts.source,

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use super::decode::At;
 use super::diagnostic::Place;
 use crate::units::{
-    BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, Prices, ProviderName, Rate, RuleName, Secret, Share, TargetName,
-    TaskName, Tokens, Usd, Window,
+    BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, Prices, ProviderName, Quirks, Rate, RuleName, Secret, Share,
+    TargetName, TaskName, Tokens, Usd, Window,
 };
 
 /// A whole configuration. `targets` holds every model of every provider, in file order; rules name them by index.
@@ -411,6 +411,8 @@ pub struct Target {
     /// Limits of this model alone, beside the provider's.
     pub limits: Limits,
     pub timeouts: Timeouts,
+    /// How it takes a call that was made for another format.
+    pub quirks: Quirks,
 }
 
 impl Target {

@@ -11,10 +11,10 @@ use crate::record::{AttemptRecord, Outcome, Record, SkipRecord, UsageRecord, Usa
 use crate::rules::{Features, Found, TaskSource};
 use crate::units::{self, AttemptId, Basis, EndedEntry, Endpoint, Moment, RequestFacts, TaskName, Tokens, Usd};
 use crate::upstream::{Entry, Failure, Phase};
-use crate::wire::Told;
+use crate::wire::{Shape, Told};
 
-use super::answer::{self, Answer, Body};
-use super::attempt::Whole;
+use super::answer::{self, Addressee, Answer, Body};
+use super::attempt::{Lost, Whole};
 use super::explain::Explained;
 use super::head::{Head, USUAL, name};
 use super::plan::{OutputLimit, Plan, Skip, Step};
@@ -31,6 +31,8 @@ pub(super) struct Account {
     parts: Arc<Parts>,
     accepted: Moment,
     request_id: Arc<str>,
+    /// How the client's format writes errors.
+    shape: Shape,
     rule: Option<usize>,
     rule_header: Option<HeaderValue>,
     /// Time that went by while a provider had the request.
@@ -84,6 +86,7 @@ impl Account {
             parts: Arc::clone(parts),
             accepted: asked.accepted,
             request_id: Arc::clone(&asked.request_id),
+            shape: Shape::of(asked.call.endpoint()),
             rule: None,
             rule_header: None,
             away: Duration::ZERO,
@@ -215,7 +218,7 @@ impl Account {
     pub(super) fn answered(mut self, running: &Running, step: &Step<'_>, whole: Whole, entry: Entry) -> Answer {
         running.rests().succeeded(step.target, None);
         drop(entry);
-        let Whole { headers, body, told, took, booked } = whole;
+        let Whole { headers, body, told, took, booked, lost } = whole;
         let seen = Seen { told: &told, output: Tokens::new(body.len().div_ceil(BYTES_PER_TOKEN) as u64) };
         let end = booked.bill.complete(seen, Times { ttft: None, took });
         self.told(step.target, &told, None, Some((end.basis, end.posted)));
@@ -226,6 +229,7 @@ impl Account {
         head.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         head.write(&name::LENGTH, body.len());
         self.describe_step(&mut head, running, step, &headers);
+        describe_lost(&mut head, lost.as_deref());
         if let Some(model) = self.record.as_ref().and_then(|record| record.served_model.as_deref()) {
             head.text(&name::SERVED_MODEL, model);
         }
@@ -248,6 +252,7 @@ impl Account {
         running: &Running,
         step: &Step<'_>,
         upstream: &HeaderMap,
+        lost: Option<&Lost>,
         served: Option<&str>,
         ttft: Duration,
     ) -> HeaderMap {
@@ -256,6 +261,7 @@ impl Account {
         }
         let mut head = Head::over(event_stream_headers());
         self.describe_step(&mut head, running, step, upstream);
+        describe_lost(&mut head, lost);
         if let Some(model) = served {
             head.text(&name::SERVED_MODEL, model);
         }
@@ -265,7 +271,7 @@ impl Account {
     }
 
     pub(super) fn refused(mut self, refusal: &Refusal, tried: &Tried) -> Answer {
-        let answer = self.described(refusal.answer());
+        let answer = self.described(refusal.answer(self.addressee()));
         if !tried.skips.is_empty() {
             tracing::debug!(code = refusal.code, "refused");
         }
@@ -279,7 +285,7 @@ impl Account {
             let refusal = Refusal::all_skipped(running, plan, &tried.skips, tried.shortest_wait());
             return self.refused(&refusal, tried);
         };
-        let mut answer = self.described(answer::failed(running, *target, failure, tried));
+        let mut answer = self.described(answer::failed(running, *target, failure, tried, self.addressee()));
         answer.headers.insert(&name::TARGET, running.target_value(*target).clone());
         self.close(Some(Outcome::Failed), answer.status, Some(failure.code));
         answer
@@ -329,6 +335,20 @@ impl Account {
             duration,
         })));
         self.parts.sink.write(record);
+    }
+
+    pub(super) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// Who is told an answer of ours.
+    pub(super) fn addressee(&self) -> Addressee<'_> {
+        Addressee { shape: self.shape, request_id: &self.request_id }
+    }
+
+    /// Seconds since 1970.
+    pub(super) fn wall_seconds(&self) -> u64 {
+        u64::try_from(self.parts.clock.wall().as_second()).unwrap_or_default()
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -451,6 +471,16 @@ impl Drop for Account {
         // 499 is the log's word for a client that left; nobody receives it.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         self.close(Some(Outcome::HungUp), status, None);
+    }
+}
+
+/// Names the client's fields that the target's format does not have.
+fn describe_lost(head: &mut Head, lost: Option<&Lost>) {
+    let Some(Lost { dropped, adjusted }) = lost else { return };
+    for (name, fields) in [(&name::DROPPED, dropped), (&name::ADJUSTED, adjusted)] {
+        if !fields.is_empty() {
+            head.text(name, &fields.join(", "));
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 use crate::admit::{Denial, OverBudgetWhy};
 use crate::rules::{Features, Unfit};
 use crate::upstream::{Failure, Phase};
-use crate::wire::{self, Class};
+use crate::wire::{Class, ErrorWords, Shape};
 
 use super::early::Early;
 use super::head::header_value;
@@ -62,6 +62,7 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         let this = self.get_mut();
+        let shape = this.shape();
         let polled = match this {
             Self::Whole(bytes) => return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(std::mem::take(bytes))))),
             Self::Relay(relay) => caught(|| relay.poll_next(cx)),
@@ -70,7 +71,7 @@ impl http_body::Body for Body {
         };
         let polled = polled.unwrap_or_else(|| {
             tracing::error!("a stream met a fault of tollgate's own");
-            let mut words = LastWords::of(&Refusal::internal());
+            let mut words = LastWords::of(&Refusal::internal(), shape);
             let first = words.poll_next(cx);
             *this = Self::Faulted(words);
             first
@@ -91,8 +92,8 @@ impl http_body::Body for Body {
 }
 
 impl LastWords {
-    fn of(refusal: &Refusal) -> Self {
-        let event = wire::error_event(&refusal.message, refusal.kind, None, refusal.code);
+    fn of(refusal: &Refusal, shape: Shape) -> Self {
+        let event = refusal.words().event(shape, None);
         Self { event, leaving: Box::pin(tokio::time::sleep(FLUSH)) }
     }
 
@@ -103,6 +104,25 @@ impl LastWords {
         ready!(self.leaving.as_mut().poll(cx));
         Poll::Ready(Some(Err(CutShort)))
     }
+}
+
+impl Body {
+    /// How its client's format writes errors.
+    fn shape(&self) -> Shape {
+        match self {
+            Self::Relay(relay) => relay.shape(),
+            Self::Early(early) => early.shape(),
+            Self::Whole(_) | Self::Faulted(_) => Shape::default(),
+        }
+    }
+}
+
+/// Who is told an answer of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Addressee<'a> {
+    /// How the client's format writes errors.
+    pub shape: Shape,
+    pub request_id: &'a str,
 }
 
 /// We say no to the caller.
@@ -227,7 +247,11 @@ impl Refusal {
         if has(|skip| matches!(skip, Skip::Unfit(Unfit::Context { .. }) | Skip::NotLarger)) {
             return bad("context_length_exceeded");
         }
-        if has(|skip| matches!(skip, Skip::Unfit(Unfit::Needs(_)))) {
+        let unmet = skips.iter().find_map(|(_, skip)| if let Skip::Unmet(fields) = skip { fields.first() } else { None });
+        if let Some(field) = unmet {
+            return Self { param: Some(field.clone()), ..bad("unsupported_parameter") };
+        }
+        if has(|skip| matches!(skip, Skip::Unfit(Unfit::Needs(_)) | Skip::NoSuchApi(_))) {
             return bad("unsupported_parameter");
         }
         if has(|skip| matches!(skip, Skip::Unpriceable(_))) {
@@ -263,27 +287,33 @@ impl Refusal {
         Some(Self { kind: "insufficient_quota", retry_after: exceeded.retry_after, ..refusal })
     }
 
+    fn words(&self) -> ErrorWords<'_> {
+        let Self { message, kind, param, code, .. } = self;
+        ErrorWords { status: self.status.as_u16(), message, kind, param: param.as_deref(), code }
+    }
+
     /// The answer without any request's facts.
     #[must_use]
-    pub fn answer(&self) -> Answer {
-        let mut answer = error_answer(self.status, &self.message, self.kind, self.param.as_deref(), self.code);
+    pub fn answer(&self, to: Addressee<'_>) -> Answer {
+        let mut answer = error_answer(&self.words(), to);
         retry_hints(&mut answer.headers, self.should_retry, self.retry_after);
         answer
     }
 }
 
 /// An error in the caller's format.
-#[must_use]
-pub fn error_answer(status: StatusCode, message: &str, kind: &str, param: Option<&str>, code: &str) -> Answer {
+fn error_answer(words: &ErrorWords<'_>, to: Addressee<'_>) -> Answer {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Answer { status, headers, body: Body::Whole(wire::error_body(message, kind, param, code)) }
+    let status = StatusCode::from_u16(words.status(to.shape)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Answer { status, headers, body: Body::Whole(words.body(to.shape, Some(to.request_id))) }
 }
 
 /// What the client is told of a provider's failure: the provider's own error where the request caused it, else words of ours.
-pub(super) fn failed(running: &Running, target: usize, failure: &Failure, tried: &Tried) -> Answer {
+pub(super) fn failed(running: &Running, target: usize, failure: &Failure, tried: &Tried, to: Addressee<'_>) -> Answer {
     let status = failure.answer_status();
-    let mut answer = if let Some(body) = &failure.body {
+    let is_shaped = failure.told.as_ref().is_some_and(|told| told.shape == Some(to.shape));
+    let mut answer = if let Some(body) = failure.body.as_ref().filter(|_| is_shaped) {
         let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
         Answer { status, headers, body: Body::Whole(body.clone()) }
     } else {
@@ -293,7 +323,9 @@ pub(super) fn failed(running: &Running, target: usize, failure: &Failure, tried:
             Some(message) => format!("provider `{provider}`: {message}"),
             None => format!("provider `{provider}` {}", failure.message),
         };
-        error_answer(status, &message, failure.answer_kind(), told.and_then(|told| told.param.as_deref()), failure.code)
+        let message = context_message(failure, to.shape).unwrap_or(message);
+        let (status, param) = (status.as_u16(), told.and_then(|told| told.param.as_deref()));
+        error_answer(&ErrorWords { status, message: &message, kind: failure.answer_kind(), param, code: failure.code }, to)
     };
     let wait = tried.shortest_wait();
     let helps = matches!(failure.class, Class::RateLimited | Class::Overloaded | Class::ServerError | Class::Conflict)
@@ -302,6 +334,15 @@ pub(super) fn failed(running: &Running, target: usize, failure: &Failure, tried:
     let should_retry = helps && tried.nothing_billed() && wait.is_none_or(|wait| wait <= LONGEST_WAIT);
     retry_hints(&mut answer.headers, should_retry, wait.filter(|_| helps));
     answer
+}
+
+/// Clients of this format know by these words, and by no code, that a prompt is too long.
+fn context_message(failure: &Failure, shape: Shape) -> Option<String> {
+    let told = failure.told.as_ref().filter(|_| failure.class == Class::ContextLength && shape == Shape::Anthropic)?;
+    Some(match (told.requested, told.limit) {
+        (Some(requested), Some(limit)) => format!("prompt is too long: {requested} tokens > {limit} maximum"),
+        _ => "prompt is too long".into(),
+    })
 }
 
 /// Says on every error whether and when another try can help.

@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::config::{Route, Server};
-use crate::units::{Moment, Tokens};
-use crate::upstream::{Failure, Outgoing, Phase, Reply, ReplyBody};
-use crate::wire::{Edits, ReplyFault, Tap, Told, read_reply};
+use crate::units::{Endpoint, Moment, Tokens};
+use crate::upstream::{Ask, Failure, Outgoing, Phase, Reply, ReplyBody};
+use crate::wire::{Edits, ReplyFault, Retelling, Tap, Told, Translated, read_reply};
 
 use super::account::Account;
 use super::plan::Step;
@@ -67,6 +67,14 @@ pub(super) struct Whole {
     pub(super) told: Told,
     pub(super) took: Duration,
     pub(super) booked: Booked,
+    pub(super) lost: Option<Box<Lost>>,
+}
+
+/// What of a call had no place in the target's format.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) dropped: Vec<String>,
+    pub(super) adjusted: Vec<String>,
 }
 
 /// A stream that has shown its first content, or its end.
@@ -82,6 +90,7 @@ pub(super) struct Stream {
     pub(super) ttft: Duration,
     pub(super) sent: Moment,
     pub(super) booked: Booked,
+    pub(super) lost: Option<Box<Lost>>,
 }
 
 /// One try: send, and wait for the whole reply or the first content.
@@ -94,7 +103,10 @@ pub(super) async fn attempt(
     account: &mut Account,
 ) -> Result<Begun, Failure> {
     let sent = account.sending(step, booked.id());
-    let this = Try { running, asked, step, deadline, sent, account };
+    let mut this = Try { running, asked, step, deadline, sent, account, translated: None };
+    if step.wire != asked.call.endpoint().wire() {
+        this.translated = Some(Box::new(this.translate()));
+    }
     let mut booked = Some(booked);
     let result = if asked.call.is_streaming() {
         Box::pin(this.stream(&mut booked)).await.map(Begun::Stream)
@@ -141,9 +153,33 @@ struct Try<'t> {
     deadline: Deadline,
     sent: Moment,
     account: &'t Account,
+    /// The call in the target's format, where that is another than the client's.
+    translated: Option<Box<Translated>>,
 }
 
 impl Try<'_> {
+    fn translate(&self) -> Translated {
+        let target = &self.running.rules().targets()[self.step.target];
+        let edits = self.edits(target.model.as_str());
+        // What cannot be read was left out by the plan.
+        self.asked.call.translate(self.step.wire, &edits, &target.quirks).unwrap_or_default()
+    }
+
+    /// How the answer is told to the client, where it comes in another format.
+    fn retelling(&self) -> Option<Retelling> {
+        let translated = self.translated.as_ref()?;
+        let (call, model) = (&self.asked.call, &self.running.rules().targets()[self.step.target].model);
+        // Only this format tells the input before it is known.
+        let input = if call.endpoint() == Endpoint::Messages && call.is_streaming() { call.prompt_tokens() } else { Tokens::ZERO };
+        let (id, created) = (&self.asked.request_id, self.account.wall_seconds());
+        Some(Retelling::new(call.endpoint(), self.step.wire, translated, id, model.as_str(), created, input))
+    }
+
+    fn lost(&self) -> Option<Box<Lost>> {
+        let Translated { dropped, adjusted, .. } = &**self.translated.as_ref()?;
+        Some(Box::new(Lost { dropped: dropped.clone(), adjusted: adjusted.clone() }))
+    }
+
     async fn whole(&self, booked: &mut Option<Booked>) -> Result<Whole, Failure> {
         let mut phase = Phase::P1;
         let exchanged = {
@@ -159,12 +195,16 @@ impl Try<'_> {
             self.deadline.bound(exchange).await
         };
         let (headers, body) = exchanged.ok_or_else(|| self.out_of_time(phase))??;
-        let told = read_reply(self.asked.call.endpoint(), &body).map_err(|fault| self.fault(fault))?;
+        let told = read_reply(self.step.wire, &body).map_err(|fault| self.fault(fault))?;
         if told.is_blocked && self.step.passes_on_blocked {
             return Err(settled_as_blocked(booked.take(), &told));
         }
         let Some(booked) = booked.take() else { return Err(self.out_of_time(Phase::P2)) };
-        Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), booked })
+        let body = match self.retelling() {
+            None => body,
+            Some(retelling) => retelling.whole(&body, &told, None),
+        };
+        Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), booked, lost: self.lost() })
     }
 
     async fn stream(&self, booked: &mut Option<Booked>) -> Result<Box<Stream>, Failure> {
@@ -180,6 +220,9 @@ impl Try<'_> {
         }
         let limit = self.step.limit.tokens().or(self.asked.call.output_limit());
         let mut tap = Tap::new(self.asked.call.endpoint(), self.asked.call.asks_for_usage(), limit).expecting(self.asked.call.choices());
+        if let Some(retelling) = self.retelling() {
+            tap = tap.retelling(self.step.wire, retelling);
+        }
         if let Some(bill) = booked.as_ref().map(|booked| booked.bill.clone()).filter(|_| self.asked.call.asks_for_usage()) {
             tap = tap.pricing(Box::new(move |told| bill.told_cost(told).map(|(_, cost)| cost)));
         }
@@ -201,15 +244,18 @@ impl Try<'_> {
         let ttft = self.account.now().since(self.sent);
         let Some(mut booked) = booked.take() else { return Err(self.out_of_time(Phase::P2)) };
         booked.phase = Phase::P3;
-        Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, booked }))
+        Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, booked, lost: self.lost() }))
     }
 
     async fn send(&self) -> Result<Reply, Failure> {
         let target = &self.running.rules().targets()[self.step.target];
         let outgoing = Outgoing {
-            endpoint: self.asked.call.endpoint(),
+            ask: Ask::Answer(self.step.wire),
             client_headers: Arc::clone(&self.asked.headers),
-            body: self.asked.call.write(&self.edits(target.model.as_str())),
+            body: match &self.translated {
+                Some(translated) => vec![translated.body.clone()],
+                None => self.asked.call.write(&self.edits(target.model.as_str())),
+            },
             is_streaming: self.asked.call.is_streaming(),
             model: target.model.clone(),
             on_fresh_connection: self.step.on_fresh_connection,
@@ -224,6 +270,7 @@ impl Try<'_> {
             model,
             include_usage: self.asked.call.is_streaming(),
             output_limit: self.output_limit(),
+            assumed_limit: self.step.estimate.output,
             set: self.step.uses.map_or(&NOTHING, |uses| &uses.set),
         }
     }
@@ -240,7 +287,7 @@ impl Try<'_> {
         match read {
             None => self.out_of_time(Phase::P2),
             Some(Err(failure)) => failure,
-            Some(Ok(body)) => match read_reply(self.asked.call.endpoint(), &body) {
+            Some(Ok(body)) => match read_reply(self.step.wire, &body) {
                 Err(fault) => self.fault(fault),
                 Ok(_) => self.fault(ReplyFault::Malformed("a whole body where a stream was asked for")),
             },

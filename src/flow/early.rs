@@ -8,9 +8,11 @@ use http::StatusCode;
 use http_body::Body as _;
 use tokio::time::Sleep;
 
+use crate::wire::Shape;
+
 use super::Story;
 use super::account::event_stream_headers;
-use super::answer::{Answer, Body, CutShort, FLUSH};
+use super::answer::{Addressee, Answer, Body, CutShort, FLUSH};
 use super::head::{header_value, name};
 
 /// How often a client that has its status hears that its stream lives, until content comes.
@@ -18,6 +20,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// A stream whose status went out before its story was over, so that load balancers between here and the client do not cut it.
 pub struct Early {
+    shape: Shape,
     state: State,
     timer: Pin<Box<Sleep>>,
 }
@@ -30,20 +33,25 @@ enum State {
 }
 
 /// The story's answer, or status 200 with the story still running when `after` has passed.
-pub(super) async fn answer_by(after: Duration, request_id: &str, mut story: Story) -> Answer {
+pub(super) async fn answer_by(after: Duration, to: Addressee<'_>, mut story: Story) -> Answer {
     if let Ok(answer) = tokio::time::timeout(after, &mut story).await {
         return answer;
     }
     let mut headers = event_stream_headers();
     for name in [&name::REQUEST_ID, &name::REQUEST_ID_SHORT] {
-        headers.insert(name, header_value(request_id));
+        headers.insert(name, header_value(to.request_id));
     }
     // The first comment leaves at once: a head alone does not keep a load balancer waiting.
-    let early = Early { state: State::Waiting(story), timer: Box::pin(tokio::time::sleep(Duration::ZERO)) };
+    let early = Early { shape: to.shape, state: State::Waiting(story), timer: Box::pin(tokio::time::sleep(Duration::ZERO)) };
     Answer { status: StatusCode::OK, headers, body: Body::Early(Box::new(early)) }
 }
 
 impl Early {
+    /// How its client's format writes errors.
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
         loop {
             match &mut self.state {
@@ -52,12 +60,12 @@ impl Early {
                     Poll::Ready(answer) => {
                         self.timer.as_mut().reset(tokio::time::Instant::now() + FLUSH);
                         self.state = State::Cutting;
-                        return Poll::Ready(Some(Ok(as_event(answer.body))));
+                        return Poll::Ready(Some(Ok(as_event(self.shape, answer.body))));
                     }
                     Poll::Pending => {
                         ready!(self.timer.as_mut().poll(cx));
                         self.timer.as_mut().reset(tokio::time::Instant::now() + KEEP_ALIVE);
-                        return Poll::Ready(Some(Ok(Bytes::from_static(b": keep-alive\n\n"))));
+                        return Poll::Ready(Some(Ok(Bytes::from_static(self.shape.keep_alive()))));
                     }
                 },
                 State::Answered(body) => {
@@ -75,13 +83,9 @@ impl Early {
     }
 }
 
-/// An error's body as one event. Line breaks in JSON stand only between its tokens, so a space serves as well.
-fn as_event(body: Body) -> Bytes {
-    let Body::Whole(json) = body else { return Bytes::new() };
-    let mut event = b"data: ".to_vec();
-    event.extend(json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
-    event.extend_from_slice(b"\n\n");
-    event.into()
+/// An error's body as one event.
+fn as_event(shape: Shape, body: Body) -> Bytes {
+    if let Body::Whole(json) = body { shape.as_event(&json) } else { Bytes::new() }
 }
 
 impl fmt::Debug for Early {
@@ -109,15 +113,16 @@ mod tests {
         pieces
     }
 
+    const TO: Addressee<'_> = Addressee { shape: Shape::OpenAi, request_id: "id" };
     const KEPT_ALIVE: &str = ": keep-alive\n\n";
 
     #[tokio::test(start_paused = true)]
     async fn a_client_hears_every_fifteen_seconds_until_the_story_ends() {
         let story: Story = Box::pin(async {
             tokio::time::sleep(Duration::from_secs(50)).await;
-            Refusal::internal().answer()
+            Refusal::internal().answer(TO)
         });
-        let answer = answer_by(Duration::from_secs(10), "id", story).await;
+        let answer = answer_by(Duration::from_secs(10), TO, story).await;
         assert_eq!((answer.status, answer.headers.get("x-request-id").unwrap().to_str().unwrap()), (StatusCode::OK, "id"));
         let pieces = pieces(answer.body).await;
         let seconds: Vec<u64> = pieces.iter().map(|(at, _)| at.as_secs()).collect();
@@ -132,9 +137,9 @@ mod tests {
     async fn an_answer_in_time_goes_out_as_it_is() {
         let story: Story = Box::pin(async {
             tokio::time::sleep(Duration::from_secs(9)).await;
-            Refusal::internal().answer()
+            Refusal::internal().answer(TO)
         });
-        assert_eq!(answer_by(Duration::from_secs(10), "id", story).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer_by(Duration::from_secs(10), TO, story).await.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 
     #[tokio::test(start_paused = true)]
@@ -143,7 +148,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(20)).await;
             panic!("of this test");
         });
-        let pieces = pieces(answer_by(Duration::from_secs(10), "id", story).await.body).await;
+        let pieces = pieces(answer_by(Duration::from_secs(10), TO, story).await.body).await;
         let texts: Vec<_> = pieces.iter().map(|(_, piece)| piece.as_deref()).collect();
         assert!(matches!(texts[..], [Ok(KEPT_ALIVE), Ok(error), Err(_)] if error.contains("\"internal\"")), "{texts:?}");
     }

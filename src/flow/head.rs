@@ -31,6 +31,8 @@ pub(super) mod name {
     pub(crate) static USAGE_SOURCE: HeaderName = HeaderName::from_static("x-tollgate-usage-source");
     pub(crate) static INJECTED: HeaderName = HeaderName::from_static("x-tollgate-injected");
     pub(crate) static CLAMPED: HeaderName = HeaderName::from_static("x-tollgate-clamped");
+    pub(crate) static DROPPED: HeaderName = HeaderName::from_static("x-tollgate-dropped-params");
+    pub(crate) static ADJUSTED: HeaderName = HeaderName::from_static("x-tollgate-adjusted-params");
     pub(crate) static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
     pub(crate) static NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
     /// The limit, what remains of it, and when it is full again.

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::admit::{Cover, Denial, OverBudget, OverBudgetWhy};
 use crate::config::{Key, OnCeiling, Route, Target};
-use crate::rules::{Candidate, Estimate, Features, Found, Unfit, candidates, estimate, unfit};
-use crate::units::{Format, Tokens, Usd};
+use crate::rules::{Candidate, Estimate, Features, Found, Prompt, Unfit, candidates, estimate, unfit};
+use crate::units::{Endpoint, Format, Tokens, Usd, Wire};
 use crate::upstream::Resting;
 use crate::wire::Class;
 
@@ -34,6 +34,8 @@ pub(super) struct Step<'r> {
     pub(super) cover: Cover,
     pub(super) first_content: Duration,
     pub(super) idle: Duration,
+    /// What the target speaks for this call.
+    pub(super) wire: Wire,
     /// An earlier try of the same attempt broke on a pooled connection.
     pub(super) on_fresh_connection: bool,
     /// Whether an answer that a content filter ended before any content lets the next target try.
@@ -76,6 +78,10 @@ pub enum Skip {
     /// A budget needs a bound in dollars, and there is none: why.
     Unpriceable(&'static str),
     Unfit(Unfit),
+    /// The target's format has nothing for calls of this kind.
+    NoSuchApi(Endpoint),
+    /// The call has fields that mean nothing in the target's format, and without which the answer would be wrong.
+    Unmet(Vec<String>),
     /// The call can cost more than the ceiling allows; nothing where the target has no price.
     AboveCeiling {
         ceiling: Usd,
@@ -105,6 +111,8 @@ impl Skip {
             Self::Unpriceable(_) => "unpriceable",
             Self::Unfit(Unfit::Context { .. }) => "context",
             Self::Unfit(Unfit::Needs(_)) => "needs",
+            Self::NoSuchApi(_) => "no_such_api",
+            Self::Unmet(_) => "unsupported",
             Self::AboveCeiling { .. } => "above_ceiling",
             Self::SandboxStandsBack => "sandbox_stands_back",
             Self::NotLarger => "context_not_larger",
@@ -131,6 +139,11 @@ impl Skip {
                 format!("a prompt of about {prompt} tokens does not fit its window of {window}")
             }
             Self::Unfit(Unfit::Needs(need)) => format!("it cannot do {need}"),
+            Self::NoSuchApi(endpoint) => format!("its format has no {endpoint}"),
+            Self::Unmet(fields) => {
+                let fields: Vec<String> = fields.iter().map(|field| format!("`{}`", field.escape_default())).collect();
+                format!("its format has no {}", fields.join(", "))
+            }
             Self::AboveCeiling { ceiling, worst_case: Some(worst_case) } => {
                 format!("can cost {worst_case}, above the ceiling of {ceiling}")
             }
@@ -199,7 +212,10 @@ fn step<'r>(
     let mut skip = match &provider.key {
         Key::Missing(source) => Some(Skip::NoKey(source.clone())),
         Key::Present(_) | Key::NotNeeded if !running.allows(features, candidate.target) => Some(Skip::NotAllowed),
-        Key::Present(_) | Key::NotNeeded => unfit(target, features).map(Skip::Unfit).or_else(|| unpriceable(features, target, &cover)),
+        Key::Present(_) | Key::NotNeeded => unfit(target, features)
+            .map(Skip::Unfit)
+            .or_else(|| untranslatable(provider.format, target, features))
+            .or_else(|| unpriceable(features, target, &cover)),
     };
     if let (None, Some(ceiling)) = (&skip, ceiling)
         && estimate.worst_case.is_none_or(|worst_case| worst_case > ceiling)
@@ -220,10 +236,22 @@ fn step<'r>(
         estimate,
         first_content: own.first_content.or(route.timeouts.first_content).unwrap_or(target.timeouts.first_content),
         idle: own.idle.or(route.timeouts.idle).unwrap_or(target.timeouts.idle),
+        wire: provider.format.wire(features.endpoint).unwrap_or(features.endpoint.wire()),
         on_fresh_connection: false,
         passes_on_blocked: opted_in(route, Class::ContentPolicy),
         skip,
     }
+}
+
+/// Why the call cannot be said in the target's format.
+fn untranslatable(format: Format, target: &Target, features: &Features) -> Option<Skip> {
+    let Some(wire) = format.wire(features.endpoint) else { return Some(Skip::NoSuchApi(features.endpoint)) };
+    let call = match &features.prompt {
+        Prompt::Of(call) if wire != features.endpoint.wire() => call,
+        _ => return None,
+    };
+    let unmet = call.unmet(&target.quirks);
+    (!unmet.is_empty()).then_some(Skip::Unmet(unmet))
 }
 
 /// The largest output that keeps the call within `ceiling`, if an answer of that length is of use.
@@ -278,7 +306,7 @@ fn output_limit(
     features: &Features,
 ) -> OutputLimit {
     let set_by_file = [target.max_output_tokens, route.max_output_tokens, candidate.uses.and_then(|uses| uses.max_output_tokens)];
-    if features.endpoint == crate::units::Endpoint::Embeddings || (!is_bounded && set_by_file.iter().all(Option::is_none)) {
+    if features.endpoint == Endpoint::Embeddings || (!is_bounded && set_by_file.iter().all(Option::is_none)) {
         return OutputLimit::AsSent;
     }
     match features.output_limit {

@@ -14,7 +14,7 @@ use crate::config::OnClientDisconnect;
 use crate::record::Outcome;
 use crate::units::{Moment, Tokens, Usage};
 use crate::upstream::{Entry, Failure, Phase, ReplyBody};
-use crate::wire::{Tap, error_event};
+use crate::wire::{ErrorWords, Shape, Tap};
 
 use super::account::Account;
 use super::answer::{Answer, Body, CutShort, FLUSH};
@@ -32,7 +32,7 @@ const MOST_AT_ONCE: usize = 64 << 10;
 
 /// A stream on its way to the client: bytes pass through, a tap reads beside, and the end is settled once.
 #[derive(Debug)]
-pub struct Relay(Option<Box<Stretch>>);
+pub struct Relay(Option<Box<Stretch>>, Shape);
 
 #[derive(Debug)]
 struct Stretch {
@@ -90,9 +90,9 @@ impl Parts {
         mut account: Account,
         entry: Entry,
     ) -> Answer {
-        let Stream { headers, body, tap, ready, has_ended, ttft, sent, booked } = *stream;
+        let Stream { headers, body, tap, ready, has_ended, ttft, sent, booked, lost } = *stream;
         let served = tap.told().model.clone().filter(|model| model != running.rules().targets()[step.target].model.as_str());
-        let headers = account.stream_headers(running, step, &headers, served.as_deref(), ttft);
+        let headers = account.stream_headers(running, step, &headers, lost.as_deref(), served.as_deref(), ttft);
         account.told(step.target, tap.told(), None, None);
         let on_hang_up = (running.rules().server().on_client_disconnect == OnClientDisconnect::Finish).then(|| Arc::clone(self));
         let now = Instant::now();
@@ -112,6 +112,7 @@ impl Parts {
             _counted: Counted::one(&self.open_streams),
             on_hang_up,
         };
+        let shape = flow.tap.shape();
         let mut stretch = Stretch {
             timer: Box::pin(tokio::time::sleep_until(now + KEEP_ALIVE.min(flow.idle))),
             // A token of its own, so that asking it at every turn takes no shared lock.
@@ -124,11 +125,16 @@ impl Parts {
         if has_ended {
             stretch.complete();
         }
-        Answer { status: StatusCode::OK, headers, body: Body::Relay(Relay(Some(Box::new(stretch)))) }
+        Answer { status: StatusCode::OK, headers, body: Body::Relay(Relay(Some(Box::new(stretch)), shape)) }
     }
 }
 
 impl Relay {
+    /// How its client's format writes errors.
+    pub(super) fn shape(&self) -> Shape {
+        self.1
+    }
+
     /// The next bytes for the client; an error only after one was told in the stream.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
         match &mut self.0 {
@@ -242,7 +248,7 @@ impl Stretch {
                 return Poll::Ready(());
             }
             if now >= self.last_written + KEEP_ALIVE {
-                self.state = State::Flowing(vec![Bytes::from_static(b": keep-alive\n\n")]);
+                self.state = State::Flowing(vec![Bytes::from_static(self.flow.tap.shape().keep_alive())]);
                 return Poll::Ready(());
             }
             if self.cut.as_mut().poll(cx).is_ready() {
@@ -280,7 +286,10 @@ impl Stretch {
         let mut left = self.take_pieces();
         self.flow.settle(Some(failure));
         let provider = self.flow.provider_name();
-        left.push(error_event(&format!("provider `{provider}` {}", failure.message), "server_error", None, failure.code));
+        let message = format!("provider `{provider}` {}", failure.message);
+        let status = failure.answer_status().as_u16();
+        let words = ErrorWords { status, message: &message, kind: "server_error", param: None, code: failure.code };
+        left.push(words.event(self.flow.tap.shape(), Some(self.flow.account.request_id())));
         self.state = State::Telling(joined(left).unwrap_or_default());
     }
 

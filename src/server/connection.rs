@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::wire::{ErrorWords, Shape};
+
 /// How long a client may take to send a request's head.
 const HEAD: Duration = Duration::from_secs(10);
 /// The largest head: 64 KiB.
@@ -125,7 +127,14 @@ pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + 
 
 /// Answers without reading, for a connection above the cap.
 pub(super) fn turn_away(stream: &TcpStream, status: StatusCode) {
-    let body = crate::wire::error_body("too many connections", "service_unavailable_error", None, "server_is_overloaded");
+    let words = ErrorWords {
+        status: 503,
+        message: "too many connections",
+        kind: "service_unavailable_error",
+        param: None,
+        code: "server_is_overloaded",
+    };
+    let body = words.body(Shape::OpenAi, None);
     let mut answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nretry-after: 1\r\nx-should-retry: true\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()

@@ -9,9 +9,9 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
-use crate::flow::{Answer, Asked, Body, Refusal, Running, answer_or_internal};
+use crate::flow::{Addressee, Answer, Asked, Body, Refusal, Running, answer_or_internal};
 use crate::units::Endpoint;
-use crate::wire::Call;
+use crate::wire::{Call, Shape};
 
 use super::connection::{LARGEST_HEAD, Service};
 use super::{Server, body, caller, keyless, models};
@@ -36,10 +36,11 @@ impl Service for Applications {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let request_id = request_id(self.server.parts.clock.wall());
         let is_head = request.method() == Method::HEAD;
+        let shape = shape_of(request.uri().path());
         let asks_to_upgrade = request.headers().contains_key(UPGRADE);
         let answer = match answer_or_internal(&request_id, self.route(request, &request_id)).await {
             Ok(answer) => answer,
-            Err(refusal) => refusal.answer(),
+            Err(refusal) => refusal.answer(Addressee { shape, request_id: &request_id }),
         };
         let mut response = response(answer, &request_id, is_head);
         // What was offered is not taken, and what the client sends next may no longer be HTTP.
@@ -127,6 +128,12 @@ impl Applications {
     fn ready(&self) -> Answer {
         if self.server.drain.has_begun() { text(StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { text(StatusCode::OK, "ready\n") }
     }
+}
+
+/// How errors are written for whoever asks at this path.
+fn shape_of(path: &str) -> Shape {
+    let is_messages = path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if is_messages { Shape::Anthropic } else { Shape::OpenAi }
 }
 
 /// A UUID of version 7. Its random part only keeps ids apart and guards nothing, so it needs neither the system's randomness nor

@@ -4,6 +4,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     OpenAi,
+    Anthropic,
     Sandbox,
 }
 
@@ -12,8 +13,50 @@ impl Format {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
             Self::Sandbox => "sandbox",
         }
+    }
+
+    /// What a provider of this format is spoken to for a call that came in at `endpoint`; nothing where it has no such API.
+    #[must_use]
+    pub fn wire(self, endpoint: Endpoint) -> Option<Wire> {
+        match (self, endpoint) {
+            (Self::OpenAi | Self::Sandbox, Endpoint::Chat | Endpoint::Messages) => Some(Wire::Chat),
+            (Self::OpenAi | Self::Sandbox, Endpoint::Completions) => Some(Wire::Completions),
+            (Self::OpenAi | Self::Sandbox, Endpoint::Embeddings) => Some(Wire::Embeddings),
+            (Self::Anthropic, Endpoint::Chat | Endpoint::Messages) => Some(Wire::Messages),
+            (Self::Anthropic, Endpoint::Completions | Endpoint::Embeddings) => None,
+        }
+    }
+}
+
+/// What one API speaks: the shape of its requests, answers and streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Wire {
+    Chat,
+    Completions,
+    Embeddings,
+    Messages,
+}
+
+impl Wire {
+    pub const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "openai.chat",
+            Self::Completions => "openai.completions",
+            Self::Embeddings => "openai.embeddings",
+            Self::Messages => "anthropic.messages",
+        }
+    }
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -23,10 +66,11 @@ pub enum Endpoint {
     Chat,
     Completions,
     Embeddings,
+    Messages,
 }
 
 impl Endpoint {
-    pub const ALL: [Self; 3] = [Self::Chat, Self::Completions, Self::Embeddings];
+    pub const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages];
 
     /// The word in `match: { endpoint: … }`, records and metrics.
     #[must_use]
@@ -35,16 +79,35 @@ impl Endpoint {
             Self::Chat => "chat",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
         }
     }
 
-    /// The path below a provider's base URL, and below our own `/v1`.
+    /// What a client of this endpoint speaks.
+    #[must_use]
+    pub fn wire(self) -> Wire {
+        match self {
+            Self::Chat => Wire::Chat,
+            Self::Completions => Wire::Completions,
+            Self::Embeddings => Wire::Embeddings,
+            Self::Messages => Wire::Messages,
+        }
+    }
+
+    /// Whether the call is a conversation, with turns, tools and all that belongs to them.
+    #[must_use]
+    pub fn is_conversation(self) -> bool {
+        matches!(self, Self::Chat | Self::Messages)
+    }
+
+    /// The path below our own `/v1`.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
             Self::Chat => "/chat/completions",
             Self::Completions => "/completions",
             Self::Embeddings => "/embeddings",
+            Self::Messages => "/messages",
         }
     }
 

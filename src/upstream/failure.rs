@@ -65,7 +65,7 @@ pub struct FailureFacts {
     pub retry_after: Option<Duration>,
     /// What the provider's error says, without any text that holds its key or host.
     pub told: Option<ErrorTold>,
-    /// The provider's own error body, fit to go to a client of the same format as it is.
+    /// The provider's own error body, fit to go as it is to a client whose format writes errors in the same shape.
     pub body: Option<Bytes>,
     pub mark: Mark,
     /// True when the provider cannot have charged for the attempt.
@@ -176,7 +176,7 @@ impl Failure {
         failure.retry_after = told.retry_after.or((told.class == Class::RateLimited).then_some(UNKNOWN_REST));
         failure.mark = mark_of(&told);
         failure.nothing_billed = is_whole;
-        failure.body = body.filter(|_| is_whole && told.is_own_shape && is_clients_own(told.class));
+        failure.body = body.filter(|_| is_whole && told.shape.is_some() && is_clients_own(told.class));
         failure.told = Some(told);
         failure
     }

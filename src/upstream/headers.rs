@@ -5,6 +5,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::config::{Key, Provider};
+use crate::units::Format;
 use crate::wire::Mark;
 
 use super::failure::{Failure, Phase};
@@ -18,10 +19,15 @@ const LINE_EXTRA: usize = 4;
 
 /// The client headers that a provider of the `openai` format gets as they came. Nothing else of the client's passes.
 static PASSED: [HeaderName; 1] = [HeaderName::from_static("openai-beta")];
+/// How those begin that a provider of the `anthropic` format gets: new ones must not need a release of tollgate.
+const PASSED_OF_ANTHROPIC: &str = "anthropic-";
+static VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+static ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// What all requests to a provider carry, made ready once.
 #[derive(Debug)]
 pub(super) struct Common {
+    format: Format,
     plain: HeaderMap,
     streaming: HeaderMap,
 }
@@ -33,12 +39,22 @@ impl Common {
             headers.insert(ACCEPT, HeaderValue::from_static(accept));
             headers
         };
-        Self { plain: with("application/json"), streaming: with("text/event-stream, application/json") }
+        Self { format: provider.format, plain: with("application/json"), streaming: with("text/event-stream, application/json") }
     }
 
     /// The headers of one request.
     pub(super) fn request(&self, client: &HeaderMap, is_streaming: bool) -> HeaderMap {
         let mut headers = if is_streaming { self.streaming.clone() } else { self.plain.clone() };
+        if self.format == Format::Anthropic {
+            for (name, value) in client.iter().filter(|(name, _)| name.as_str().starts_with(PASSED_OF_ANTHROPIC)) {
+                if *name == VERSION {
+                    headers.insert(name, value.clone());
+                } else {
+                    headers.append(name, value.clone());
+                }
+            }
+            return headers;
+        }
         for name in &PASSED {
             for value in client.get_all(name) {
                 headers.append(name, value.clone());
@@ -53,11 +69,16 @@ fn common(provider: &Provider, base: &Uri) -> HeaderMap {
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    if let Key::Present(key) = &provider.key
-        && let Ok(mut value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("Bearer {}", key.expose())))
-    {
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
+    let is_anthropic = provider.format == Format::Anthropic;
+    if let Key::Present(key) = &provider.key {
+        let text = if is_anthropic { key.expose().to_owned() } else { format!("Bearer {}", key.expose()) };
+        if let Ok(mut value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
+            value.set_sensitive(true);
+            headers.insert(if is_anthropic { ANTHROPIC_KEY.clone() } else { AUTHORIZATION }, value);
+        }
+    }
+    if is_anthropic {
+        headers.insert(VERSION.clone(), HeaderValue::from_static("2023-06-01"));
     }
     // Where HTTP/1.1 is certain the host is known now; where TLS settles the version, the client adds it if needed.
     let is_plain = base.scheme() == Some(&http::uri::Scheme::HTTP);

@@ -12,14 +12,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Notify;
 
 use crate::config::{Key, Provider};
-use crate::units::{Clock, Endpoint, Moment};
+use crate::units::{Clock, Moment, Wire};
 use crate::wire::{ErrorTold, read_error};
 
 use super::body::{Pieces, ReplyBody, read_error_body};
 use super::dial::{Dial, DialError, Link, sources};
 use super::failure::{Failure, Phase};
 use super::headers::{self, Head};
-use super::{Outgoing, Reply};
+use super::{Ask, Outgoing, Reply};
 
 /// A pooled connection that was idle this long is closed.
 const POOL_IDLE: Duration = Duration::from_secs(30);
@@ -42,8 +42,8 @@ pub(super) struct Network {
     /// Keeps no connections: for the second try, which must not meet another dead one.
     fresh: Client<Dial, Pieces>,
     clock: Clock,
-    /// In the order of [`Endpoint::ALL`].
-    uris: [Uri; 3],
+    /// In the order of [`Wire::ALL`], and last the one where tokens are counted.
+    uris: [Uri; Wire::ALL.len() + 1],
     headers: headers::Common,
     /// Lower-case texts that must not leave: the key and the host.
     secrets: Vec<Secret>,
@@ -76,7 +76,7 @@ impl Network {
             fresh: client(&dial, false),
             dial,
             clock,
-            uris: Endpoint::ALL.map(|endpoint| endpoint_uri(base, endpoint)),
+            uris: uris(base),
             headers: headers::Common::new(provider, base),
             secrets: secrets(provider, base),
         }
@@ -108,7 +108,7 @@ impl Network {
         let taken = body.taken();
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri(outgoing.endpoint);
+        *request.uri_mut() = self.uri(outgoing.ask);
         *request.headers_mut() = self.headers.request(&outgoing.client_headers, outgoing.is_streaming);
         let crowd = Crowd::watch(&mut request);
         let response = tokio::select! {
@@ -175,12 +175,14 @@ impl Network {
         pool.client.request(request)
     }
 
-    fn uri(&self, endpoint: Endpoint) -> Uri {
-        let [chat, completions, embeddings] = &self.uris;
-        match endpoint {
-            Endpoint::Chat => chat.clone(),
-            Endpoint::Completions => completions.clone(),
-            Endpoint::Embeddings => embeddings.clone(),
+    fn uri(&self, ask: Ask) -> Uri {
+        let [chat, completions, embeddings, messages, tokens] = &self.uris;
+        match ask {
+            Ask::Answer(Wire::Chat) => chat.clone(),
+            Ask::Answer(Wire::Completions) => completions.clone(),
+            Ask::Answer(Wire::Embeddings) => embeddings.clone(),
+            Ask::Answer(Wire::Messages) => messages.clone(),
+            Ask::CountTokens => tokens.clone(),
         }
     }
 
@@ -300,9 +302,16 @@ fn client(dial: &Dial, is_pooling: bool) -> Client<Dial, Pieces> {
         .build(dial.clone())
 }
 
-fn endpoint_uri(base: &Uri, endpoint: Endpoint) -> Uri {
+fn uris(base: &Uri) -> [Uri; Wire::ALL.len() + 1] {
+    // Addresses of Anthropic's format are written without the version, and as often with it.
+    let messages = if base.path().trim_end_matches('/').ends_with("/v1") { "/messages" } else { "/v1/messages" };
+    let tokens = format!("{messages}/count_tokens");
+    ["/chat/completions", "/completions", "/embeddings", messages, &tokens].map(|path| uri_below(base, path))
+}
+
+fn uri_below(base: &Uri, path: &str) -> Uri {
     let mut parts = base.clone().into_parts();
-    let path = format!("{}{}", base.path().trim_end_matches('/'), endpoint.path());
+    let path = format!("{}{path}", base.path().trim_end_matches('/'));
     parts.path_and_query = path.parse().ok();
     Uri::from_parts(parts).unwrap_or_else(|_| base.clone())
 }
@@ -333,13 +342,16 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_s_path_follows_the_base() {
-        for (base, uri) in [
-            ("http://a/v1", "http://a/v1/chat/completions"),
-            ("https://a:8443/", "https://a:8443/chat/completions"),
-            ("https://a", "https://a/chat/completions"),
+    fn a_path_follows_the_base() {
+        for (base, at, uri) in [
+            ("http://a/v1", 0, "http://a/v1/chat/completions"),
+            ("https://a:8443/", 0, "https://a:8443/chat/completions"),
+            ("https://a", 0, "https://a/chat/completions"),
+            ("https://a", 3, "https://a/v1/messages"),
+            ("https://a/v1/", 3, "https://a/v1/messages"),
+            ("https://a/anthropic", 4, "https://a/anthropic/v1/messages/count_tokens"),
         ] {
-            assert_eq!(endpoint_uri(&base.parse().unwrap(), Endpoint::Chat).to_string(), uri);
+            assert_eq!(uris(&base.parse().unwrap())[at].to_string(), uri);
         }
     }
 }

@@ -20,11 +20,11 @@ use tokio::time::{Instant, Sleep};
 
 use crate::config;
 use crate::tokens::estimate;
-use crate::units::{Clock, Endpoint, Tokens, parse_duration};
-use crate::wire::{error_body, read_error};
+use crate::units::{Clock, Tokens, Wire, parse_duration};
+use crate::wire::{ErrorWords, Shape, read_error};
 
 use super::failure::Failure;
-use super::{Outgoing, Reply, ReplyBody};
+use super::{Ask, Outgoing, Reply, ReplyBody};
 use shapes::{Call, Saying};
 
 /// How every text begins, so that nobody takes it for a model's.
@@ -60,7 +60,8 @@ impl Sandbox {
         let Ok(body) = serde_json::from_slice::<Value>(&outgoing.body.concat()) else {
             return Err(refusal(StatusCode::BAD_REQUEST, "the body is no JSON"));
         };
-        let call = Call { endpoint: outgoing.endpoint, model: outgoing.model.as_str(), number, body: &body };
+        let Ask::Answer(wire) = outgoing.ask else { return Err(refusal(StatusCode::NOT_FOUND, "it counts no tokens")) };
+        let call = Call { wire, model: outgoing.model.as_str(), number, body: &body };
         match Order::read(&call.last_text()) {
             Some(Order::Fail(status)) => return Err(refusal(status, "this failure was asked for by the last message")),
             Some(Order::Hang(wait)) => tokio::time::sleep(wait).await,
@@ -70,7 +71,7 @@ impl Sandbox {
             return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "this call fails by its `failure` setting"));
         }
         let created = self.clock.wall().as_second();
-        if call.endpoint == Endpoint::Embeddings {
+        if call.wire == Wire::Embeddings {
             return Ok(whole(number, &call.embeddings(), self.behaviour.latency));
         }
         let saying = say(&call);
@@ -145,7 +146,9 @@ fn echo(last: &str) -> String {
 }
 
 fn refusal(status: StatusCode, what: &str) -> Failure {
-    let body = error_body(&format!("{MARK} {what}"), "sandbox_error", None, "sandbox");
+    let message = format!("{MARK} {what}");
+    let words = ErrorWords { status: status.as_u16(), message: &message, kind: "sandbox_error", param: None, code: "sandbox" };
+    let body = words.body(Shape::OpenAi, None);
     let told = read_error(Some(status.as_u16()), &HeaderMap::new(), &body);
     Failure::answered(status.as_u16(), told, Some(body), true)
 }

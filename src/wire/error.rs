@@ -2,15 +2,16 @@
 
 mod classify;
 mod retry;
+mod words;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderMap;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::units::Usage;
+
+pub use words::{ErrorWords, Shape};
 
 /// The kinds of failure, one for each way to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -139,8 +140,8 @@ pub struct ErrorTold {
     pub requested: Option<u64>,
     /// How long the provider asks to wait, 1 s to 1 h; nothing when it does not say, or says nothing sensible.
     pub retry_after: Option<Duration>,
-    /// The body is `{"error":{"message":…}}` as the `OpenAI` format writes it, so it may go back as it is.
-    pub is_own_shape: bool,
+    /// The format that writes errors in just this way, so that the body may go back to a client of it as it is.
+    pub shape: Option<Shape>,
     /// What was used all the same.
     pub usage: Option<Usage>,
 }
@@ -157,7 +158,7 @@ impl ErrorTold {
             limit: None,
             requested: None,
             retry_after: None,
-            is_own_shape: false,
+            shape: None,
             usage: None,
         }
     }
@@ -169,39 +170,6 @@ pub fn read_error(status: Option<u16>, headers: &HeaderMap, body: &[u8]) -> Erro
     let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let told = classify::read(status, headers, &json);
     ErrorTold { retry_after: retry::read(headers, &json, told.message.as_deref()), ..told }
-}
-
-/// An error body in the `OpenAI` shape, with all four keys.
-#[must_use]
-pub fn error_body(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
-    Bytes::from(written("", message, kind, param, code))
-}
-
-/// The same as an event of a stream.
-#[must_use]
-pub fn error_event(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
-    let mut event = written("data: ", message, kind, param, code);
-    event.extend_from_slice(b"\n\n");
-    Bytes::from(event)
-}
-
-fn written(lead: &str, message: &str, kind: &str, param: Option<&str>, code: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        error: Inner<'a>,
-    }
-    #[derive(Serialize)]
-    struct Inner<'a> {
-        message: &'a str,
-        #[serde(rename = "type")]
-        kind: &'a str,
-        param: Option<&'a str>,
-        code: &'a str,
-    }
-    let mut out = lead.as_bytes().to_vec();
-    // Writing text into memory cannot fail.
-    out.extend(serde_json::to_vec(&Body { error: Inner { message, kind, param, code } }).unwrap_or_default());
-    out
 }
 
 #[cfg(test)]

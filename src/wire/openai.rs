@@ -1,21 +1,28 @@
 //! The `OpenAI` format: chat completions, completions and embeddings.
 
-mod call;
 mod chunk;
-mod edit;
-mod prompt;
+mod decode;
 mod reply;
-mod stencil;
-mod tap;
+mod request;
+mod retell;
+mod stream;
 mod usage;
+mod write;
 
-pub use call::{BadCall, Call};
-pub use edit::Edits;
-pub use prompt::least_prompt;
-pub use reply::{Finish, ReplyFault, Told, read_reply};
-pub use tap::Tap;
+pub(super) use chunk::Chunk;
+pub(super) use decode::{Decoder, decode_reply};
+pub(super) use reply::{absorb, error_in_a_list, read_reply};
+pub(super) use request::{read_request, unreadable};
+pub(super) use retell::{retell, usage};
+pub(super) use stream::Teller;
+pub(super) use usage::Counts;
+pub(super) use write::write_request;
 
+use super::canonical::NameRule;
 use crate::units::Usage;
+
+/// Names of tools.
+pub(super) const TOOL_NAMES: NameRule = NameRule { longest: 64, extra: "-", begins_with_letter: false };
 
 /// The usage in an error body, when it is sound.
 pub(super) fn usage_of_value(json: &serde_json::Value) -> Option<Usage> {

@@ -1,5 +1,7 @@
 //! Event streams, read line by line from any split of their bytes.
 
+use std::ops::Range;
+
 /// The largest line or event.
 pub(super) const MAX_EVENT: usize = 1 << 20;
 
@@ -32,18 +34,30 @@ pub(super) struct Lines {
     has_begun: bool,
 }
 
-/// The length of a whole event written the plain way, `data: …` and an empty line, all with LF. Other ways are read line by line.
-pub(super) fn plain_event(input: &[u8]) -> Option<usize> {
-    if !input.starts_with(b"data: ") {
-        return None;
-    }
-    let end = memchr::memchr2(b'\r', b'\n', input)?;
-    (input[end] == b'\n' && input.get(end + 1) == Some(&b'\n') && end > 6 && end <= MAX_EVENT).then_some(end + 2)
+/// A whole event written a plain way: an `event: …` line or none, one `data: …` line, and an empty line, all with LF.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plain {
+    pub(super) length: usize,
+    pub(super) name: Option<Range<usize>>,
+    pub(super) data: Range<usize>,
 }
 
-/// What a plain event carries.
-pub(super) fn plain_data(event: &[u8]) -> &[u8] {
-    &event[6..event.len() - 2]
+/// The event that `input` begins with, where it is written a plain way. Other ways are read line by line.
+pub(super) fn plain_event(input: &[u8]) -> Option<Plain> {
+    let (name, start) = match input.strip_prefix(b"event: ") {
+        None => (None, 0),
+        Some(rest) => {
+            let end = 7 + memchr::memchr2(b'\r', b'\n', rest)?;
+            (input[end] == b'\n' && end > 7).then_some((Some(7..end), end + 1))?
+        }
+    };
+    let line = &input[start..];
+    if !line.starts_with(b"data: ") {
+        return None;
+    }
+    let end = memchr::memchr2(b'\r', b'\n', line)?;
+    let is_plain = line[end] == b'\n' && line.get(end + 1) == Some(&b'\n') && end > 6 && end <= MAX_EVENT;
+    is_plain.then(|| Plain { length: start + end + 2, name, data: start + 6..start + end })
 }
 
 impl Lines {

@@ -43,4 +43,5 @@ mod streaming;
 mod support;
 mod two_ledgers;
 mod upstream_faults;
+mod wire_vectors;
 mod worst_case;

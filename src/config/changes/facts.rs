@@ -187,6 +187,7 @@ fn of_target(target: &Target) -> Facts {
         max_output_tokens,
         limits,
         timeouts: _,
+        quirks: _,
     } = target;
     let mut facts = Facts::default();
     if let Some(prices) = prices {

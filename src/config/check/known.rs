@@ -11,7 +11,7 @@ use crate::config::diagnostic::{Diagnostic, nearest};
 use crate::config::draft::{ChainDraft, DefaultDraft, FileDraft, MemberDraft, ModelDraft, ProviderDraft};
 use crate::config::tree::{Node, Value};
 use crate::config::urls;
-use crate::units::{Format, Need, Prices, Tokens};
+use crate::units::{Format, Need, Prices, Thinks, Tokens};
 
 /// What is known of a model that the file does not say.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,8 @@ pub(super) struct Facts {
     pub(super) context: Option<Tokens>,
     pub(super) max_output: Option<Tokens>,
     pub(super) can: Option<Vec<Need>>,
+    /// How it is asked to reason.
+    pub(super) thinks: Option<Thinks>,
 }
 
 /// Imported price lists, by provider and model.
@@ -45,6 +47,7 @@ impl Imported {
                 context: value.context.get().copied(),
                 max_output: value.max_output.get().copied(),
                 can: value.can.get().map(|can| can.iter().map(|need| need.value).collect()),
+                thinks: None,
             };
             all.entry((provider_key(provider), model.to_owned())).or_insert(facts);
         }
@@ -147,6 +150,7 @@ pub(super) fn facts(provider: (&str, Option<&CatalogProvider>), imported: &Impor
         context: row.context.or(model.and_then(|model| model.context)),
         max_output: row.max_output.or(model.and_then(|model| model.max_output)),
         can: row.can.or_else(|| model.and_then(CatalogModel::serves)),
+        thinks: model.and_then(|model| model.thinks),
     }
 }
 

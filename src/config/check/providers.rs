@@ -14,7 +14,7 @@ use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::draft::{CooldownDraft, DefaultsDraft, FileDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft};
 use crate::config::references::{Directory, Listed};
 use crate::config::{Env, secrets, urls};
-use crate::units::{Format, ModelName, NameError, Need, Prices, ProviderName, Share, TargetName, Tier, Tokens};
+use crate::units::{Format, ModelName, NameError, Need, Prices, ProviderName, Quirks, Share, TargetName, Thinks, Tier, Tokens};
 
 /// All providers and their targets in file order; an entry is absent once a finding says why.
 pub(super) struct Providers {
@@ -203,7 +203,7 @@ fn refuse_foreign_keys(draft: &ProviderDraft, format: Option<Format>, findings: 
     ];
     let (foreign, why): (&[_], _) = match format {
         Some(Format::Sandbox) => (&network_only, "means nothing to the sandbox, which never leaves this machine"),
-        Some(Format::OpenAi) => (&sandbox_only, "is a setting of the sandbox alone"),
+        Some(Format::OpenAi | Format::Anthropic) => (&sandbox_only, "is a setting of the sandbox alone"),
         None => return,
     };
     for (key, place) in foreign {
@@ -308,6 +308,7 @@ fn target(
         Some(written) => Some(prices(written, findings)?),
         None => free_sandbox.or(facts.prices),
     };
+    let quirks = quirks(of, can.as_deref(), facts.thinks);
     let (provider, model) = (provider?, model?);
     Some(Target {
         name: TargetName::new(provider, &model),
@@ -325,7 +326,24 @@ fn target(
         max_output_tokens: ceiling,
         limits: limits(&draft.limits),
         timeouts: timeouts(of, defaults, reasons),
+        quirks,
     })
+}
+
+/// How a target of that format takes what was made for another. `thinks`: how it is asked to reason, where that is known.
+fn quirks(of: &ProviderDraft, can: Option<&[Need]>, thinks: Option<Thinks>) -> Quirks {
+    let may = |need| can.is_none_or(|can| can.contains(&need));
+    let general = Quirks { structured_outputs: may(Need::JsonSchema), ..Quirks::default() };
+    if of.format.get() == Some(&Format::Anthropic) {
+        let reasons = can.is_some_and(|can| can.contains(&Need::Reasoning));
+        let assumed = if reasons { Thinks::Budget } else { Thinks::No };
+        return Quirks { thinks: thinks.unwrap_or(assumed), cache_breakpoints: true, most_stops: usize::MAX, ..general };
+    }
+    // What only the format's own maker has.
+    let host = of.base_url.get().and_then(|url| urls::host(url)).unwrap_or_default();
+    let is_first_hand = ["openai.com", "openai.azure.com"].iter().any(|own| host == *own || host.ends_with(&format!(".{own}")));
+    let assumed = if may(Need::Reasoning) { Thinks::Effort } else { Thinks::No };
+    Quirks { names_limit_newly: is_first_hand, cache_breakpoints: is_first_hand, thinks: thinks.unwrap_or(assumed), ..general }
 }
 
 pub(in crate::config) fn prices(draft: &PricesDraft, findings: &mut Findings) -> Option<Prices> {

@@ -133,8 +133,9 @@ words! {
         "chat" => Endpoint::Chat,
         "completions" => Endpoint::Completions,
         "embeddings" => Endpoint::Embeddings,
+        "messages" => Endpoint::Messages,
     }
-    later ["responses", "messages"]
+    later ["responses"]
 }
 
 /// The name of a task.

@@ -34,6 +34,7 @@ async fn relayed(script: &[(u64, &'static str)]) -> Vec<(u64, Result<String, Cut
     let mut ready = Vec::new();
     tap.push(FIRST.into(), &mut ready).unwrap();
     let stream = Box::new(Stream {
+        lost: None,
         headers: HeaderMap::new(),
         body: ReplyBody::scripted(
             script.iter().map(|(wait, text)| (Duration::from_secs(*wait), Bytes::from_static(text.as_bytes()))).collect(),

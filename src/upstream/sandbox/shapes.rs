@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::tokens::estimate;
-use crate::units::{Endpoint, Tokens};
+use crate::units::{Tokens, Wire};
 
 /// Most choices that one call gets.
 const CHOICES: u64 = 16;
@@ -11,7 +11,7 @@ pub(super) const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno
 
 /// A request as the sandbox reads it.
 pub(super) struct Call<'a> {
-    pub(super) endpoint: Endpoint,
+    pub(super) wire: Wire,
     pub(super) model: &'a str,
     pub(super) number: u64,
     pub(super) body: &'a Value,
@@ -36,19 +36,23 @@ pub(super) struct Event {
 impl Call<'_> {
     /// The text of the last message, or of the prompt.
     pub(super) fn last_text(&self) -> String {
-        match self.endpoint {
-            Endpoint::Chat => self.body["messages"].as_array().and_then(|messages| messages.last()).map(message_text).unwrap_or_default(),
-            Endpoint::Completions => last_or_self(&self.body["prompt"]),
-            Endpoint::Embeddings => last_or_self(&self.body["input"]),
+        match self.wire {
+            Wire::Chat | Wire::Messages => {
+                self.body["messages"].as_array().and_then(|messages| messages.last()).map(message_text).unwrap_or_default()
+            }
+            Wire::Completions => last_or_self(&self.body["prompt"]),
+            Wire::Embeddings => last_or_self(&self.body["input"]),
         }
     }
 
     /// All text that a model would have read.
     pub(super) fn prompt_text(&self) -> String {
-        match self.endpoint {
-            Endpoint::Chat => self.body["messages"].as_array().into_iter().flatten().map(message_text).collect::<Vec<_>>().join("\n"),
-            Endpoint::Completions => joined(&self.body["prompt"]),
-            Endpoint::Embeddings => joined(&self.body["input"]),
+        match self.wire {
+            Wire::Chat | Wire::Messages => {
+                self.body["messages"].as_array().into_iter().flatten().map(message_text).collect::<Vec<_>>().join("\n")
+            }
+            Wire::Completions => joined(&self.body["prompt"]),
+            Wire::Embeddings => joined(&self.body["input"]),
         }
     }
 
@@ -93,14 +97,14 @@ impl Call<'_> {
         };
         let silent = |bytes| Event { word: None, bytes };
         let mut events = Vec::new();
-        if self.endpoint == Endpoint::Chat {
+        if self.wire == Wire::Chat {
             let first = json!({ "role": "assistant", "content": "", "refusal": null });
             events.extend((0..self.choices()).map(|index| silent(chunk(json!([delta(index, &first, None)]), Value::Null))));
         }
         for (word, text) in saying.words.iter().enumerate() {
             for index in 0..self.choices() {
-                let choice = match self.endpoint {
-                    Endpoint::Chat => delta(index, &json!({ "content": text }), None),
+                let choice = match self.wire {
+                    Wire::Chat => delta(index, &json!({ "content": text }), None),
                     _ => json!({ "index": index, "text": text, "logprobs": null, "finish_reason": null }),
                 };
                 // The words of further choices come with the first one's.
@@ -109,8 +113,8 @@ impl Call<'_> {
             }
         }
         for index in 0..self.choices() {
-            let choice = match self.endpoint {
-                Endpoint::Chat => delta(index, &json!({}), Some(saying.finish())),
+            let choice = match self.wire {
+                Wire::Chat => delta(index, &json!({}), Some(saying.finish())),
                 _ => json!({ "index": index, "text": "", "logprobs": null, "finish_reason": saying.finish() }),
             };
             events.push(silent(chunk(json!([choice]), Value::Null)));
@@ -139,8 +143,8 @@ impl Call<'_> {
     }
 
     fn choice(&self, index: u64, text: &str, finish: &str) -> Value {
-        match self.endpoint {
-            Endpoint::Chat => json!({
+        match self.wire {
+            Wire::Chat => json!({
                 "index": index, "logprobs": null, "finish_reason": finish,
                 "message": { "role": "assistant", "content": text, "refusal": null },
             }),
@@ -158,14 +162,14 @@ impl Call<'_> {
     }
 
     fn id(&self) -> String {
-        let kind = if self.endpoint == Endpoint::Chat { "chatcmpl" } else { "cmpl" };
+        let kind = if self.wire == Wire::Chat { "chatcmpl" } else { "cmpl" };
         format!("{kind}-sandbox-{}", self.number)
     }
 
     fn object(&self, is_chunk: bool) -> &'static str {
-        match (self.endpoint, is_chunk) {
-            (Endpoint::Chat, true) => "chat.completion.chunk",
-            (Endpoint::Chat, false) => "chat.completion",
+        match (self.wire, is_chunk) {
+            (Wire::Chat, true) => "chat.completion.chunk",
+            (Wire::Chat, false) => "chat.completion",
             _ => "text_completion",
         }
     }

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::config::{Key, Limits, Provider, Proxy, Timeouts};
-use crate::units::{Clock, Endpoint, Format, ModelName, ProviderName, Secret};
-use crate::upstream::{Failure, Outgoing, Reply, Resolver, Upstream, Upstreams};
+use crate::units::{Clock, Format, ModelName, ProviderName, Secret, Wire};
+use crate::upstream::{Ask, Failure, Outgoing, Reply, Resolver, Upstream, Upstreams};
 
 pub(in crate::upstream) const KEY: &str = "sk-Test-123456";
 pub(in crate::upstream) const OK_BODY: &str = r#"{"id":"1","choices":[]}"#;
@@ -105,7 +105,7 @@ pub(in crate::upstream) fn adopt_with(provider: &Provider, resolver: Resolver) -
 pub(in crate::upstream) fn outgoing(is_streaming: bool) -> Outgoing {
     Outgoing {
         on_fresh_connection: false,
-        endpoint: Endpoint::Chat,
+        ask: Ask::Answer(Wire::Chat),
         client_headers: Arc::new(HeaderMap::new()),
         body: vec![Bytes::from_static(b"{\"model\":\"m\",\"messages\":"), Bytes::from_static(b"[]}")],
         is_streaming,

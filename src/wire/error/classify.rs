@@ -1,7 +1,7 @@
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::{Class, ErrorTold};
+use super::{Class, ErrorTold, Shape};
 use crate::wire::openai::usage_of_value;
 
 /// Words that decide wherever they stand as a code, type, status or reason.
@@ -85,7 +85,7 @@ pub(super) fn read(status: Option<u16>, headers: &HeaderMap, json: &Value) -> Er
         limit,
         requested,
         retry_after: None,
-        is_own_shape: is_own_shape(json),
+        shape: shape(json),
         usage: json.get("usage").and_then(usage_of_value),
     }
 }
@@ -280,11 +280,15 @@ fn collect_words<'a>(json: &'a Value, depth: u8, words: &mut Vec<&'a str>) {
     }
 }
 
-fn is_own_shape(json: &Value) -> bool {
-    let Some(error) = json.get("error").and_then(Value::as_object) else { return false };
+/// The format whose way of writing errors this is.
+fn shape(json: &Value) -> Option<Shape> {
+    let error = json.get("error").and_then(Value::as_object)?;
     let is_text_or_null = |key: &str| error.get(key).is_none_or(|value| value.is_string() || value.is_null());
-    json.get("type").is_none()
-        && error.get("message").is_some_and(Value::is_string)
-        && error.contains_key("type")
-        && ["type", "param", "code"].into_iter().all(is_text_or_null)
+    let has_message = error.get("message").is_some_and(Value::is_string) && error.contains_key("type");
+    match json.get("type").and_then(Value::as_str) {
+        None => (json.get("type").is_none() && has_message && ["type", "param", "code"].into_iter().all(is_text_or_null))
+            .then_some(Shape::OpenAi),
+        Some("error") => (has_message && is_text_or_null("type")).then_some(Shape::Anthropic),
+        Some(_) => None,
+    }
 }

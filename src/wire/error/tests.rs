@@ -1,5 +1,4 @@
 use http::{HeaderName, HeaderValue};
-use serde_json::json;
 
 use super::*;
 
@@ -13,45 +12,6 @@ type Waits = (&'static [(&'static str, &'static str)], Option<u64>);
 
 fn ms(told: &ErrorTold) -> Option<u64> {
     u64::try_from(told.retry_after?.as_millis()).ok()
-}
-
-#[test]
-fn every_vector_is_classified() {
-    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire/errors.jsonl"));
-    for line in text.lines() {
-        let vector: Value = serde_json::from_str(line).unwrap();
-        let id = &vector["id"];
-        let pairs: Vec<_> = vector["headers"].as_object().unwrap().iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
-        let status = vector["status"].as_u64().and_then(|status| u16::try_from(status).ok());
-        let told = read_error(status, &headers(&pairs), vector["body"].as_str().unwrap().as_bytes());
-        let next = match told.class.next() {
-            Next::No => "none",
-            Next::Yes => "next",
-            Next::LargerContext => "larger_context",
-            Next::OptIn => "opt_in",
-        };
-        let mark = match told.class.mark() {
-            // What only counts leaves no mark of its own.
-            Mark::None | Mark::Count => "none",
-            Mark::Rest => "target_cooldown",
-            Mark::TargetDown => "target_down",
-            Mark::KeyDown => "key_down",
-            Mark::AccountDown => "account_down",
-        };
-        let expect = &vector["expect"];
-        let found = json!({
-            "class": told.class.as_str(), "retry_same": told.class.retries_same(), "fallback": next, "mark": mark,
-            "cooldown_ms": ms(&told), "alert": told.class.alerts(),
-        });
-        for key in ["class", "retry_same", "fallback", "mark", "cooldown_ms", "alert"] {
-            assert_eq!(found[key], expect[key], "{id} {key}");
-        }
-        assert_eq!(told.limit, expect["limit"].as_u64(), "{id} limit");
-        assert_eq!(told.requested, expect["requested"].as_u64(), "{id} requested");
-        if let Some(param) = expect["param"].as_str() {
-            assert_eq!(told.param.as_deref(), Some(param), "{id} param");
-        }
-    }
 }
 
 #[test]
@@ -91,7 +51,7 @@ fn bodies_of_every_shape_give_their_message() {
     ];
     for (body, message, is_own_shape) in cases {
         let told = read_error(Some(500), &HeaderMap::new(), body.as_bytes());
-        assert_eq!((told.message.as_deref(), told.is_own_shape), (message, is_own_shape), "{body}");
+        assert_eq!((told.message.as_deref(), told.shape == Some(Shape::OpenAi)), (message, is_own_shape), "{body}");
     }
 }
 
@@ -141,9 +101,38 @@ fn waits_are_read_from_bodies() {
 }
 
 #[test]
-fn own_errors_have_all_four_keys() {
-    let body = error_body("no \"such\" model", "invalid_request_error", None, "model_not_found");
-    assert_eq!(body, r#"{"error":{"message":"no \"such\" model","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#);
-    let event = error_event("m", "t", Some("p"), "c");
-    assert_eq!(event, "data: {\"error\":{\"message\":\"m\",\"type\":\"t\",\"param\":\"p\",\"code\":\"c\"}}\n\n");
+fn own_errors_have_the_shape_of_the_client_s_format() {
+    let words =
+        ErrorWords { status: 404, message: "no \"such\" model", kind: "invalid_request_error", param: None, code: "model_not_found" };
+    let openai = r#"{"error":{"message":"no \"such\" model","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#;
+    assert_eq!(words.body(Shape::OpenAi, Some("id")), openai);
+    assert_eq!(words.event(Shape::OpenAi, None), format!("data: {openai}\n\n"));
+    let anthropic = r#"{"type":"error","error":{"type":"not_found_error","message":"no \"such\" model"}}"#;
+    assert_eq!(words.event(Shape::Anthropic, None), format!("event: error\ndata: {anthropic}\n\n"));
+    assert!(words.body(Shape::Anthropic, Some("id")).ends_with(b",\"request_id\":\"id\"}"));
+}
+
+#[test]
+fn anthropic_s_clients_read_its_own_words_and_numbers() {
+    let cases = [
+        (400, "invalid_json", 400, "invalid_request_error"),
+        (401, "invalid_api_key", 401, "authentication_error"),
+        (403, "target_forbidden", 403, "permission_error"),
+        (404, "model_not_found", 404, "not_found_error"),
+        (413, "request_too_large", 413, "request_too_large"),
+        (415, "unsupported_encoding", 415, "invalid_request_error"),
+        (429, "rate_limit_exceeded", 429, "rate_limit_error"),
+        (429, "budget_exceeded", 402, "billing_error"),
+        (500, "internal", 500, "api_error"),
+        (502, "upstream_auth", 502, "api_error"),
+        (503, "server_is_overloaded", 529, "overloaded_error"),
+        (503, "draining", 503, "api_error"),
+        (504, "upstream_timeout", 504, "timeout_error"),
+    ];
+    for (status, code, told, kind) in cases {
+        let words = ErrorWords { status, message: "m", kind: "t", param: None, code };
+        let body: Value = serde_json::from_slice(&words.body(Shape::Anthropic, None)).unwrap();
+        assert_eq!((words.status(Shape::Anthropic), body["error"]["type"].as_str()), (told, Some(kind)), "{code}");
+        assert_eq!(words.status(Shape::OpenAi), status);
+    }
 }

@@ -1,77 +1,39 @@
-use std::ops::Range;
-
 use crate::wire::json::{Fault, Kind, Scan, Str, Value};
+use crate::wire::stencil::{HoleKind, Holes};
 
 /// What one event of a stream, or one whole answer, says. Read in one pass; places are offsets into the text.
 #[derive(Debug, Default)]
-pub(super) struct Chunk<'a> {
-    pub(super) id: Option<Str<'a>>,
-    pub(super) model: Option<Str<'a>>,
-    pub(super) created: Option<u64>,
+pub(in crate::wire) struct Chunk<'a> {
+    pub(in crate::wire) id: Option<Str<'a>>,
+    pub(in crate::wire) model: Option<Str<'a>>,
+    pub(in crate::wire) created: Option<u64>,
     /// The text of `usage` at the top.
-    pub(super) usage: Option<&'a str>,
+    pub(in crate::wire) usage: Option<&'a str>,
     /// The text of `usage` where some hide it: in a choice, or under `x_groq`.
-    pub(super) hidden_usage: Option<&'a str>,
-    pub(super) error: Option<&'a str>,
+    pub(in crate::wire) hidden_usage: Option<&'a str>,
+    pub(in crate::wire) error: Option<&'a str>,
     /// `choices` or `data` is there, as an array.
-    pub(super) has_list: bool,
+    pub(in crate::wire) has_list: bool,
     /// How many choices there are, and which, by index, each a bit.
-    pub(super) choices: u32,
-    pub(super) seen: u128,
+    pub(in crate::wire) choices: u32,
+    pub(in crate::wire) seen: u128,
     /// Those with a finish reason. An empty word counts here only under `maybe_finished`.
-    pub(super) finished: u128,
-    pub(super) maybe_finished: u128,
-    pub(super) finish: Option<Str<'a>>,
+    pub(in crate::wire) finished: u128,
+    pub(in crate::wire) maybe_finished: u128,
+    pub(in crate::wire) finish: Option<Str<'a>>,
     /// Bytes of content, refusal and tool calls, as they are written.
-    pub(super) text: u64,
-    pub(super) reasoning: u64,
-    pub(super) has_tool: bool,
+    pub(in crate::wire) text: u64,
+    pub(in crate::wire) reasoning: u64,
+    pub(in crate::wire) has_tool: bool,
     /// A tool call stands there, if only its frame.
-    pub(super) mentions_tool: bool,
-    pub(super) has_audio: bool,
-    pub(super) holes: Holes,
-}
-
-/// A string that differs from event to event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hole {
-    /// What stands between the quotes.
-    pub(super) place: Range<usize>,
-    pub(super) kind: HoleKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HoleKind {
-    Text,
-    Reasoning,
-    /// Random text against guessing by length.
-    Padding,
-}
-
-/// The first few such strings, in order. More than fit make the event not repeatable.
-#[derive(Debug, Default)]
-pub(super) struct Holes {
-    found: [Option<Hole>; 4],
-    count: usize,
-}
-
-impl Holes {
-    fn add(&mut self, string: Str<'_>, kind: HoleKind) {
-        if let Some(slot) = self.found.get_mut(self.count) {
-            *slot = Some(Hole { place: string.inner(), kind });
-        }
-        self.count += 1;
-    }
-
-    /// All of them, unless there were too many.
-    pub(super) fn all(&self) -> Option<impl Iterator<Item = &Hole>> {
-        (self.count <= self.found.len()).then(|| self.found.iter().flatten())
-    }
+    pub(in crate::wire) mentions_tool: bool,
+    pub(in crate::wire) has_audio: bool,
+    pub(in crate::wire) holes: Holes,
 }
 
 impl<'a> Chunk<'a> {
     /// Reads one JSON object.
-    pub(super) fn read(text: &'a str) -> Result<Self, Fault> {
+    pub(in crate::wire) fn read(text: &'a str) -> Result<Self, Fault> {
         let mut chunk = Self::default();
         let mut scan = Scan::lenient(text);
         scan.object(|scan, key| chunk.top(scan, key))?;
@@ -80,7 +42,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// Whether a choice says something: content of any kind, or why it ends.
-    pub(super) fn has_content(&self) -> bool {
+    pub(in crate::wire) fn has_content(&self) -> bool {
         self.text > 0 || self.reasoning > 0 || self.has_tool || self.has_audio
     }
 

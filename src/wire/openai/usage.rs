@@ -3,7 +3,7 @@ use crate::wire::json::{Fault, Kind, Scan, Str, Value};
 
 /// The numbers of `usage` objects as the providers write them. Snapshots replace each other field by field.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counts {
+pub(in crate::wire) struct Counts {
     prompt: Option<u64>,
     completion: Option<u64>,
     total: Option<u64>,
@@ -19,7 +19,7 @@ pub(super) struct Counts {
 
 impl Counts {
     /// Takes over what a `usage` object says.
-    pub(super) fn merge(&mut self, raw: &str) {
+    pub(in crate::wire) fn merge(&mut self, raw: &str) {
         self.is_implausible = false;
         let mut scan = Scan::lenient(raw);
         if scan.peek() != Ok(Kind::Object) || scan.object(|scan, key| self.field(scan, key)).is_err() {
@@ -28,12 +28,12 @@ impl Counts {
     }
 
     /// What the provider says that the call cost.
-    pub(super) fn cost(&self) -> Option<Usd> {
+    pub(in crate::wire) fn cost(&self) -> Option<Usd> {
         self.cost
     }
 
     /// The usage by kind, and whether something about it is wrong. Nothing when nothing believable was told.
-    pub(super) fn usage(&self) -> (Option<Usage>, bool) {
+    pub(in crate::wire) fn usage(&self) -> (Option<Usage>, bool) {
         let Some(prompt) = self.prompt else { return (None, self.is_implausible) };
         if self.is_implausible {
             return (None, true);

@@ -61,6 +61,7 @@ impl Reader {
             "n" => self.facts.n = self.count("n", scan.value()?)?,
             "best_of" => self.facts.best_of = self.count("best_of", scan.value()?)?,
             "metadata" if kind == Kind::Object => self.metadata(scan)?,
+            "thinking" | "output_config" | "system" if self.endpoint == Endpoint::Messages => self.of_messages(scan, &name, kind)?,
             "reasoning_effort" => self.facts.effort = effort(scan.value()?).or(self.facts.effort),
             "reasoning" if kind == Kind::Object => self.reasoning(scan)?,
             "user" | "safety_identifier" => user(&name, scan.value()?)?,
@@ -102,8 +103,10 @@ impl Reader {
     fn prompt(&mut self, scan: &mut Scan<'_>, name: &str, kind: Kind) -> Result<(), BadCall> {
         let is_text = matches!(kind, Kind::String | Kind::Array);
         match (self.endpoint, name) {
-            (Endpoint::Chat, "messages") if kind == Kind::Array => self.facts.prompt.messages(scan)?,
-            (Endpoint::Chat, "messages") => return Err(BadCall::parameter("messages", "`messages` must be a list".into())),
+            (Endpoint::Chat | Endpoint::Messages, "messages") if kind == Kind::Array => self.facts.prompt.messages(scan)?,
+            (Endpoint::Chat | Endpoint::Messages, "messages") => {
+                return Err(BadCall::parameter("messages", "`messages` must be a list".into()));
+            }
             (Endpoint::Completions, "prompt") if kind == Kind::Null => scan.value().map(|_| ())?,
             (Endpoint::Completions, "prompt") | (Endpoint::Embeddings, "input") if !is_text => {
                 return Err(BadCall::parameter(name, format!("`{name}` must be a text or a list")));
@@ -193,6 +196,37 @@ impl Reader {
         })
     }
 
+    /// What only Anthropic's format has.
+    fn of_messages(&mut self, scan: &mut Scan<'_>, name: &str, kind: Kind) -> Result<(), BadCall> {
+        match name {
+            "system" => self.facts.prompt.content(scan)?,
+            "thinking" if kind == Kind::Object => scan.object(|scan, key| {
+                let value = scan.value()?;
+                match (&*key.text(), value.string(), value.digits()) {
+                    ("type", Some(word), _) if word.text() == "disabled" => self.facts.effort = self.facts.effort.or(Some(Effort::None)),
+                    ("type", Some(word), _) if word.text() == "adaptive" => self.facts.effort = self.facts.effort.or(Some(Effort::High)),
+                    ("budget_tokens", _, Some(budget)) => self.facts.effort = self.facts.effort.or(Some(effort_of(budget))),
+                    _ => {}
+                }
+                Ok::<(), Fault>(())
+            })?,
+            "output_config" if kind == Kind::Object => scan.object(|scan, key| {
+                let value = scan.value()?;
+                match &*key.text() {
+                    "effort" => self.facts.effort = effort(value).or(self.facts.effort),
+                    "format" if value.kind == Kind::Object => {
+                        self.facts.wants_schema = true;
+                        self.facts.prompt.add_value(value);
+                    }
+                    _ => {}
+                }
+                Ok::<(), Fault>(())
+            })?,
+            _ => scan.value().map(|_| ())?,
+        }
+        Ok(())
+    }
+
     fn response_format(&mut self, scan: &mut Scan<'_>) -> Result<(), BadCall> {
         scan.object(|scan, key| {
             let value = scan.value()?;
@@ -213,12 +247,27 @@ fn has_tool_of_the_provider(tools: Value<'_>) -> bool {
         Kind::Object => scan.object(|scan, key| {
             let value = scan.value()?;
             let is_kind = &*key.text() == "type";
-            has_one |= is_kind && value.string().is_some_and(|kind| !matches!(&*kind.text(), "function" | "custom"));
+            has_one |= is_kind && value.string().is_some_and(|kind| !is_tool_of_the_client(&kind.text()));
             Ok(())
         }),
         _ => scan.value().map(|_| ()),
     });
     read.is_ok() && has_one
+}
+
+/// Tools that the client runs: its own, and those that a format names but leaves to it.
+fn is_tool_of_the_client(kind: &str) -> bool {
+    let left_to_it = ["bash_", "text_editor_", "computer_", "memory_", "web_fetch_"];
+    matches!(kind, "function" | "custom") || left_to_it.iter().any(|start| kind.starts_with(start))
+}
+
+/// The effort that a number of tokens for thinking comes to.
+pub(super) fn effort_of(budget: u64) -> Effort {
+    match budget {
+        ..4_096 => Effort::Low,
+        4_096..16_384 => Effort::Medium,
+        _ => Effort::High,
+    }
 }
 
 fn flag(param: &str, value: Value<'_>) -> Result<bool, BadCall> {

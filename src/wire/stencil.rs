@@ -1,5 +1,6 @@
-use super::chunk::{Hole, HoleKind, Holes};
-use crate::wire::json::string_body;
+use std::ops::Range;
+
+use super::json::{Str, string_body};
 
 /// An event that was read in full and found ordinary, kept to know others like it by comparing bytes.
 ///
@@ -17,6 +18,43 @@ pub(super) struct Fit {
     pub(super) length: usize,
     pub(super) text: u64,
     pub(super) reasoning: u64,
+}
+
+/// A string that differs from event to event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hole {
+    /// What stands between the quotes.
+    pub(super) place: Range<usize>,
+    pub(super) kind: HoleKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HoleKind {
+    Text,
+    Reasoning,
+    /// Random text against guessing by length.
+    Padding,
+}
+
+/// The first few such strings, in order. More than fit make the event not repeatable.
+#[derive(Debug, Default)]
+pub(super) struct Holes {
+    found: [Option<Hole>; 4],
+    count: usize,
+}
+
+impl Holes {
+    pub(super) fn add(&mut self, string: Str<'_>, kind: HoleKind) {
+        if let Some(slot) = self.found.get_mut(self.count) {
+            *slot = Some(Hole { place: string.inner(), kind });
+        }
+        self.count += 1;
+    }
+
+    /// All of them, unless there were too many.
+    pub(super) fn all(&self) -> Option<impl Iterator<Item = &Hole>> {
+        (self.count <= self.found.len()).then(|| self.found.iter().flatten())
+    }
 }
 
 impl Stencil {

@@ -1,14 +1,19 @@
+//! An event stream, read beside its relay.
+
+mod anthropic;
+mod openai;
+
 use std::fmt;
 
 use bytes::Bytes;
-use http::HeaderMap;
 
-use super::chunk::Chunk;
-use super::reply::{Reading, ReplyFault, Told, error_in_a_list};
+use super::error::Shape;
+use super::reading::{Reading, ReplyFault, Told};
+use super::retell::{Interpreter, Retelling};
+use super::sse::{Broken, Event, Lines, MAX_EVENT, Plain, plain_event};
 use super::stencil::Stencil;
-use crate::units::{Endpoint, Tokens, Usage, Usd};
-use crate::wire::error::read_error;
-use crate::wire::sse::{Broken, Event, Lines, MAX_EVENT, plain_data, plain_event};
+use super::{anthropic as messages, openai as chat};
+use crate::units::{Endpoint, Tokens, Usage, Usd, Wire};
 
 /// The largest stream.
 const MAX_STREAM: u64 = 64 << 20;
@@ -23,6 +28,9 @@ const DONE: &[u8] = b"data: [DONE]\n\n";
 /// anew with the same data. Comments, `id` and `retry` stay behind, and so does `[DONE]` until [`Tap::end`].
 pub struct Tap {
     endpoint: Endpoint,
+    counts: Counts,
+    /// Where the client speaks another format.
+    interpreter: Option<Box<Interpreter>>,
     asks_for_usage: bool,
     output_limit: Option<Tokens>,
     expected: u32,
@@ -36,6 +44,13 @@ pub struct Tap {
     has_sent_usage: bool,
     stand_in: Option<Usage>,
     price: Option<Price>,
+}
+
+/// The usage told so far, in the provider's numbers.
+#[derive(Debug)]
+enum Counts {
+    Chat(chat::Counts),
+    Messages(messages::Counts),
 }
 
 /// What an answer costs that told so much of itself; nothing where that is not known.
@@ -55,11 +70,14 @@ enum Step {
 }
 
 impl Tap {
-    /// `asks_for_usage`: the client wants the usage chunk. `output_limit`: the limit that was sent upstream.
+    /// `endpoint`: where the client asked, which tells its format, too. `asks_for_usage`: it wants the usage chunk. `output_limit`: the
+    /// limit that was sent upstream.
     #[must_use]
     pub fn new(endpoint: Endpoint, asks_for_usage: bool, output_limit: Option<Tokens>) -> Self {
         Self {
             endpoint,
+            counts: Counts::of(endpoint.wire()),
+            interpreter: None,
             asks_for_usage,
             output_limit,
             expected: 1,
@@ -75,6 +93,14 @@ impl Tap {
         }
     }
 
+    /// The provider speaks another format than the client.
+    #[must_use]
+    pub fn retelling(mut self, wire: Wire, retelling: Retelling) -> Self {
+        self.counts = Counts::of(wire);
+        self.interpreter = Some(Box::new(Interpreter::new(retelling)));
+        self
+    }
+
     /// How many choices were asked for. Fewer are complete only when the provider says that it is done.
     #[must_use]
     pub fn expecting(mut self, choices: u32) -> Self {
@@ -85,7 +111,7 @@ impl Tap {
     /// A client that asked for usage is told the cost in it, as `usage.cost` in dollars, where the provider tells none itself.
     #[must_use]
     pub fn pricing(mut self, price: Price) -> Self {
-        self.price = Some(price).filter(|_| self.asks_for_usage);
+        self.price = Some(price).filter(|_| self.asks_for_usage && self.endpoint != Endpoint::Messages);
         self
     }
 
@@ -136,9 +162,20 @@ impl Tap {
             return Err(ReplyFault::Truncated);
         }
         self.reading.doubt_usage_below(self.least_output());
+        let usage = self.told().usage.or(self.stand_in);
+        if let Some(mut interpreter) = self.interpreter.take() {
+            let told = Told { usage, ..self.told().clone() };
+            let cost = self.price.as_ref().and_then(|price| price(&told));
+            interpreter.end(&told, usage, cost, self.asks_for_usage, &mut self.rewritten);
+            self.flush(out);
+            return Ok(());
+        }
+        if self.endpoint == Endpoint::Messages {
+            return Ok(());
+        }
         if self.asks_for_usage
             && !self.has_sent_usage
-            && let Some(usage) = self.told().usage.or(self.stand_in)
+            && let Some(usage) = usage
         {
             out.push(self.usage_chunk(&usage));
         }
@@ -169,6 +206,12 @@ impl Tap {
         self.is_done
     }
 
+    /// How the client's format writes errors.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        Shape::of(self.endpoint)
+    }
+
     /// What the answer has said of itself so far.
     #[must_use]
     pub fn told(&self) -> &Told {
@@ -193,11 +236,11 @@ impl Tap {
                 self.check_limit()?;
                 return Ok(Step::Keep(fit.length));
             }
-            if let Some(length) = plain_event(input) {
+            if let Some(plain) = plain_event(input) {
                 self.lines.pass();
-                let event = &input[..length];
-                let is_kept = self.event(None, plain_data(event), Some(event))?;
-                return Ok(if is_kept { Step::Keep(length) } else { Step::Drop(length) });
+                let name = plain.name.clone().and_then(|name| std::str::from_utf8(&input[name]).ok());
+                let is_kept = self.event(name, &input[plain.data.clone()], Some((&input[..plain.length], &plain)))?;
+                return Ok(if is_kept { Step::Keep(plain.length) } else { Step::Drop(plain.length) });
             }
         }
         let (length, event) = self.lines.take(input).map_err(|broken| match broken {
@@ -212,52 +255,17 @@ impl Tap {
         Ok(Step::Drop(length))
     }
 
-    /// Reads one event; answers whether the client gets it. `plain` is the event as it was framed, where that was the plain way.
-    fn event(&mut self, name: Option<&str>, data: &[u8], plain: Option<&[u8]>) -> Result<bool, ReplyFault> {
+    /// Reads one event; answers whether the client gets it as it came. `plain` is the event as it was framed, where that was a plain
+    /// way.
+    fn event(&mut self, name: Option<&str>, data: &[u8], plain: Option<(&[u8], &Plain)>) -> Result<bool, ReplyFault> {
         let text = std::str::from_utf8(data).map_err(|_| ReplyFault::Malformed("an event is not UTF-8"))?;
-        if text.trim_ascii() == "[DONE]" {
-            self.is_done = true;
-            return Ok(false);
-        }
-        let Ok(chunk) = Chunk::read(text) else {
-            return Err(error_in_a_list(text).unwrap_or(ReplyFault::Malformed("an event is not a JSON object")));
+        let is_kept = match self.counts {
+            Counts::Chat(_) => self.chat_event(name, text, plain)?,
+            Counts::Messages(_) => self.messages_event(name, text, plain)?,
         };
-        if name == Some("error") {
-            return Err(ReplyFault::from(read_error(None, &HeaderMap::new(), data)));
-        }
-        let was_finished = self.reading.is_finished();
-        self.reading.absorb(&chunk, text)?;
-        self.check_limit()?;
-        let is_usage_alone = chunk.usage.is_some() && !chunk.has_content() && chunk.finished == 0 && (chunk.choices == 0 || was_finished);
-        if is_usage_alone && !self.asks_for_usage {
-            return Ok(false);
-        }
-        self.has_sent_usage |= chunk.usage.is_some();
-        if let Some(usage) = chunk.usage
-            && let Some(cost) = self.cost_to_add(usage)
-        {
-            // The usage is a part of the text.
-            let inside = usage.as_ptr() as usize - text.as_ptr() as usize + 1;
-            let data = format!("{}\"cost\":{},{}", &text[..inside], cost.plain(), &text[inside..]);
-            self.rewrite(&Event { name: name.map(str::to_owned), data });
-            return Ok(false);
-        }
-        let tells_usage = chunk.usage.is_some() || chunk.hidden_usage.is_some();
-        let is_ordinary = chunk.choices == 1 && chunk.finish.is_none() && !tells_usage && chunk.mentions_tool == chunk.has_tool;
-        if let Some(event) = plain
-            && is_ordinary
-            && chunk.has_content()
-        {
-            self.stencil.learn(event, event.len() - 2 - data.len(), &chunk.holes);
-        }
-        Ok(true)
-    }
-
-    /// What is to stand in a usage object that has other fields but no cost.
-    fn cost_to_add(&self, usage: &str) -> Option<Usd> {
-        let price = self.price.as_ref()?;
-        let has_fields = usage.starts_with('{') && !usage[1..].trim_ascii_start().starts_with('}');
-        (has_fields && self.told().provider_cost.is_none()).then(|| price(self.told())).flatten()
+        let Some(interpreter) = &mut self.interpreter else { return Ok(is_kept) };
+        interpreter.event(text, &self.reading.told, &mut self.rewritten);
+        Ok(false)
     }
 
     fn check_limit(&self) -> Result<(), ReplyFault> {
@@ -288,31 +296,14 @@ impl Tap {
             out.push(Bytes::from(std::mem::take(&mut self.rewritten)));
         }
     }
+}
 
-    fn usage_chunk(&self, usage: &Usage) -> Bytes {
-        let object = if self.endpoint == Endpoint::Chat { "chat.completion.chunk" } else { "text_completion" };
-        let chunk = serde_json::json!({
-            "id": self.told().id.as_deref().unwrap_or_default(),
-            "object": object,
-            "created": self.reading.created.unwrap_or(0),
-            "model": self.told().model.as_deref().unwrap_or_default(),
-            "choices": [],
-            "usage": {
-                "prompt_tokens": usage.input_total().count(),
-                "completion_tokens": usage.output.count(),
-                "total_tokens": usage.total().count(),
-                "prompt_tokens_details": { "cached_tokens": usage.cache_read.count() },
-                "completion_tokens_details": { "reasoning_tokens": usage.reasoning.count() },
-            },
-        });
-        let text = chunk.to_string();
-        let told = Told { usage: Some(*usage), ..self.told().clone() };
-        // Put in as text: an amount of money is never a float.
-        let text = match self.price.as_ref().and_then(|price| price(&told)) {
-            Some(cost) => text.replacen("\"usage\":{", &format!("\"usage\":{{\"cost\":{},", cost.plain()), 1),
-            None => text,
-        };
-        Bytes::from(format!("data: {text}\n\n"))
+impl Counts {
+    fn of(wire: Wire) -> Self {
+        match wire {
+            Wire::Chat | Wire::Completions | Wire::Embeddings => Self::Chat(chat::Counts::default()),
+            Wire::Messages => Self::Messages(messages::Counts::default()),
+        }
     }
 }
 

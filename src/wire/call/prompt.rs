@@ -171,17 +171,37 @@ impl Prompt {
     fn message(&mut self, scan: &mut Scan<'_>, key: Str<'_>) -> Result<(), Fault> {
         match key.raw() {
             "role" => scan.value().map(|_| ()),
-            "content" if scan.peek()? == Kind::Array => scan.array(|scan| match scan.peek()? {
-                Kind::Object => self.part(scan),
-                _ => self.whole(scan),
-            }),
+            "content" => self.content(scan),
             _ => self.whole(scan),
         }
     }
 
+    /// Reads a text, or a list of parts.
+    pub(super) fn content(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
+        if scan.peek()? != Kind::Array {
+            return self.whole(scan);
+        }
+        scan.array(|scan| match scan.peek()? {
+            Kind::Object => self.part(scan),
+            _ => self.whole(scan),
+        })
+    }
+
     fn part(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
+        let mut is_document = false;
+        let mut sources = 0;
         scan.object(|scan, key| match key.raw() {
-            "type" => scan.value().map(|_| ()),
+            "type" => {
+                is_document = scan.value()?.string().is_some_and(|kind| kind.raw() == "document");
+                Ok(())
+            }
+            // What a tool gave back may have parts of its own.
+            "content" => self.content(scan),
+            "source" if scan.peek()? == Kind::Object => {
+                let value = scan.value()?;
+                sources = value.text.len() as u64;
+                Ok(())
+            }
             "image_url" => {
                 self.images += 1;
                 self.attach(scan, Attachment::image)
@@ -195,14 +215,25 @@ impl Prompt {
                 self.attach(scan, Attachment::file)
             }
             _ => self.whole(scan),
-        })
+        })?;
+        // A picture or a document, and which of them may be said behind it.
+        if sources > 0 {
+            self.images += u64::from(!is_document);
+            self.has_file |= is_document;
+            self.weigh(if is_document { Attachment::file(sources) } else { Attachment::image(sources) });
+        }
+        Ok(())
     }
 
     fn attach(&mut self, scan: &mut Scan<'_>, weigh: fn(u64) -> Attachment) -> Result<(), Fault> {
         let weight = weigh(scan.value()?.text.len() as u64);
+        self.weigh(weight);
+        Ok(())
+    }
+
+    fn weigh(&mut self, weight: Attachment) {
         self.attached_usually += weight.usual;
         self.attached_at_most += weight.most;
-        Ok(())
     }
 
     /// Takes a value as text: a string's inside, anything else as it is written.

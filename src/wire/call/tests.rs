@@ -21,7 +21,7 @@ fn written(call: &Call, edits: &Edits<'_>) -> String {
 fn write(body: &str, model: &str, include_usage: bool, limit: Option<u64>, set: &[(&str, &str)]) -> String {
     let raw = |value: &str| RawValue::from_string(value.into()).unwrap();
     let set: BTreeMap<String, Box<RawValue>> = set.iter().map(|&(name, value)| (name.into(), raw(value))).collect();
-    written(&chat(body), &Edits { model, include_usage, output_limit: limit.map(Tokens::new), set: &set })
+    written(&chat(body), &Edits { model, include_usage, output_limit: limit.map(Tokens::new), assumed_limit: Tokens::new(1), set: &set })
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn what_is_not_edited_survives_byte_for_byte() {
     let large = body.replace("caf", &"x".repeat(20_000));
     let call = chat(large.clone());
     let none = BTreeMap::new();
-    let pieces = call.write(&Edits { model: "m", include_usage: false, output_limit: None, set: &none });
+    let pieces = call.write(&Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::new(1), set: &none });
     assert_eq!(pieces.concat(), large.replace("\"gpt-4o\"", "\"m\"").into_bytes());
     assert_eq!(pieces.len(), 3);
     // The long pieces share the client's bytes.
@@ -92,7 +92,7 @@ fn exactly_one_limit_is_forwarded() {
         "an insertion behind the model stands before the removal of what follows it"
     );
     let none = BTreeMap::new();
-    let edits = Edits { model: "a", include_usage: false, output_limit: Some(Tokens::new(5)), set: &none };
+    let edits = Edits { model: "a", include_usage: false, output_limit: Some(Tokens::new(5)), assumed_limit: Tokens::new(1), set: &none };
     assert_eq!(written(&parse(Endpoint::Completions, r#"{"model":"a"}"#).unwrap(), &edits), r#"{"model":"a","max_tokens":5}"#);
     assert_eq!(written(&parse(Endpoint::Embeddings, r#"{"model":"a"}"#).unwrap(), &edits), r#"{"model":"a"}"#);
 }

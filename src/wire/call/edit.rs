@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::call::{Call, UsageOption};
+use super::{Call, UsageOption};
 use crate::units::{Endpoint, Tokens};
 
 /// Bodies up to this size come as one piece: a copy costs less than a second write.
@@ -20,6 +20,8 @@ pub struct Edits<'a> {
     pub include_usage: bool,
     /// The one limit on output that is sent, where there must be one.
     pub output_limit: Option<Tokens>,
+    /// The limit for a format that cannot do without one, where neither the client nor `output_limit` says any.
+    pub assumed_limit: Tokens,
     /// Fields that the file sets; `model`, `stream` and `stream_options` are not among what it can set.
     pub set: &'a BTreeMap<String, Box<RawValue>>,
 }
@@ -56,7 +58,7 @@ impl Call {
         let mut patches = Vec::new();
         // New fields stand behind the model, which every body has.
         let mut added = String::new();
-        if edits.include_usage && self.is_streaming() {
+        if edits.include_usage && self.is_streaming() && self.endpoint() != Endpoint::Messages {
             self.include_usage(&mut patches, &mut added);
         }
         let limit = edits.output_limit.filter(|_| self.endpoint() != Endpoint::Embeddings);

@@ -1,3 +1,7 @@
+//! A request as a client sent it.
+
+mod edit;
+mod prompt;
 mod read;
 
 use std::fmt;
@@ -6,10 +10,21 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use super::prompt::Prompt;
 use crate::tokens::Vocabulary;
 use crate::units::{Effort, Endpoint, Need, Tokens};
-use crate::wire::json::Fault;
+
+use super::canonical::Conversation;
+use super::json::Fault;
+use super::{anthropic, openai};
+use prompt::Prompt;
+
+pub use edit::Edits;
+pub use prompt::least_prompt;
+
+/// The effort that a number of tokens for thinking comes to.
+pub(super) fn effort_of(budget: u64) -> Effort {
+    read::effort_of(budget)
+}
 
 /// A request body that cannot be served. Always status 400.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +35,7 @@ pub struct BadCall {
 }
 
 impl BadCall {
-    fn parameter(param: &str, message: String) -> Self {
+    pub(super) fn parameter(param: &str, message: String) -> Self {
         Self { code: "invalid_parameter", param: Some(param.into()), message }
     }
 }
@@ -32,16 +47,18 @@ impl From<Fault> for BadCall {
     }
 }
 
-/// A request body of the `OpenAI` format, read as far as routing, limits and money need it.
+/// A request body, read as far as routing, limits and money need it.
 pub struct Call {
     endpoint: Endpoint,
     body: Bytes,
-    pub(super) fields: Vec<Field>,
+    fields: Vec<Field>,
     facts: Facts,
     needs: Vec<Need>,
     tokens: OnceLock<Tokens>,
     o200k: OnceLock<Option<Tokens>>,
     cl100k: OnceLock<Option<Tokens>>,
+    /// Read when a target speaks another format.
+    conversation: OnceLock<Result<Box<Conversation>, BadCall>>,
 }
 
 /// Shows nothing of what the client wrote.
@@ -53,17 +70,17 @@ impl fmt::Debug for Call {
 
 /// One field at the top of the body.
 #[derive(Debug)]
-pub(super) struct Field {
+struct Field {
     /// The place of the key with its quotes.
-    pub(super) key: Range<usize>,
-    pub(super) value: Range<usize>,
+    key: Range<usize>,
+    value: Range<usize>,
     /// The key, where it is written with escapes.
     escaped: Option<String>,
 }
 
 /// What `stream_options` says of usage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum UsageOption {
+enum UsageOption {
     /// The field is absent.
     #[default]
     Absent,
@@ -105,7 +122,8 @@ impl Call {
         let (fields, facts) = read::read(endpoint, text, max_n)?;
         let own_needs = [(facts.wants_schema, Need::JsonSchema), (facts.effort.is_some_and(|e| e != Effort::None), Need::Reasoning)];
         let needs = facts.prompt.needs().chain(own_needs.into_iter().filter_map(|(is_needed, need)| is_needed.then_some(need))).collect();
-        Ok(Self { endpoint, body, fields, facts, needs, tokens: OnceLock::new(), o200k: OnceLock::new(), cl100k: OnceLock::new() })
+        let (tokens, o200k, cl100k, conversation) = <(OnceLock<_>, OnceLock<_>, OnceLock<_>, OnceLock<_>)>::default();
+        Ok(Self { endpoint, body, fields, facts, needs, tokens, o200k, cl100k, conversation })
     }
 
     #[must_use]
@@ -221,19 +239,35 @@ impl Call {
     /// How many messages a chat has so far; 1 elsewhere.
     #[must_use]
     pub fn turns(&self) -> u64 {
-        if self.endpoint == Endpoint::Chat { self.facts.prompt.messages } else { 1 }
+        if self.endpoint.is_conversation() { self.facts.prompt.messages } else { 1 }
     }
 
-    pub(super) fn usage_option(&self) -> &UsageOption {
+    /// The call in no format's words. Fails where its own format's rules are broken.
+    pub(super) fn conversation(&self) -> Result<&Conversation, &BadCall> {
+        let read = || match self.endpoint {
+            Endpoint::Messages => anthropic::read_request(self),
+            _ => openai::read_request(self),
+        };
+        self.conversation.get_or_init(|| read().map(Box::new)).as_deref()
+    }
+
+    /// The fields at the top of the body: their names, and their values as they are written.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        // The whole body was UTF-8, and fields begin and end at characters.
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        self.fields.iter().map(move |field| (text(field.name(&self.body)), text(&self.body[field.value.clone()])))
+    }
+
+    fn usage_option(&self) -> &UsageOption {
         &self.facts.usage_option
     }
 
     /// The place of a field, by its index.
-    pub(super) fn find(&self, name: &str) -> Option<usize> {
+    fn find(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|field| field.name(&self.body) == name.as_bytes())
     }
 
-    pub(super) fn sets_limit(&self, name: &str) -> bool {
+    fn sets_limit(&self, name: &str) -> bool {
         if name == "max_tokens" { self.facts.max_tokens.is_some() } else { self.facts.max_completion_tokens.is_some() }
     }
 }

@@ -1,0 +1,72 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Conversation, Names, raw};
+use crate::wire::call::Edits;
+
+/// A request for a target of another format in the making, and what became of the client's fields on the way.
+#[derive(Debug, Default)]
+pub(in crate::wire) struct Draft {
+    fields: BTreeMap<String, Box<RawValue>>,
+    dropped: BTreeSet<String>,
+    adjusted: BTreeSet<String>,
+}
+
+/// A request as a target of another format gets it.
+#[derive(Clone, Debug, Default)]
+pub struct Translated {
+    pub body: Bytes,
+    /// The client's fields that the target does not have, in order of their names.
+    pub dropped: Vec<String>,
+    /// Those that mean about the same there.
+    pub adjusted: Vec<String>,
+    pub(in crate::wire) names: Names,
+}
+
+impl Draft {
+    pub(in crate::wire) fn of(asked: &Conversation) -> Self {
+        Self { dropped: asked.extras.iter().cloned().collect(), ..Self::default() }
+    }
+
+    pub(in crate::wire) fn set(&mut self, name: &str, value: &impl Serialize) {
+        self.fields.insert(name.to_owned(), raw(value));
+    }
+
+    pub(in crate::wire) fn dropped(&mut self, name: impl Into<String>) {
+        self.dropped.insert(name.into());
+    }
+
+    pub(in crate::wire) fn adjusted(&mut self, name: impl Into<String>) {
+        self.adjusted.insert(name.into());
+    }
+
+    /// Takes over the numbers that the target knows, under the target's names; drops the others.
+    pub(in crate::wire) fn knobs(&mut self, asked: &Conversation, known: &[(&str, &str)]) {
+        for (name, value) in &asked.knobs {
+            match known.iter().find(|(own, _)| own == name) {
+                Some((_, told)) => self.set(told, value),
+                None => self.dropped(*name),
+            }
+        }
+    }
+
+    pub(in crate::wire) fn remove(&mut self, name: &str) -> bool {
+        self.fields.remove(name).is_some()
+    }
+
+    pub(in crate::wire) fn finish(mut self, edits: &Edits<'_>, names: Names) -> Translated {
+        for (name, value) in edits.set.iter().filter(|(name, _)| !matches!(name.as_str(), "model" | "stream" | "stream_options")) {
+            self.fields.insert(name.clone(), value.clone());
+        }
+        Translated {
+            // Text that was read as JSON is written as JSON.
+            body: serde_json::to_vec(&self.fields).unwrap_or_default().into(),
+            dropped: self.dropped.into_iter().collect(),
+            adjusted: self.adjusted.into_iter().collect(),
+            names,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A conversation as a chat request.
+
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::TOOL_NAMES;
+use crate::units::{Quirks, Thinks, Tokens};
+use crate::wire::call::Edits;
+use crate::wire::canonical::{Choice, Conversation, Draft, Names, Part, Role, Source, Thinking, Tool, Translated, Turn, raw};
+
+/// Writes the request; `asked` has nothing that the target must but cannot do.
+pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, quirks: &Quirks) -> Translated {
+    let mut draft = Draft::of(asked);
+    let names = Names::fit(asked, TOOL_NAMES);
+    draft.set("model", &edits.model);
+    if asked.is_streaming {
+        draft.set("stream", &true);
+        draft.set("stream_options", &json!({ "include_usage": true }));
+    }
+    let mut messages = Vec::new();
+    system(asked, quirks, &mut messages, &mut draft);
+    for turn in &asked.turns {
+        match turn.role {
+            Role::System => messages.push(raw(&json!({ "role": "system", "content": joined(&turn.parts) }))),
+            Role::User => user(turn, quirks, &mut messages, &mut draft),
+            Role::Assistant => messages.extend(assistant(turn, &names, &mut draft)),
+        }
+    }
+    draft.set("messages", &messages);
+    tools(asked, &names, &mut draft);
+    if let Some(limit) = edits.output_limit.map(Tokens::count).or(asked.limit) {
+        draft.set(if quirks.names_limit_newly { "max_completion_tokens" } else { "max_tokens" }, &limit);
+    }
+    if !asked.stops.is_empty() {
+        draft.set("stop", &asked.stops);
+    }
+    let known = ["temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"];
+    draft.knobs(asked, &known.map(|name| (name, name)));
+    thinking(asked, quirks, &mut draft);
+    if let Some(schema) = &asked.schema {
+        let name = schema.name.as_deref().unwrap_or("output");
+        let inner = Schema { name, strict: schema.is_strict, schema: &schema.schema };
+        draft.set("response_format", &Format { kind: "json_schema", json_schema: inner });
+    }
+    draft.finish(edits, names)
+}
+
+#[derive(Serialize)]
+struct Format<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    json_schema: Schema<'a>,
+}
+
+#[derive(Serialize)]
+struct Schema<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+    schema: &'a RawValue,
+}
+
+fn system(asked: &Conversation, quirks: &Quirks, messages: &mut Vec<Box<RawValue>>, draft: &mut Draft) {
+    let content = match asked.system.as_slice() {
+        [] => return,
+        [Part::Text { text, is_cached: false }] => json!(text),
+        parts => parts.iter().filter_map(|part| self::part(part, quirks, draft)).collect(),
+    };
+    messages.push(raw(&json!({ "role": "system", "content": content })));
+}
+
+/// The results of tools, each a message of its own, then everything else.
+fn user(turn: &Turn, quirks: &Quirks, messages: &mut Vec<Box<RawValue>>, draft: &mut Draft) {
+    let mut rest = Vec::new();
+    for part in &turn.parts {
+        if let Part::Result { id, parts, is_error } = part {
+            if *is_error {
+                draft.adjusted(format!("{}.is_error", turn.place));
+            }
+            let text = format!("{}{}", if *is_error { "Error: " } else { "" }, joined(parts));
+            messages.push(raw(&json!({ "role": "tool", "tool_call_id": id, "content": text })));
+            for shown in parts.iter().filter(|part| !matches!(part, Part::Text { .. })) {
+                draft.adjusted(format!("{}.tool_result", turn.place));
+                rest.extend(self::part(shown, quirks, draft));
+            }
+        } else {
+            rest.extend(self::part(part, quirks, draft));
+        }
+    }
+    match rest.as_slice() {
+        [] => {}
+        [only] if only["type"] == "text" && only.as_object().is_some_and(|only| only.len() == 2) => {
+            messages.push(raw(&json!({ "role": "user", "content": only["text"] })));
+        }
+        parts => messages.push(raw(&json!({ "role": "user", "content": parts }))),
+    }
+}
+
+fn assistant(turn: &Turn, names: &Names, draft: &mut Draft) -> Option<Box<RawValue>> {
+    let mut calls = Vec::new();
+    let mut texts = Vec::new();
+    for part in &turn.parts {
+        match part {
+            Part::Text { text, .. } if !text.is_empty() => texts.push(text.as_str()),
+            Part::Call(call) => calls.push(json!({
+                "id": call.id, "type": "function",
+                "function": { "name": names.told(&call.name), "arguments": call.arguments },
+            })),
+            Part::Reasoning { place } => draft.dropped(place.as_str()),
+            _ => {}
+        }
+    }
+    let content = match texts.as_slice() {
+        [] if calls.is_empty() => return None,
+        [] => serde_json::Value::Null,
+        [text] => json!(text),
+        texts => texts.iter().map(|text| json!({ "type": "text", "text": text })).collect(),
+    };
+    let mut message = json!({ "role": "assistant", "content": content });
+    if !calls.is_empty() {
+        message["tool_calls"] = calls.into();
+    }
+    Some(raw(&message))
+}
+
+/// One part of a message; nothing where a chat request has no such part.
+fn part(part: &Part, quirks: &Quirks, draft: &mut Draft) -> Option<serde_json::Value> {
+    match part {
+        Part::Text { text, .. } if text.is_empty() => None,
+        Part::Text { text, is_cached } => {
+            let mut told = json!({ "type": "text", "text": text });
+            match (*is_cached, quirks.cache_breakpoints) {
+                (true, true) => told["prompt_cache_breakpoint"] = json!({ "mode": "explicit" }),
+                (true, false) => draft.dropped("cache_control"),
+                (false, _) => {}
+            }
+            Some(told)
+        }
+        Part::Image { source, .. } => Some(json!({ "type": "image_url", "image_url": { "url": source.url() } })),
+        Part::File { source, name } => {
+            let name = name.as_deref().unwrap_or("document.pdf");
+            match source {
+                Source::Data { .. } => Some(json!({ "type": "file", "file": { "filename": name, "file_data": source.url() } })),
+                Source::Url(_) => None,
+            }
+        }
+        Part::Reasoning { place } => {
+            draft.dropped(place.as_str());
+            None
+        }
+        Part::Call(_) | Part::Result { .. } => None,
+    }
+}
+
+/// All texts, one a line.
+fn joined(parts: &[Part]) -> String {
+    let texts: Vec<&str> =
+        parts.iter().filter_map(|part| if let Part::Text { text, .. } = part { Some(text.as_str()) } else { None }).collect();
+    texts.join("\n")
+}
+
+#[derive(Serialize)]
+struct Declared<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+}
+
+fn tools(asked: &Conversation, names: &Names, draft: &mut Draft) {
+    let declared = |tool: &Tool| {
+        let Tool { name, description, parameters, is_strict, is_cached } = tool;
+        if *is_cached {
+            draft.dropped("cache_control");
+        }
+        let function =
+            Function { name: names.told(name), description: description.as_deref(), parameters: parameters.as_deref(), strict: *is_strict };
+        raw(&Declared { kind: "function", function })
+    };
+    let tools: Vec<_> = asked.callable().map(declared).collect();
+    if tools.is_empty() {
+        return;
+    }
+    draft.set("tools", &tools);
+    match &asked.choice {
+        None => {}
+        Some(Choice::Auto) => draft.set("tool_choice", &"auto"),
+        Some(Choice::None) => draft.set("tool_choice", &"none"),
+        Some(Choice::Any) => draft.set("tool_choice", &"required"),
+        Some(Choice::Named(name)) => {
+            draft.set("tool_choice", &json!({ "type": "function", "function": { "name": names.told(name) } }));
+        }
+    }
+    if let Some(parallel) = asked.parallel {
+        draft.set("parallel_tool_calls", &parallel);
+    }
+}
+
+fn thinking(asked: &Conversation, quirks: &Quirks, draft: &mut Draft) {
+    let Some(thinking) = asked.thinking else { return };
+    if quirks.thinks == Thinks::No {
+        if thinking != Thinking::Off {
+            draft.dropped(asked.thinking_field);
+        }
+        return;
+    }
+    match thinking {
+        Thinking::Effort(effort) => draft.set("reasoning_effort", &effort.as_str()),
+        Thinking::Budget(budget) => {
+            draft.set("reasoning_effort", &crate::wire::call::effort_of(budget).as_str());
+            draft.adjusted(asked.thinking_field);
+        }
+        // What it does by itself, and whether it can be told not to, differs from model to model.
+        Thinking::Adaptive | Thinking::Off => draft.adjusted(asked.thinking_field),
+    }
+}

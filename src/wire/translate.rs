@@ -1,0 +1,38 @@
+//! A call of one format for a target of another.
+
+use bytes::Bytes;
+
+use super::call::{BadCall, Call, Edits};
+use super::canonical::Translated;
+use super::reading::{ReplyFault, Told};
+use super::{anthropic, openai};
+use crate::units::{Quirks, Wire};
+
+impl Call {
+    /// The fields that the call must have and a target of another format lacks, in order of their names; all of a field that breaks
+    /// its own format's rules.
+    #[must_use]
+    pub fn unmet(&self, quirks: &Quirks) -> Vec<String> {
+        match self.conversation() {
+            Ok(asked) => asked.unmet(quirks),
+            Err(bad) => vec![bad.param.clone().unwrap_or_default()],
+        }
+    }
+
+    /// The call as a target that speaks `wire` gets it. [`unmet`](Self::unmet) has to be empty, or parts of the call are lost.
+    pub fn translate(&self, wire: Wire, edits: &Edits<'_>, quirks: &Quirks) -> Result<Translated, BadCall> {
+        let asked = self.conversation().map_err(Clone::clone)?;
+        Ok(match wire {
+            Wire::Messages => anthropic::write_request(asked, edits, quirks),
+            Wire::Chat | Wire::Completions | Wire::Embeddings => openai::write_request(asked, edits, quirks),
+        })
+    }
+}
+
+/// Reads a whole answer.
+pub fn read_reply(wire: Wire, body: &Bytes) -> Result<Told, ReplyFault> {
+    match wire {
+        Wire::Messages => anthropic::read_reply(body),
+        Wire::Chat | Wire::Completions | Wire::Embeddings => openai::read_reply(wire, body),
+    }
+}
