@@ -6,6 +6,7 @@ mod account;
 mod answer;
 mod attempt;
 mod classify;
+mod count;
 mod early;
 mod exact;
 mod explain;

@@ -18,7 +18,7 @@ pub use fetch::fetch;
 pub use webhook::post_signed;
 
 use crate::config::{Key, Provider, Proxy};
-use crate::units::Clock;
+use crate::units::{Clock, Format};
 
 /// The longest list of models that is read, in bytes.
 const LIST_LIMIT: usize = 4 << 20;
@@ -53,7 +53,10 @@ pub async fn probe(provider: &Provider, timeout: Duration, clock: &Clock) -> Pro
     let Some(base_url) = &provider.base_url else {
         return Probe { reachable: true, key_works: None, models: None, status: None, took: Duration::ZERO, problem: None };
     };
-    let url = format!("{}/models", base_url.to_string().trim_end_matches('/'));
+    let base = base_url.to_string();
+    let base = base.trim_end_matches('/');
+    let is_anthropic = provider.format == Format::Anthropic;
+    let url = format!("{base}{}/models", if is_anthropic && !base.ends_with("/v1") { "/v1" } else { "" });
     let mut probe = match tokio::time::timeout(timeout, ask(provider, &url)).await {
         Ok(Ok((status, list))) => read(&provider.key, status, &list),
         Ok(Err(error)) => unanswered(describe(error)),
@@ -79,7 +82,10 @@ async fn ask(provider: &Provider, url: &str) -> reqwest::Result<(StatusCode, Vec
     }
     let mut request = builder.build()?.get(url);
     if let Key::Present(key) = &provider.key {
-        request = request.bearer_auth(key.expose());
+        request = match provider.format {
+            Format::Anthropic => request.header("x-api-key", key.expose()).header("anthropic-version", "2023-06-01"),
+            Format::OpenAi | Format::Sandbox => request.bearer_auth(key.expose()),
+        };
     }
     let response = request.send().await?;
     let status = response.status();

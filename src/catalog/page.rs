@@ -50,7 +50,10 @@ pub fn catalogue_page() -> String {
             format!("`{}` ({})", provider.base_url, provider.base_url_source),
             format!("key `{}`", provider.key_variable),
         ];
-        facts.extend(provider.openai_url.as_ref().map(|url| format!("reached in OpenAI's format at `{url}`")));
+        facts.extend(provider.openai_url.as_ref().map(|url| {
+            let is_used = provider.reachable().is_some_and(|(_, used)| used == url);
+            format!("{} OpenAI's format at `{url}`", if is_used { "reached in" } else { "also speaks" })
+        }));
         let aliases: Vec<String> = provider.aliases.iter().map(|alias| format!("`{alias}`")).collect();
         facts.extend((!aliases.is_empty()).then(|| format!("also called {}", aliases.join(", "))));
         facts.extend(provider.docs.as_ref().map(|url| format!("[its models](<{url}>)")));

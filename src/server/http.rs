@@ -80,9 +80,15 @@ impl Applications {
             caller::forget_key(&mut head.headers);
         }
         let path = head.uri.path();
+        if path == "/v1/messages/count_tokens" {
+            only(&head, &Method::POST)?;
+            let asked = self.asked(&running, Endpoint::Messages, head, incoming, caller, request_id).await?;
+            return Ok(Arc::clone(&self.server.parts).count_tokens(running, asked).await);
+        }
         if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| path.strip_prefix("/v1") == Some(endpoint.path())) {
             only(&head, &Method::POST)?;
-            return self.call(running, endpoint, head, incoming, caller, request_id).await;
+            let asked = self.asked(&running, endpoint, head, incoming, caller, request_id).await?;
+            return Ok(Arc::clone(&self.server.parts).handle(running, asked).await);
         }
         if path == "/v1/models" {
             only(&head, &Method::GET)?;
@@ -107,22 +113,22 @@ impl Applications {
         caller::identify(rules.callers(), &server.failures, self.peer, &head.uri, &head.headers, now).map(Some)
     }
 
-    async fn call(
+    /// The request, read whole.
+    async fn asked(
         &self,
-        running: Arc<Running>,
+        running: &Running,
         endpoint: Endpoint,
         head: Head,
         incoming: Incoming,
         caller: Option<usize>,
         request_id: &Arc<str>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Asked, Refusal> {
         let accepted = self.server.parts.clock.now();
         check_head(&head)?;
         let server = running.rules().server();
         let body = body::read(&head.headers, incoming, server.body_limit).await?;
         let call = Call::parse(endpoint, body, server.max_n).map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))?;
-        let asked = Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), caller, accepted };
-        Ok(Arc::clone(&self.server.parts).handle(running, asked).await)
+        Ok(Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), caller, accepted })
     }
 
     fn ready(&self) -> Answer {

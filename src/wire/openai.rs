@@ -13,7 +13,7 @@ pub(super) use chunk::Chunk;
 pub(super) use decode::{Decoder, decode_reply};
 pub(super) use reply::{absorb, error_in_a_list, read_reply};
 pub(super) use request::{read_request, unreadable};
-pub(super) use retell::{retell, usage};
+pub(super) use retell::{retell, told_usage};
 pub(super) use stream::Teller;
 pub(super) use usage::Counts;
 pub(super) use write::write_request;

@@ -36,13 +36,10 @@ fn where_its_own_format_is_not_spoken_yet_its_openai_endpoint_serves() {
     let urls: Vec<String> = checked.providers.iter().map(|provider| provider.base_url.as_ref().unwrap().to_string()).collect();
     assert_eq!(
         urls,
-        [
-            "https://api.anthropic.com/v1",
-            "https://generativelanguage.googleapis.com/v1beta/openai",
-            "https://api.cohere.ai/compatibility/v1"
-        ]
+        ["https://api.anthropic.com/", "https://generativelanguage.googleapis.com/v1beta/openai", "https://api.cohere.ai/compatibility/v1"]
     );
-    assert!(checked.providers.iter().all(|provider| provider.format == Format::OpenAi));
+    let formats: Vec<Format> = checked.providers.iter().map(|provider| provider.format).collect();
+    assert_eq!(formats, [Format::Anthropic, Format::OpenAi, Format::OpenAi]);
 }
 
 #[test]

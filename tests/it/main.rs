@@ -30,6 +30,7 @@ mod keys;
 mod kills;
 mod ledger;
 mod limits;
+mod messages;
 mod mutations;
 mod near_the_cap;
 mod prices;

@@ -194,7 +194,7 @@ async fn asked(daemon: &Daemon, method: &str, path: &str) -> Got {
 #[tokio::test]
 async fn paths_and_methods_that_are_none_are_refused_in_the_envelope() {
     let (daemon, _provider) = daemon().await;
-    for path in ["/v1", "/v1/chat", "/v1/messages", "/chat/completions", "/v1/chat/completions/", "/v2/models", "/x?y=z"] {
+    for path in ["/v1", "/v1/chat", "/v1/message", "/chat/completions", "/v1/chat/completions/", "/v2/models", "/x?y=z"] {
         let got = asked(&daemon, "GET", path).await;
         refused(&got, 404, "not_found");
     }

@@ -32,11 +32,11 @@ impl Call {
     /// An effort is a need to reason, and only a message brings an image, a sound or a file.
     fn is_possible(&self) -> bool {
         let reasons = self.effort.is_some_and(|effort| effort != Effort::None);
-        reasons == self.needs.contains(&Need::Reasoning) && (self.is_chat() || !self.brings_attachments())
+        reasons == self.needs.contains(&Need::Reasoning) && (self.has_messages() || !self.brings_attachments())
     }
 
-    fn is_chat(&self) -> bool {
-        self.endpoint == Endpoint::Chat
+    fn has_messages(&self) -> bool {
+        self.endpoint.is_conversation()
     }
 
     fn brings_attachments(&self) -> bool {
@@ -62,13 +62,13 @@ pub(super) fn impossible(calls: &[Call], turns: &Cuts, prompt_tokens: &Cuts) -> 
     if turns.atoms() > 1 {
         let mut other_than_one = turns.within((Some(1), Some(1)));
         other_than_one.toggle_range(..);
-        impossible.push(Block::of([(CALL, which(calls, |call| !call.is_chat())), (TURNS, other_than_one)]));
+        impossible.push(Block::of([(CALL, which(calls, |call| !call.has_messages())), (TURNS, other_than_one)]));
         impossible.push(Block::of([(CALL, which(calls, Call::brings_attachments)), (TURNS, turns.below(1))]));
     }
     let weights: BTreeSet<u64> = calls.iter().map(|call| call.least_prompt(0)).collect();
     for weight in weights {
         let mut told = 0;
-        let chats = which(calls, |call| call.is_chat() && call.least_prompt(0) >= weight);
+        let chats = which(calls, |call| call.has_messages() && call.least_prompt(0) >= weight);
         let Some(lightest) = calls.iter().find(|call| call.least_prompt(0) == weight) else { continue };
         for (atom, messages) in turns.starts().iter().enumerate() {
             let least = lightest.least_prompt((*messages).max(u64::from(lightest.brings_attachments())));

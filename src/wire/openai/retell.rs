@@ -30,7 +30,7 @@ pub(in crate::wire) fn retell(answer: &Assembly, end: End, of: &Spoken<'_>) -> B
     });
     let body = body.to_string();
     let text = match end.usage {
-        Some(told) => format!("{},\"usage\":{}}}", &body[..body.len() - 1], usage(&told, end.cost).get()),
+        Some(told) => format!("{},\"usage\":{}}}", &body[..body.len() - 1], told_usage(&told, end.cost).get()),
         None => body,
     };
     Bytes::from(text)
@@ -59,7 +59,7 @@ pub(super) fn finish_reason(finish: Finish) -> &'static str {
 }
 
 /// The usage as the format has it. A cost is put in as text, because an amount of money is never a float.
-pub(in crate::wire) fn usage(usage: &Usage, cost: Option<crate::units::Usd>) -> Box<RawValue> {
+pub(in crate::wire) fn told_usage(usage: &Usage, cost: Option<crate::units::Usd>) -> Box<RawValue> {
     let counts = json!({
         "prompt_tokens": usage.input_total().count(),
         "completion_tokens": usage.output.count(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::retell::{finish_reason, usage};
+use super::retell::{finish_reason, told_usage};
 use crate::wire::canonical::{End, Event};
 use crate::wire::retell::{Spoken, call_id};
 
@@ -55,7 +55,7 @@ impl Teller {
         }
         chunk(of, &json!([{ "index": 0, "delta": {}, "finish_reason": finish_reason(end.finish) }]), "null", out);
         if let Some(told) = end.usage.filter(|_| asks_for_usage) {
-            chunk(of, &json!([]), usage(&told, end.cost).get(), out);
+            chunk(of, &json!([]), told_usage(&told, end.cost).get(), out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }

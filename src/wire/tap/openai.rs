@@ -4,7 +4,7 @@ use http::HeaderMap;
 use super::{Counts, Tap};
 use crate::units::{Endpoint, Usage, Usd};
 use crate::wire::error::read_error;
-use crate::wire::openai::{Chunk, absorb, error_in_a_list, usage};
+use crate::wire::openai::{Chunk, absorb, error_in_a_list, told_usage};
 use crate::wire::reading::{ReplyFault, Told};
 use crate::wire::sse::{Event, Plain};
 
@@ -69,6 +69,6 @@ impl Tap {
         let text = chunk.to_string();
         let told = Told { usage: Some(*usage), ..self.told().clone() };
         let cost = self.price.as_ref().and_then(|price| price(&told));
-        Bytes::from(format!("data: {},\"usage\":{}}}\n\n", &text[..text.len() - 1], self::usage(usage, cost).get()))
+        Bytes::from(format!("data: {},\"usage\":{}}}\n\n", &text[..text.len() - 1], told_usage(usage, cost).get()))
     }
 }

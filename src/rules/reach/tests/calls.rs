@@ -67,7 +67,7 @@ fn a_call_can_be_just_this() {
             }
         }
     }
-    assert_eq!(possible, 4 * 256 - 8 * 28 + 2 * 32);
+    assert_eq!(possible, 2 * (4 * 256 - 8 * 28) + 2 * 32);
 }
 
 proptest! {
