@@ -199,7 +199,7 @@ pub(super) enum Thinking {
 #[derive(Debug)]
 pub(super) struct Schema {
     pub(super) name: Option<String>,
-    pub(super) schema: Box<RawValue>,
+    pub(super) json: Box<RawValue>,
     pub(super) is_strict: Option<bool>,
     /// The field in which the client says so.
     pub(super) field: &'static str,

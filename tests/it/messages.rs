@@ -18,10 +18,14 @@ fn file(openai: &Provider, anthropic: &Provider, chain: &str) -> String {
     )
 }
 
+/// One event as it is written.
+fn told(event: &Value) -> String {
+    format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())
+}
+
 /// The acts of a stream of these events.
 fn events(events: &[Value]) -> Vec<Act> {
-    let event = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
-    let chunks: String = events.iter().map(|data| chunk(&event(data))).collect();
+    let chunks: String = events.iter().map(|event| chunk(&told(event))).collect();
     vec![send(format!("{STREAM_HEAD}{chunks}0\r\n\r\n"))]
 }
 
@@ -97,7 +101,7 @@ async fn a_stream_of_the_target_s_own_format_is_passed_on_event_by_event() {
     let (openai, anthropic) = (idle().await, Provider::always(events(&all)).await);
     let daemon = Daemon::start(&file(&openai, &anthropic, "an/c")).await;
     let got = daemon.post(PATH, &[], &asked(true)).await;
-    let wanted: String = all.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())).collect();
+    let wanted = all.iter().fold(String::new(), |text, event| text + &told(event));
     assert_eq!((got.status, got.body, got.is_whole), (200, wanted, true));
     let record = daemon.records.wait_for(1).await.remove(0);
     // 14 × $3 + 2048 × $0.30 + 12 × $15, per million.

@@ -53,7 +53,7 @@ impl Vector {
             return None;
         };
         let body = std::fs::read(folder().join(json["file"].as_str().unwrap())).unwrap().into();
-        Some(Self { id, wire, body, json })
+        Some(Self { id, json, wire, body })
     }
 
     fn of(transport: &'static str) -> impl Iterator<Item = Self> {

@@ -224,7 +224,7 @@ fn output_config(asked: &mut Conversation, config: &OutputConfig<'_>) {
     }
     match &config.format {
         Some(FormatField { kind, schema: Some(schema) }) if kind == "json_schema" => {
-            asked.schema = Some(Schema { name: None, schema: (*schema).to_owned(), is_strict: Some(true), field: "output_config.format" });
+            asked.schema = Some(Schema { name: None, json: (*schema).to_owned(), is_strict: Some(true), field: "output_config.format" });
         }
         None => {}
         Some(_) => asked.musts.push("output_config.format".into()),

@@ -52,7 +52,7 @@ pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, qu
     let mut config: std::collections::BTreeMap<String, Box<RawValue>> =
         output.into_iter().map(|(name, value)| (name, raw(&value))).collect();
     if let Some(schema) = &asked.schema {
-        config.insert("format".into(), raw(&Format { kind: "json_schema", schema: &schema.schema }));
+        config.insert("format".into(), raw(&Format { kind: "json_schema", schema: &schema.json }));
     }
     if !config.is_empty() {
         draft.set("output_config", &config);

@@ -152,7 +152,10 @@ fn content(content: Option<&Value>, into: &mut Vec<Event>) {
 mod tests {
     use super::*;
 
-    fn calls(deltas: &[&str]) -> Vec<(String, String)> {
+    /// Ids with names, and arguments.
+    type Told = Vec<(String, String)>;
+
+    fn calls(deltas: &[&str]) -> Told {
         let mut decoder = Decoder::default();
         let mut events = Vec::new();
         for delta in deltas {
@@ -165,7 +168,7 @@ mod tests {
     #[test]
     fn tool_deltas_are_put_together_however_they_come() {
         let one = |text: &str, arguments: &str| vec![(text.to_owned(), arguments.to_owned())];
-        let cases: [(&[&str], Vec<(String, String)>); 6] = [
+        let cases: [(&[&str], Told); 6] = [
             (
                 &[
                     r#"{"index":0,"id":"a","function":{"name":"f","arguments":""}}"#,

@@ -146,10 +146,9 @@ fn field(asked: &mut Conversation, name: &str, value: &str) -> serde_json::Resul
         }
         "n" if value != "1" => asked.musts.push(name.into()),
         "logprobs" if value == "true" => asked.musts.push(name.into()),
-        "n" | "logprobs" => {}
         "top_logprobs" | "prediction" | "audio" | "web_search_options" => asked.musts.push(name.into()),
         "modalities" if value.contains("\"audio\"") => asked.musts.push(name.into()),
-        "modalities" => {}
+        "n" | "logprobs" | "modalities" => {}
         _ => match KNOBS.into_iter().find(|knob| *knob == name) {
             Some(knob) => drop(asked.knobs.insert(knob, serde_json::from_str(value)?)),
             None => asked.extras.push(name.into()),
@@ -280,8 +279,8 @@ fn choice(asked: &mut Conversation, choice: &serde_json::Value) {
 fn response_format(asked: &mut Conversation, format: &FormatField<'_>) {
     match (format.kind.as_str(), &format.json_schema) {
         ("json_schema", Some(SchemaField { name, schema: Some(schema), strict })) => {
-            let (name, schema) = (name.clone(), (*schema).to_owned());
-            asked.schema = Some(Schema { name, schema, is_strict: *strict, field: "response_format" });
+            let (name, json) = (name.clone(), (*schema).to_owned());
+            asked.schema = Some(Schema { name, json, is_strict: *strict, field: "response_format" });
         }
         ("text", _) => {}
         _ => asked.musts.push("response_format".into()),

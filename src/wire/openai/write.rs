@@ -40,7 +40,7 @@ pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, qu
     thinking(asked, quirks, &mut draft);
     if let Some(schema) = &asked.schema {
         let name = schema.name.as_deref().unwrap_or("output");
-        let inner = Schema { name, strict: schema.is_strict, schema: &schema.schema };
+        let inner = Schema { name, strict: schema.is_strict, json: &schema.json };
         draft.set("response_format", &Format { kind: "json_schema", json_schema: inner });
     }
     draft.finish(edits, names)
@@ -58,7 +58,8 @@ struct Schema<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
-    schema: &'a RawValue,
+    #[serde(rename = "schema")]
+    json: &'a RawValue,
 }
 
 fn system(asked: &Conversation, quirks: &Quirks, messages: &mut Vec<Box<RawValue>>, draft: &mut Draft) {

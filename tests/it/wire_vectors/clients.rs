@@ -89,7 +89,7 @@ impl Heard {
             }
             let known = &mut self.calls[index];
             if let Some(id) = call["id"].as_str() {
-                known.id = id.to_owned();
+                id.clone_into(&mut known.id);
             }
             known.name.push_str(call["function"]["name"].as_str().unwrap_or_default());
             known.json.push_str(call["function"]["arguments"].as_str().unwrap_or_default());
