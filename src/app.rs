@@ -113,6 +113,8 @@ pub struct App {
     notifier: Notifier,
     /// Ends the watcher and the probes, which nobody waits for.
     stop: CancellationToken,
+    /// Cancelled when every dispute of earlier runs is known.
+    disputes_read: CancellationToken,
     sink: Mutex<Option<SinkThread>>,
     ledger: Mutex<Option<LedgerThread>>,
     /// How the ledger's writing goes.
@@ -148,6 +150,7 @@ impl App {
         let (listen, admin) = (address(&listeners.applications)?, address(&listeners.admin)?);
         let (sink, sink_thread) = Sink::to(records);
         let (ledger, remembered) = Ledger::open(&state, clock.wall(), first.loaded.value.ledger.hold_for).map_err(Unstarted::Ledger)?;
+        let unread = ledger.unread().map_err(Unstarted::Ledger)?;
         let (queue, inbox) = LedgerQueue::new();
         let ledger = ledger.run(inbox);
         let budgets = Budgets::new(clock.clone(), queue, &remembered);
@@ -169,12 +172,14 @@ impl App {
             accepting: Heartbeat::default(),
             notifier,
             stop: CancellationToken::new(),
+            disputes_read: CancellationToken::new(),
             sink: Mutex::new(Some(sink_thread)),
             written: ledger.watch(),
             ledger: Mutex::new(Some(ledger)),
             lock: Mutex::new(Some(lock)),
         });
         app.run(listeners, control)?;
+        ledger::read_disputes(&app, unread);
         Ok(app)
     }
 

@@ -10,7 +10,7 @@ mod revisions;
 pub use history::History;
 pub use ledger::{
     ContextFacts, DisputeRow, EXPORTED, Exported, Ledger, LedgerError, LedgerState, LedgerThread, LedgerWatch, Reader, Recovered, Sum,
-    Verified, WindowRow, recover,
+    Unread, Verified, WindowRow, recover,
 };
 pub use lock::{Lock, Unlocked};
 pub use revisions::{Accepted, Kept, content_hash, kept, sources_hash};

@@ -42,6 +42,8 @@ pub(super) struct Book {
     /// Attempts in flight.
     open: HashMap<AttemptId, Hold>,
     disputes: Disputes,
+    /// The windows that the ledger told of at the start, by the names that they had then.
+    remembered: HashMap<WindowKey, PoolId>,
     /// What settlements and ended disputes have freed whose rows are not on disk yet, in the order of their telling.
     freed: VecDeque<Freed>,
     /// The pools that a set of accounts means now; emptied when one of them rolls over.

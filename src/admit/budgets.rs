@@ -18,7 +18,7 @@ use super::timekeeper::Timekeeper;
 use crate::config::{Budget, Caller, HoldFor, LedgerSettings};
 use crate::units::{
     AdjustedEntry, AttemptId, BudgetName, Clock, DisputeClass, DisputeId, Disputed, Entry, LedgerQueue, NotWritten, Period, Remembered,
-    ResolvedEntry, TargetName, Usd, WindowKey,
+    RememberedDispute, ResolvedEntry, TargetName, Usd, WindowKey,
 };
 
 /// How long a cancelled attempt's rest stays disputed.
@@ -174,6 +174,17 @@ impl Budgets {
     pub fn accept_clock(&self) {
         let (wall, at) = (self.0.clock.wall(), self.0.clock.now());
         self.0.lock().time.accept(wall, at);
+    }
+
+    /// Disputes of earlier runs that the start did not wait for.
+    pub fn remember(&self, disputes: &[RememberedDispute]) {
+        self.0.with(|state, _| state.book.remember_disputes(disputes));
+    }
+
+    /// How many disputes are open.
+    #[must_use]
+    pub fn open_disputes(&self) -> usize {
+        self.0.lock().book.disputes().len()
     }
 
     #[must_use]

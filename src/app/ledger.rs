@@ -4,12 +4,16 @@ use serde_json::{Value, json};
 
 use super::App;
 use crate::control::{Adjustment, LedgerAsk, Resolution};
+use crate::store::Unread;
 use crate::units::AdjustedEntry;
 
 /// What an operator asks for about money while the daemon runs: what was done, once that is safe on disk, or why it could not be.
 pub(super) async fn change(app: &App, ask: &LedgerAsk) -> Result<Value, String> {
     let done = match ask {
-        LedgerAsk::Resolve(resolution) => resolve(app, resolution)?,
+        LedgerAsk::Resolve(resolution) => {
+            app.disputes_read.cancelled().await;
+            resolve(app, resolution)?
+        }
         LedgerAsk::Adjust(adjustment) => adjust(app, adjustment)?,
         LedgerAsk::AcceptClock => {
             app.parts.budgets.accept_clock();
@@ -17,6 +21,25 @@ pub(super) async fn change(app: &App, ask: &LedgerAsk) -> Result<Value, String> 
         }
     };
     if app.parts.budgets.on_disk().await { Ok(done) } else { Err("it counts from now on, but the ledger could not be written yet".into()) }
+}
+
+/// Takes up the disputes that the start did not wait for. They have counted all the while, but end only once they are known.
+pub(super) fn read_disputes(app: &App, unread: Option<Unread>) {
+    let (budgets, stop, is_read) = (app.parts.budgets.clone(), app.stop.clone(), app.disputes_read.clone().drop_guard());
+    let Some(mut unread) = unread else { return };
+    app.parts.tracker.spawn_blocking(move || {
+        let _is_read = is_read;
+        while !stop.is_cancelled() {
+            match unread.next_page() {
+                Ok(page) if page.is_empty() => return,
+                Ok(page) => budgets.remember(&page),
+                Err(error) => {
+                    tracing::error!(%error, alert = error.alert(), "old disputes cannot be read; they count until the next start");
+                    return;
+                }
+            }
+        }
+    });
 }
 
 fn resolve(app: &App, resolution: &Resolution) -> Result<Value, String> {

@@ -103,7 +103,7 @@ fn ledger_status(app: &App) -> LedgerStatus {
             LedgerState::Failing(what) => Some(what),
             LedgerState::Ended => Some("its writer has ended".into()),
         },
-        disputes: app.parts.budgets.disputes().len(),
+        disputes: app.parts.budgets.open_disputes(),
         overrun_usd: app.parts.budgets.overrun().plain(),
     }
 }

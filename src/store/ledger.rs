@@ -22,6 +22,7 @@ mod row;
 mod schema;
 mod seen;
 mod start;
+mod unread;
 mod verify;
 mod wal;
 mod windows;
@@ -43,6 +44,7 @@ pub use error::LedgerError;
 pub use export::{EXPORTED, Exported};
 pub use reader::{ContextFacts, DisputeRow, Reader, Sum, WindowRow};
 pub use recover::{Recovered, recover};
+pub use unread::Unread;
 pub use verify::Verified;
 pub use writer::{LedgerState, LedgerThread, LedgerWatch};
 
@@ -65,6 +67,8 @@ pub struct Ledger {
     data_version: i64,
     /// Pages that have gone to the write-ahead log since the last checkpoint, about.
     logged: u64,
+    /// Disputes up to this row were told of at the start.
+    told: i64,
     /// Something failed: nothing may be synced through this connection any more.
     is_poisoned: bool,
 }
@@ -75,11 +79,18 @@ impl Ledger {
     pub fn open(state: &Path, now: Timestamp, hold_for: HoldFor) -> Result<(Self, Remembered), LedgerError> {
         let path = state.join(NAME);
         let connection = schema::open(&path)?;
-        let (books, remembered) = start::start(&connection, now, hold_for).map_err(|trouble| trouble.at(&path))?;
+        let (books, remembered, told) = start::start(&connection, now, hold_for).map_err(|trouble| trouble.at(&path))?;
         let data_version = data_version(&connection).map_err(|error| LedgerError::of(&path, &error))?;
         let logged = std::fs::metadata(wal::beside(&path)).map_or(0, |wal| wal.len() / PAGE);
         let intended = (books.head, Vec::new());
-        Ok((Self { path, connection, books, intended, data_version, logged, is_poisoned: false }, remembered))
+        Ok((Self { path, connection, books, intended, data_version, logged, told, is_poisoned: false }, remembered))
+    }
+
+    /// The disputes of earlier runs that [`Self::open`] did not wait for; nothing where it told of all. To be asked before anything is
+    /// written.
+    pub fn unread(&self) -> Result<Option<Unread>, LedgerError> {
+        let rows = self.told..self.books.head.seq;
+        if rows.is_empty() { Ok(None) } else { Unread::open(self.path.clone(), rows).map(Some) }
     }
 
     /// Hands the file to its writer.

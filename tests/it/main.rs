@@ -14,6 +14,7 @@ mod budgets;
 mod callers;
 mod cancels;
 mod catalogue;
+mod charges;
 mod codes;
 mod config;
 mod config_faults;

@@ -1,10 +1,11 @@
 //! What happens in every fault of a provider, row by row: what the client sees when nothing else is left, whether another provider
-//! takes over, and whether the target rests.
+//! takes over, whether the target rests, and what the ledger counts.
 
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use crate::charges::{Charge, Ending, charged, charges, end_as};
 use crate::support::*;
 use tollgate::upstream::{Names, Resolver};
 
@@ -13,12 +14,15 @@ const TIMEOUTS: &str = "timeouts: { connect: 300ms, first_content: 300ms, idle: 
 /// One failure that counts is enough to rest.
 const RESTS_AT_ONCE: &str = "cooldown: { after: 1, rest: 60s }";
 
-/// How a fault shows: alone, before a sound provider, and in the target's state afterwards.
+/// How a fault shows: alone, before a sound provider, in the target's state afterwards, and in the ledger.
 struct Shown {
     alone: Got,
+    /// Of the request whose chain has no other step.
+    charges: Vec<Charge>,
     /// As `status` tells it: `ready`, `resting`, `target_down` …
     state: String,
     second: Got,
+    second_charges: Vec<Charge>,
     provider: Provider,
 }
 
@@ -29,14 +33,16 @@ async fn shown(acts: Vec<Act>, streamed: bool) -> Shown {
 async fn shown_with(acts: Vec<Act>, streamed: bool, body: &str) -> Shown {
     let settings = format!("{TIMEOUTS}, {RESTS_AT_ONCE}");
     let provider = Provider::always(acts).await;
-    let deadline = |routes: String| routes.replace("] }\n", "], deadline: 1s, retry: false }\n");
+    let deadline = |routes: String| charged(&routes.replace("] }\n", "], deadline: 1s, retry: false }\n"));
     let daemon = Daemon::start(&deadline(routes(&[&provider], &settings))).await;
     let alone = daemon.ask(body).await;
     let state = state_of(&daemon);
+    let alone_charges = charges(&daemon, 1).await;
     let sound = sound_provider("sound", streamed).await;
     let daemon = Daemon::start(&deadline(routes(&[&provider, &sound], &settings))).await;
     let second = daemon.ask(body).await;
-    Shown { alone, state, second, provider }
+    let second_charges = charges(&daemon, 1).await;
+    Shown { alone, charges: alone_charges, state, second, second_charges, provider }
 }
 
 fn state_of(daemon: &Daemon) -> String {
@@ -70,6 +76,15 @@ impl Shown {
         self
     }
 
+    /// What the faulty attempt counts with, whatever the next one costs.
+    #[track_caller]
+    fn counts(&self, ending: Ending) -> &Self {
+        end_as(&self.charges, &[ending]);
+        let fell_back = self.second.target() == "p1/m";
+        end_as(&self.second_charges, if fell_back { &[ending, Ending::Usage] } else { &[ending][..] });
+        self
+    }
+
     #[track_caller]
     fn may_be_tried_again(&self, value: &str) -> &Self {
         assert_eq!(self.alone.header("x-should-retry"), Some(value), "{:?}", self.alone);
@@ -99,13 +114,15 @@ async fn u01_a_name_that_does_not_resolve_falls_back() {
     let nowhere = "http://nowhere.test:9/v1";
     let table = |options: &mut tollgate::app::Options| options.resolver = Resolver::Table(Names::default());
     let settings = format!("allow_http: true, {RESTS_AT_ONCE}");
-    let daemon = Daemon::start_with(&routes_to(&[nowhere], &settings), table).await;
+    let daemon = Daemon::start_with(&charged(&routes_to(&[nowhere], &settings)), table).await;
     let alone = daemon.chat().await;
+    end_as(&charges(&daemon, 1).await, &[Ending::Void]);
     assert_eq!((alone.status, alone.code().as_str()), (502, "upstream_connect"));
     assert_eq!(alone.header("x-should-retry"), Some("true"));
     assert_eq!(state_of(&daemon), "resting");
-    let daemon = Daemon::start_with(&routes_to(&[nowhere, &sound.url()], &settings), table).await;
+    let daemon = Daemon::start_with(&charged(&routes_to(&[nowhere, &sound.url()], &settings)), table).await;
     assert_eq!(daemon.chat().await.target(), "p1/m");
+    end_as(&charges(&daemon, 1).await, &[Ending::Void, Ending::Usage]);
 }
 
 #[tokio::test]
@@ -114,12 +131,14 @@ async fn u02_a_refused_connection_falls_back() {
     let nobody = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
     let sound = sound_provider("sound", false).await;
-    let daemon = Daemon::start(&routes_to(&[&nobody], RESTS_AT_ONCE)).await;
+    let daemon = Daemon::start(&charged(&routes_to(&[&nobody], RESTS_AT_ONCE))).await;
     let alone = daemon.chat().await;
+    end_as(&charges(&daemon, 1).await, &[Ending::Void]);
     assert_eq!((alone.status, alone.code().as_str()), (502, "upstream_connect"));
     assert_eq!(state_of(&daemon), "resting");
-    let daemon = Daemon::start(&routes_to(&[&nobody, &sound.url()], RESTS_AT_ONCE)).await;
+    let daemon = Daemon::start(&charged(&routes_to(&[&nobody, &sound.url()], RESTS_AT_ONCE))).await;
     assert_eq!(daemon.chat().await.target(), "p1/m");
+    end_as(&charges(&daemon, 1).await, &[Ending::Void, Ending::Usage]);
 }
 
 #[tokio::test]
@@ -136,12 +155,14 @@ async fn u03_a_connection_that_is_never_accepted_times_out_and_falls_back() {
     let sound = sound_provider("sound", false).await;
     let deaf = format!("http://{address}/v1");
     let settings = format!("{TIMEOUTS}, {RESTS_AT_ONCE}");
-    let daemon = Daemon::start(&routes_to(&[&deaf], &settings)).await;
+    let daemon = Daemon::start(&charged(&routes_to(&[&deaf], &settings))).await;
     let alone = daemon.chat().await;
+    end_as(&charges(&daemon, 1).await, &[Ending::Void]);
     assert_eq!((alone.status, alone.code().as_str()), (502, "upstream_connect"));
     assert_eq!(state_of(&daemon), "resting");
-    let daemon = Daemon::start(&routes_to(&[&deaf, &sound.url()], &settings)).await;
+    let daemon = Daemon::start(&charged(&routes_to(&[&deaf, &sound.url()], &settings))).await;
     assert_eq!(daemon.chat().await.target(), "p1/m");
+    end_as(&charges(&daemon, 1).await, &[Ending::Void, Ending::Usage]);
 }
 
 #[tokio::test]
@@ -161,12 +182,14 @@ async fn u04_a_broken_tls_handshake_rests_at_once_and_never_speaks_plain() {
         heard
     });
     let sound = sound_provider("sound", false).await;
-    let daemon = Daemon::start(&routes_to(&[&url], "")).await;
+    let daemon = Daemon::start(&charged(&routes_to(&[&url], ""))).await;
     let alone = daemon.chat().await;
+    end_as(&charges(&daemon, 1).await, &[Ending::Void]);
     assert_eq!((alone.status, alone.code().as_str()), (502, "upstream_tls"));
     assert_eq!(state_of(&daemon), "resting");
-    let daemon = Daemon::start(&routes_to(&[&url, &sound.url()], "")).await;
+    let daemon = Daemon::start(&charged(&routes_to(&[&url, &sound.url()], ""))).await;
     assert_eq!(daemon.chat().await.target(), "p1/m");
+    end_as(&charges(&daemon, 1).await, &[Ending::Void, Ending::Usage]);
     for first in heard.await.unwrap() {
         assert_eq!(first[..2], [0x16, 0x03], "a TLS handshake, and nothing plain");
     }
@@ -175,44 +198,47 @@ async fn u04_a_broken_tls_handshake_rests_at_once_and_never_speaks_plain() {
 #[tokio::test]
 async fn u05_a_pooled_connection_that_died_is_replaced_in_silence() {
     let provider = Provider::start(vec![[answers("one"), vec![Act::Close]].concat(), answers("two")]).await;
-    let daemon = Daemon::start(&routes(&[&provider], RESTS_AT_ONCE)).await;
+    let daemon = Daemon::start(&charged(&routes(&[&provider], RESTS_AT_ONCE))).await;
     assert_eq!(daemon.chat().await.text(), "one");
     provider.wait_for_closed(1).await;
     let second = daemon.chat().await;
     assert_eq!((second.text().as_str(), second.header("x-tollgate-attempts")), ("two", Some("1")));
     assert_eq!(state_of(&daemon), "ready");
+    end_as(&charges(&daemon, 2).await, &[Ending::Usage, Ending::Usage]);
 }
 
 #[tokio::test]
 async fn u06_a_reset_before_the_answer_is_tried_again_only_on_a_reused_connection() {
     let provider = Provider::start(vec![answers("one"), vec![Act::Reset], answers("two")]).await;
-    let daemon = Daemon::start(&routes(&[&provider], RESTS_AT_ONCE)).await;
+    let daemon = Daemon::start(&charged(&routes(&[&provider], RESTS_AT_ONCE))).await;
     assert_eq!(daemon.chat().await.text(), "one");
     let second = daemon.chat().await;
     assert_eq!((second.status, second.text().as_str()), (200, "two"));
     assert_eq!((provider.count(), state_of(&daemon).as_str()), (3, "ready"));
+    // What went over the broken connection may be billed.
+    end_as(&charges(&daemon, 2).await, &[Ending::Usage, Ending::Disputed, Ending::Usage]);
 
     let fresh = shown(vec![Act::Reset], false).await;
-    fresh.refuses(502, "upstream_reset").falls_back().rests("resting").may_be_tried_again("false");
+    fresh.refuses(502, "upstream_reset").falls_back().rests("resting").may_be_tried_again("false").counts(Ending::Disputed);
 }
 
 #[tokio::test]
 async fn u07_silence_before_the_head_falls_back_where_time_is_left() {
     let streamed = shown(vec![Act::Hang], true).await;
-    streamed.refuses(504, "upstream_timeout").falls_back().rests("resting").may_be_tried_again("false");
+    streamed.refuses(504, "upstream_timeout").falls_back().rests("resting").may_be_tried_again("false").counts(Ending::Disputed);
     streamed.provider.wait_for_closed(1).await;
     let whole = shown(vec![Act::Hang], false).await;
-    whole.refuses(504, "upstream_timeout").rests("resting").may_be_tried_again("false");
+    whole.refuses(504, "upstream_timeout").rests("resting").may_be_tried_again("false").counts(Ending::Disputed);
     assert_eq!(whole.second.status, 504, "the deadline is the whole request's");
 }
 
 #[tokio::test]
 async fn u08_silence_after_the_head_falls_back_where_time_is_left() {
     let streamed = shown(vec![send(stream_of(&[role()])), Act::Hang], true).await;
-    streamed.refuses(504, "upstream_timeout").falls_back().rests("resting");
+    streamed.refuses(504, "upstream_timeout").falls_back().rests("resting").counts(Ending::Disputed);
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     let whole = shown(vec![send(head), Act::Hang], false).await;
-    whole.refuses(504, "upstream_timeout").may_be_tried_again("false");
+    whole.refuses(504, "upstream_timeout").may_be_tried_again("false").counts(Ending::Disputed);
 }
 
 #[tokio::test]
@@ -222,10 +248,10 @@ async fn u09_a_slow_drip_ends_at_the_deadline() {
     let streamed = shown(acts, true).await;
     assert_eq!((streamed.alone.status, streamed.alone.stream_code().as_str()), (200, "upstream_timeout"));
     assert!(!streamed.alone.is_whole && !streamed.alone.is_done());
-    streamed.stays();
+    streamed.stays().counts(Ending::ObservedAndDisputed);
     let mut acts = vec![send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n")];
     acts.extend((0..100).flat_map(|_| [send(" "), Act::Wait(Duration::from_millis(50))]));
-    shown(acts, false).await.refuses(504, "upstream_timeout");
+    shown(acts, false).await.refuses(504, "upstream_timeout").counts(Ending::Disputed);
 }
 
 #[tokio::test]
@@ -239,7 +265,7 @@ async fn u10_server_errors_fall_back() {
         ("529 Overloaded", 503, "server_is_overloaded"),
     ] {
         for streamed in [false, true] {
-            shown(status(line, &body), streamed).await.refuses(status_seen, code).falls_back().rests("resting");
+            shown(status(line, &body), streamed).await.refuses(status_seen, code).falls_back().rests("resting").counts(Ending::Void);
         }
     }
     let hinted = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 7\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
@@ -259,7 +285,7 @@ async fn u11_a_rate_limit_falls_back_and_rests_until_its_reset() {
     };
     for (header, wait) in [("retry-after: 9", "9"), ("retry-after-ms: 2350", "3"), ("retry-after: 2.2", "3"), ("x-nothing: 1", "20")] {
         let shown = shown(limited(header), false).await;
-        shown.refuses(429, "rate_limit_exceeded").falls_back().rests("resting").may_be_tried_again("true");
+        shown.refuses(429, "rate_limit_exceeded").falls_back().rests("resting").may_be_tried_again("true").counts(Ending::Void);
         assert_eq!(shown.alone.header("retry-after"), Some(wait), "{header}");
     }
     let (long, short) = (Provider::always(limited("retry-after: 40")).await, Provider::always(limited("retry-after: 4")).await);
@@ -274,18 +300,33 @@ async fn u12_a_rejected_key_is_ours_and_is_never_told() {
     let told = error("Incorrect API key provided: sk-tollgate-secret", "invalid_request_error", "invalid_api_key");
     for line in ["401 Unauthorized", "403 Forbidden"] {
         let shown = shown(status(line, &told), false).await;
-        shown.refuses(502, "upstream_auth").falls_back().rests("key_down");
+        shown.refuses(502, "upstream_auth").falls_back().rests("key_down").counts(Ending::Void);
         assert!(!shown.alone.body.contains("sk-tollgate"), "{}", shown.alone.body);
     }
     let region = error("Country, region, or territory not supported", "request_forbidden", "unsupported_country_region_territory");
-    shown(status("403 Forbidden", &region), false).await.refuses(403, "upstream_permission").falls_back().rests("target_down");
+    shown(status("403 Forbidden", &region), false)
+        .await
+        .refuses(403, "upstream_permission")
+        .falls_back()
+        .rests("target_down")
+        .counts(Ending::Void);
 }
 
 #[tokio::test]
 async fn u13_an_empty_account_falls_back() {
     let told = error("You exceeded your current quota", "insufficient_quota", "insufficient_quota");
-    shown(status("429 Too Many Requests", &told), false).await.refuses(503, "provider_quota").falls_back().rests("account_down");
-    shown(status("402 Payment Required", "{}"), false).await.refuses(503, "provider_quota").falls_back().rests("account_down");
+    shown(status("429 Too Many Requests", &told), false)
+        .await
+        .refuses(503, "provider_quota")
+        .falls_back()
+        .rests("account_down")
+        .counts(Ending::Void);
+    shown(status("402 Payment Required", "{}"), false)
+        .await
+        .refuses(503, "provider_quota")
+        .falls_back()
+        .rests("account_down")
+        .counts(Ending::Void);
 }
 
 #[tokio::test]
@@ -294,13 +335,19 @@ async fn u14_the_clients_own_faults_come_back_as_they_are() {
     for line in ["400 Bad Request", "422 Unprocessable Entity"] {
         let shown = shown(status(line, &own), false).await;
         assert_eq!((shown.alone.status.to_string().as_str(), shown.alone.body.as_str()), (&line[..3], own.as_str()), "byte for byte");
-        shown.stays().rests("ready").may_be_tried_again("false");
+        shown.stays().rests("ready").may_be_tried_again("false").counts(Ending::Void);
     }
     let capability = error("Unsupported value", "invalid_request_error", "unsupported_value");
-    shown(status("400 Bad Request", &capability), false).await.falls_back().rests("ready");
+    shown(status("400 Bad Request", &capability), false).await.falls_back().rests("ready").counts(Ending::Void);
     let model = error("no such model", "invalid_request_error", "model_not_found");
-    shown(status("404 Not Found", &model), false).await.refuses(404, "upstream_model_not_found").falls_back().rests("target_down");
+    shown(status("404 Not Found", &model), false)
+        .await
+        .refuses(404, "upstream_model_not_found")
+        .falls_back()
+        .rests("target_down")
+        .counts(Ending::Void);
     let foreign = shown(status("400 Bad Request", r#"{"detail":"max_tokens is too large"}"#), false).await;
+    foreign.counts(Ending::Void);
     assert_eq!((foreign.alone.status, foreign.alone.json()["error"]["type"].as_str()), (400, Some("invalid_request_error")));
 }
 
@@ -347,7 +394,7 @@ async fn u15_a_redirect_is_never_followed() {
     for code in [301, 302, 303, 307, 308] {
         let acts =
             vec![send(format!("HTTP/1.1 {code} Moved\r\nlocation: {}/chat/completions\r\ncontent-length: 0\r\n\r\n", elsewhere.url()))];
-        shown(acts, false).await.refuses(502, "upstream_redirect").falls_back().rests("resting");
+        shown(acts, false).await.refuses(502, "upstream_redirect").falls_back().rests("resting").counts(Ending::Void);
     }
     assert_eq!(elsewhere.count(), 0);
 }
@@ -355,11 +402,11 @@ async fn u15_a_redirect_is_never_followed() {
 #[tokio::test]
 async fn u16_switching_protocols_and_endless_interim_answers_are_malformed() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
-    shown(vec![send(switch)], false).await.refuses(502, "upstream_malformed").falls_back().rests("resting");
+    shown(vec![send(switch)], false).await.refuses(502, "upstream_malformed").falls_back().rests("resting").counts(Ending::Void);
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(9);
     let mut acts = vec![send(interim)];
     acts.extend(answers("late"));
-    shown(acts, false).await.refuses(502, "upstream_malformed").falls_back().rests("resting");
+    shown(acts, false).await.refuses(502, "upstream_malformed").falls_back().rests("resting").counts(Ending::Void);
 }
 
 #[tokio::test]
@@ -369,7 +416,11 @@ async fn u17_an_error_inside_a_200_is_a_failure_of_its_type() {
         ("overloaded_error", "overloaded_error", 503, "server_is_overloaded"),
         ("requests", "rate_limit_exceeded", 429, "rate_limit_exceeded"),
     ] {
-        shown(status("200 OK", &error("it broke", kind, code)), false).await.refuses(status_seen, code_seen).falls_back();
+        shown(status("200 OK", &error("it broke", kind, code)), false)
+            .await
+            .refuses(status_seen, code_seen)
+            .falls_back()
+            .counts(Ending::Void);
     }
 }
 
@@ -378,7 +429,7 @@ async fn u18_an_error_in_the_first_event_falls_back() {
     for (kind, status_seen, code) in [("overloaded_error", 503, "server_is_overloaded"), ("server_error", 502, "upstream_error")] {
         let event = format!("data: {}\n\n", error("not now", kind, kind));
         let shown = shown(vec![send(stream_of(&[role(), event])), Act::Close], true).await;
-        shown.refuses(status_seen, code).falls_back().rests("resting");
+        shown.refuses(status_seen, code).falls_back().rests("resting").counts(Ending::Void);
     }
 }
 
@@ -388,7 +439,7 @@ async fn u19_an_error_after_content_is_told_in_the_stream() {
     let shown = shown(vec![send(stream_of(&[role(), content("half "), event])), Act::Close], true).await;
     assert_eq!((shown.alone.text().as_str(), shown.alone.stream_code().as_str()), ("half ", "upstream_error"));
     assert!(!shown.alone.is_done() && !shown.alone.is_whole && !shown.alone.body.contains("secret.internal"), "{:?}", shown.alone);
-    shown.stays().rests("resting");
+    shown.stays().rests("resting").counts(Ending::ObservedAndDisputed);
 }
 
 #[tokio::test]
@@ -397,7 +448,7 @@ async fn u20_a_stream_that_was_cut_never_looks_finished() {
         let shown = shown(vec![send(stream_of(&[role(), content("half")])), Act::Wait(Duration::from_millis(50)), end], true).await;
         assert_eq!((shown.alone.text().as_str(), shown.alone.stream_code().as_str()), ("half", "upstream_truncated"));
         assert!(!shown.alone.is_done() && !shown.alone.is_whole, "{:?}", shown.alone);
-        shown.stays().rests("resting");
+        shown.stays().rests("resting").counts(Ending::ObservedAndDisputed);
     }
     let shown = shown(vec![send(format!("{}0\r\n\r\n", stream_of(&[role(), content("half")])))], true).await;
     assert_eq!(shown.alone.stream_code(), "upstream_truncated", "a proper end of the body is not the end of the answer");
@@ -410,7 +461,7 @@ async fn u20b_a_finish_without_done_is_a_normal_end() {
         let shown = shown([vec![send(stream_of(&events))], end].concat(), true).await;
         assert!(shown.alone.is_done() && shown.alone.is_whole, "{:?}", shown.alone);
         assert_eq!(shown.alone.body.matches("[DONE]").count(), 1);
-        shown.stays().rests("ready");
+        shown.stays().rests("ready").counts(Ending::Estimated);
     }
 }
 
@@ -421,33 +472,42 @@ async fn u21_a_body_shorter_than_promised_falls_back() {
     let chunked = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{}", chunk(&whole));
     for text in [short, chunked] {
         let shown = shown(vec![send(text), Act::Close], false).await;
-        shown.refuses(502, "upstream_truncated").falls_back().rests("resting").may_be_tried_again("false");
+        shown.refuses(502, "upstream_truncated").falls_back().rests("resting").may_be_tried_again("false").counts(Ending::Disputed);
     }
 }
 
 #[tokio::test]
 async fn u22_what_does_not_parse_is_malformed() {
-    shown(status("200 OK", "{not json"), false).await.refuses(502, "upstream_malformed").falls_back().rests("resting");
+    shown(status("200 OK", "{not json"), false)
+        .await
+        .refuses(502, "upstream_malformed")
+        .falls_back()
+        .rests("resting")
+        .counts(Ending::Disputed);
     for bad in ["data: {not json\n\n", "data: {\"a\":\"\0\"}\n\n"] {
         let early = shown(vec![send(stream_of(&[role(), bad.into()])), Act::Close], true).await;
-        early.refuses(502, "upstream_malformed").falls_back().rests("resting");
+        early.refuses(502, "upstream_malformed").falls_back().rests("resting").counts(Ending::Disputed);
         let late = shown(vec![send(stream_of(&[content("half"), bad.into()])), Act::Close], true).await;
         assert_eq!(late.alone.stream_code(), "upstream_malformed");
         assert!(!late.alone.is_done() && !late.alone.is_whole);
+        late.counts(Ending::ObservedAndDisputed);
     }
     let bytes = b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\xfe\"}}]}\n\n";
     let mut acts = vec![send(STREAM_HEAD), send(format!("{:x}\r\n", bytes.len())), send(bytes.to_vec()), send("\r\n"), Act::Close];
-    shown(acts.clone(), true).await.refuses(502, "upstream_malformed").falls_back();
+    shown(acts.clone(), true).await.refuses(502, "upstream_malformed").falls_back().counts(Ending::Disputed);
     acts.insert(1, send(chunk(&content("half"))));
-    assert_eq!(shown(acts, true).await.alone.stream_code(), "upstream_malformed");
+    let late = shown(acts, true).await;
+    late.counts(Ending::ObservedAndDisputed);
+    assert_eq!(late.alone.stream_code(), "upstream_malformed");
 }
 
 #[tokio::test]
 async fn u23_an_event_above_one_mebibyte_is_too_large() {
     let huge = content(&"x".repeat((1 << 20) + 1));
     let early = shown(vec![send(stream_of(&[role(), huge.clone()])), Act::Close], true).await;
-    early.refuses(502, "upstream_too_large").falls_back().rests("resting");
+    early.refuses(502, "upstream_too_large").falls_back().rests("resting").counts(Ending::Disputed);
     let late = shown(vec![send(stream_of(&[content("half"), huge])), Act::Close], true).await;
+    late.counts(Ending::ObservedAndDisputed);
     assert_eq!(late.alone.stream_code(), "upstream_too_large");
 }
 
@@ -457,13 +517,13 @@ async fn u24_a_stream_that_ignores_its_limit_is_cut() {
     let words: Vec<String> = (0..5_000).map(|_| content("word word ")).collect();
     let shown = shown_with(vec![send(stream_of(&words)), Act::Hang], true, &body).await;
     assert_eq!(shown.alone.stream_code(), "upstream_too_large", "{}", shown.alone.body.len());
-    shown.stays().rests("resting");
+    shown.stays().rests("resting").counts(Ending::Observed);
 }
 
 #[tokio::test]
 async fn u25_a_compressed_answer_is_malformed() {
     let gzip = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nxxxx";
-    shown(vec![send(gzip)], false).await.refuses(502, "upstream_malformed").falls_back().rests("resting");
+    shown(vec![send(gzip)], false).await.refuses(502, "upstream_malformed").falls_back().rests("resting").counts(Ending::InputDisputed);
 }
 
 #[tokio::test]
@@ -472,7 +532,7 @@ async fn u26_a_head_beyond_bounds_is_malformed() {
     let large = format!("x-large: {}\r\n", "x".repeat(70_000));
     for headers in [many.as_str(), large.as_str(), "x-bad: a\x01b\r\n"] {
         let acts = vec![send(format!("HTTP/1.1 200 OK\r\n{headers}content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"))];
-        shown(acts, false).await.refuses(502, "upstream_malformed").falls_back().rests("resting");
+        shown(acts, false).await.refuses(502, "upstream_malformed").falls_back().rests("resting").counts(Ending::InputDisputed);
     }
 }
 
@@ -502,7 +562,7 @@ async fn u29_contradictory_framing_is_malformed() {
     for text in [both.as_str(), two, negative, huge_chunk] {
         let shown = shown(vec![send(text)], false).await;
         assert_eq!(shown.alone.status, 502, "{:?}", shown.alone);
-        shown.falls_back().rests("resting");
+        shown.falls_back().rests("resting").counts(Ending::InputDisputed);
     }
     let mut trailing = answers("one");
     trailing.push(send("garbage"));
@@ -516,18 +576,24 @@ async fn u29_contradictory_framing_is_malformed() {
 #[tokio::test]
 async fn u30_an_answer_that_nobody_asked_for_reaches_nobody() {
     let provider = Provider::start(vec![[answers("one"), answers("stray")].concat(), answers("two")]).await;
-    let daemon = Daemon::start(&routes(&[&provider], "")).await;
+    let daemon = Daemon::start(&charged(&routes(&[&provider], ""))).await;
     assert_eq!(daemon.chat().await.text(), "one");
     for _ in 0..3 {
         assert_eq!(daemon.chat().await.text(), "two");
     }
+    end_as(&charges(&daemon, 4).await, &[Ending::Usage; 4]);
 }
 
 #[tokio::test]
 async fn u31_a_web_page_instead_of_an_answer_takes_the_target_down() {
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>";
     for streamed in [false, true] {
-        shown(vec![send(page)], streamed).await.refuses(502, "upstream_malformed").falls_back().rests("target_down");
+        shown(vec![send(page)], streamed)
+            .await
+            .refuses(502, "upstream_malformed")
+            .falls_back()
+            .rests("target_down")
+            .counts(Ending::InputDisputed);
     }
 }
 
@@ -536,7 +602,7 @@ async fn u32_an_answer_without_usage_is_served() {
     let body = r#"{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}"#;
     let shown = shown(status("200 OK", body), false).await;
     assert_eq!((shown.alone.body.as_str(), shown.alone.header("x-tollgate-usage-source")), (body, Some("none")));
-    shown.rests("ready");
+    shown.rests("ready").counts(Ending::Estimated);
 }
 
 #[tokio::test]
@@ -549,11 +615,12 @@ async fn u33_an_implausible_usage_is_relayed_and_not_believed() {
     ] {
         let body = completion("hi").replace(r#"{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}"#, usage);
         let provider = Provider::always(status("200 OK", &body)).await;
-        let daemon = Daemon::start(&routes(&[&provider], "")).await;
+        let daemon = Daemon::start(&charged(&routes(&[&provider], ""))).await;
         assert_eq!(daemon.chat().await.body, body);
         let record = &daemon.records.wait_for(1).await[0];
         assert!(record["usage"].is_null(), "{usage}: {record}");
         assert_ne!(record["usage_source"], "provider");
+        end_as(&charges(&daemon, 1).await, &[Ending::Estimated]);
     }
 }
 
@@ -562,15 +629,16 @@ async fn u34_another_model_than_asked_is_told() {
     let other = completion("hi").replace(r#""model":"m""#, r#""model":"m-2026-11""#);
     let shown = shown(status("200 OK", &other), false).await;
     assert_eq!(shown.alone.header("x-tollgate-served-model"), Some("m-2026-11"));
-    shown.rests("ready");
+    shown.rests("ready").counts(Ending::Usage);
 }
 
 #[tokio::test]
 async fn u36_a_peer_that_vanished_counts_as_silence() {
     let late = shown(vec![send(stream_of(&[role(), content("half")])), Act::Hang], true).await;
+    late.counts(Ending::ObservedAndDisputed);
     assert_eq!(late.alone.stream_code(), "upstream_timeout");
     assert!(!late.alone.is_whole && !late.alone.is_done());
-    shown(vec![Act::Hang], true).await.falls_back();
+    shown(vec![Act::Hang], true).await.falls_back().counts(Ending::Disputed);
 }
 
 #[tokio::test]
@@ -590,10 +658,11 @@ async fn u37_an_early_answer_ends_the_sending() {
         stream.read_to_end(&mut rest).await.ok();
         rest.len()
     });
-    let daemon = Daemon::start(&routes_to(&[&url], "")).await;
+    let daemon = Daemon::start(&charged(&routes_to(&[&url], "")).replace("128k", "16M")).await;
     let big = chat(false).replace("Say hello.", &"hello ".repeat(5_000_000));
     let got = daemon.ask(&big).await;
     assert_eq!(got.status, 413, "{got:?}");
+    end_as(&charges(&daemon, 1).await, &[Ending::Void]);
     answered.open();
     assert!(early.await.unwrap() < big.len() / 2, "the rest stays here, and the connection is closed");
 }
@@ -601,12 +670,12 @@ async fn u37_an_early_answer_ends_the_sending() {
 #[tokio::test]
 async fn u38_an_empty_answer_is_malformed() {
     for text in ["HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 0\r\n\r\n"] {
-        shown(vec![send(text)], false).await.refuses(502, "upstream_malformed").falls_back().rests("resting");
+        shown(vec![send(text)], false).await.refuses(502, "upstream_malformed").falls_back().rests("resting").counts(Ending::InputDisputed);
     }
     let empty_stream = format!("{STREAM_HEAD}0\r\n\r\n");
     let shown = shown(vec![send(empty_stream)], true).await;
     assert_eq!(shown.alone.status, 502);
-    shown.falls_back().rests("resting");
+    shown.falls_back().rests("resting").counts(Ending::InputDisputed);
 }
 
 #[tokio::test]
@@ -616,8 +685,9 @@ async fn u39_a_senseless_retry_after_is_unknown_or_clamped() {
             "HTTP/1.1 429 Too Many Requests\r\nretry-after: {value}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
         ))];
         let provider = Provider::always(acts).await;
-        let daemon = Daemon::start(&routes(&[&provider], "")).await;
+        let daemon = Daemon::start(&charged(&routes(&[&provider], ""))).await;
         assert_eq!(daemon.chat().await.header("retry-after"), Some(wait), "{value}");
+        end_as(&charges(&daemon, 1).await, &[Ending::Void]);
     }
 }
 
@@ -626,5 +696,5 @@ async fn u40_a_slow_but_correct_answer_is_served() {
     let slow = [vec![Act::Wait(Duration::from_millis(250))], answers("slow")].concat();
     let shown = shown(slow, false).await;
     assert_eq!(shown.alone.text(), "slow");
-    shown.stays().rests("ready");
+    shown.stays().rests("ready").counts(Ending::Usage);
 }

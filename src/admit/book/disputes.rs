@@ -83,7 +83,7 @@ impl Book {
     }
 
     /// The open disputes.
-    pub(in crate::admit) fn disputes(&self) -> impl Iterator<Item = (&DisputeId, &Dispute)> {
+    pub(in crate::admit) fn disputes(&self) -> impl ExactSizeIterator<Item = (&DisputeId, &Dispute)> {
         self.disputes.open.iter()
     }
 

@@ -297,3 +297,49 @@ fn what_the_ledger_remembers_counts_again() {
     till.book.resolve(&id, Usd::ZERO, till.now.wall, &"x".into()).unwrap();
     assert!(till.reserve(&accounts, 700).is_ok());
 }
+
+#[test]
+fn l14_old_disputes_may_come_late_whatever_was_renamed_or_has_ended_since() {
+    let key = |name: &str, starts: &str, ends: &str| WindowKey {
+        budget: BudgetName::parse(name).unwrap(),
+        period: Period::Month,
+        starts: starts.parse().unwrap(),
+        ends: Some(ends.parse().unwrap()),
+    };
+    let now = key("company", "2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z");
+    let gone = key("company", "2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z");
+    let dispute = |number, amount, until, window: &WindowKey| crate::units::RememberedDispute {
+        id: DisputeId::Attempt(AttemptId { epoch: 1, number }),
+        class: DisputeClass::Ambiguous,
+        amount: usd(amount),
+        until,
+        windows: vec![window.clone()],
+        target: None,
+    };
+    let mut till = Till::new(&[]).0;
+    let window = crate::units::RememberedWindow { key: now.clone(), posted: usd(300), disputed: usd(500) };
+    till.book.remember(&Remembered { epoch: 2, windows: vec![window], disputes: vec![] });
+    till.adopt(&[budget("company", &[(1_000, Period::Month)])]);
+    let firm = Budget { was: Some(BudgetName::parse("company").unwrap()), ..budget("firm", &[(1_000, Period::Month)]) };
+    // The name is another budget's by now.
+    let accounts = till.adopt(&[firm, budget("company", &[(1_000, Period::Month)])]);
+    till.book.take_told();
+    assert_eq!((till.counts(accounts[0][0]), till.counts(accounts[1][0])), ((300, 0, 500), (0, 0, 0)), "they count before they are known");
+    let wall = till.now.wall;
+    till.book.remember_disputes(&[
+        dispute(1, 200, None, &now),
+        dispute(2, 300, Some(wall), &now),
+        dispute(3, 50, None, &gone),
+        dispute(4, 60, Some(Timestamp::MAX), &gone),
+    ]);
+    // Whose window has ended is over; whose time is over ends with the next look.
+    till.book.expire(wall);
+    let ended: Vec<_> =
+        till.book.take_told().into_iter().filter_map(|tell| if let Entry::Resolved(end) = tell.entry { Some(end) } else { None }).collect();
+    let told: Vec<_> = ended.iter().map(|end| (end.id.clone(), end.released.nano(), &*end.reason)).collect();
+    let id = |number| DisputeId::Attempt(AttemptId { epoch: 1, number });
+    assert_eq!(told, [(id(3), 50, "window"), (id(2), 300, "time")]);
+    assert_eq!((till.counts(accounts[0][0]), till.counts(accounts[1][0])), ((300, 0, 200), (0, 0, 0)));
+    till.book.resolve(&id(1), usd(200), wall, &"billed".into()).unwrap();
+    assert_eq!((till.counts(accounts[0][0]), till.book.disputes().len()), ((500, 0, 0), 1));
+}

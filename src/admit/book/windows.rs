@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Account, AccountId, Book, Dispute, Pool, PoolId, Raise, Tell};
 use crate::admit::grants::{Pace, furthest_ahead};
 use crate::config::{Budget, BudgetMode, Cap};
-use crate::units::{BudgetName, Entry, Moment, Remembered, Usd, WindowKey};
+use crate::units::{BudgetName, Entry, Moment, Remembered, RememberedDispute, Usd, WindowKey};
 
 /// A grant is not lowered for so long: whoever asked for it must come to use it.
 const KEPT: Duration = Duration::from_millis(100);
@@ -30,12 +30,24 @@ impl Book {
             // Its account is found when a file names it; the number of none is beyond them all.
             let pool = Pool { posted: window.posted, disputed: window.disputed, ..Pool::new(AccountId::MAX, window.key.clone()) };
             let granted = pool.spent();
-            self.insert(Pool { granted, ..pool });
+            let id = self.insert(Pool { granted, ..pool });
+            self.remembered.insert(window.key.clone(), id);
         }
-        for dispute in &remembered.disputes {
-            let pools = dispute.windows.iter().filter_map(|key| self.find(key)).collect();
-            let kept = Dispute { class: dispute.class, amount: dispute.amount, until: dispute.until, pools };
-            self.disputes.add(dispute.id.clone(), kept);
+        self.remember_disputes(&remembered.disputes);
+    }
+
+    /// Disputes that are counted already in the windows that the ledger told of at the start. They may come late, whatever was renamed or
+    /// has ended since.
+    pub(in crate::admit) fn remember_disputes(&mut self, disputes: &[RememberedDispute]) {
+        for RememberedDispute { id, class, amount, until, windows, .. } in disputes {
+            let known = windows.iter().filter_map(|key| self.remembered.get(key).copied());
+            let pools: Vec<PoolId> = known.filter(|pool| self.pools.contains_key(pool)).collect();
+            let is_over = until.is_none() && pools.is_empty() && !windows.is_empty();
+            self.disputes.add(id.clone(), Dispute { class: *class, amount: *amount, until: *until, pools });
+            if is_over {
+                let at = windows.iter().filter_map(|key| key.ends).max().unwrap_or(Timestamp::MAX);
+                self.resolve(id, Usd::ZERO, at, &"window".into());
+            }
         }
     }
 
@@ -133,10 +145,6 @@ impl Book {
         self.next_pool += 1;
         self.pools.insert(id, pool);
         id
-    }
-
-    fn find(&self, key: &WindowKey) -> Option<PoolId> {
-        self.pools.iter().find(|(_, pool)| pool.key == *key).map(|(id, _)| *id)
     }
 
     /// Asks for a grant that covers what is used and `amount` more, and a little ahead; only one is under way at a time.

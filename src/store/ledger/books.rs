@@ -1,5 +1,6 @@
 //! What the writer knows of the file, and what it has to write.
 
+mod disputes;
 mod entries;
 
 use std::collections::HashMap;
@@ -12,7 +13,9 @@ use super::error::Trouble;
 use super::row::{self, Hash, Kind, Named, Row, Text, Word};
 use super::seen::Seen;
 use super::windows::Windows;
-use crate::units::{AttemptId, DisputeClass, Entry};
+use crate::units::{AttemptId, Entry};
+
+pub(super) use disputes::{About, OpenDispute, stored};
 
 /// How many bits of an attempt's key count attempts of one run; those above count runs.
 const NUMBER_BITS: u32 = 40;
@@ -47,33 +50,11 @@ pub(super) struct Open {
     is_written: bool,
 }
 
-/// What a dispute is about, by the file's ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum About {
-    Attempt(i64),
-    Crash { epoch: i64, window: i64 },
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct OpenDispute {
-    pub(super) seq: i64,
-    pub(super) about: About,
-    pub(super) context: Option<Ref>,
-    pub(super) windows: WindowSet,
-    pub(super) class: DisputeClass,
-    pub(super) amount: i64,
-    pub(super) counts_at: i64,
-    pub(super) until: Option<i64>,
-    labels: Option<Arc<str>>,
-    is_written: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct Books {
     pub(super) head: Head,
     pub(super) windows: Windows,
     pub(super) open: HashMap<i64, Open>,
-    pub(super) disputes: HashMap<About, OpenDispute>,
     pub(super) seen: Seen,
     dictionary: Dictionary,
     /// Contexts of attempts that ended lately, for the ends of their requests; and of those that ended before.
@@ -88,8 +69,8 @@ struct Batch {
     by_attempt: HashMap<i64, usize>,
     held: Vec<i64>,
     released: Vec<i64>,
-    disputed: Vec<About>,
-    undisputed: Vec<i64>,
+    /// Disputes that this transaction opens, and has not ended.
+    disputed: HashMap<About, OpenDispute>,
     hashed: Vec<u8>,
 }
 
@@ -104,15 +85,14 @@ pub(super) enum Entered {
 }
 
 impl Books {
-    /// Reads what a writer must know: head, live windows, holds, open disputes.
+    /// Reads what a writer must know: head, live windows, holds.
     pub(super) fn load(connection: &Connection, now: i64, seen: Seen) -> Result<Self, Trouble> {
         let head = Head::read(connection)?;
         let windows = Windows::load(connection, now)?;
         let empty = || [HashMap::new(), HashMap::new()];
-        let (open, disputes, dictionary, batch) = (HashMap::new(), HashMap::new(), Dictionary::default(), Batch::default());
-        let mut books = Self { head, windows, open, disputes, seen, dictionary, recent: empty(), batch };
+        let (open, dictionary, batch) = (HashMap::new(), Dictionary::default(), Batch::default());
+        let mut books = Self { head, windows, open, seen, dictionary, recent: empty(), batch };
         books.load_holds(connection)?;
-        books.load_disputes(connection)?;
         Ok(books)
     }
 
@@ -134,40 +114,6 @@ impl Books {
                 is_written: true,
             };
             self.open.insert(row.get(0)?, open);
-        }
-        Ok(())
-    }
-
-    fn load_disputes(&mut self, connection: &Connection) -> Result<(), Trouble> {
-        let mut sql = connection.prepare(
-            "SELECT d.seq, d.attempt, d.epoch, d.context, c.hash, d.windows, s.hash, s.windows, d.class, d.amount, d.counts_at, d.until, d.labels
-             FROM disputes d LEFT JOIN contexts c ON c.id = d.context LEFT JOIN window_sets s ON s.id = d.windows",
-        )?;
-        let mut rows = sql.query([])?;
-        while let Some(row) = rows.next()? {
-            let seq: i64 = row.get(0)?;
-            let windows = set_of(row.get(5)?, row.get(6)?, row.get(7)?)?;
-            let damaged = || Trouble::Damaged(format!("the dispute of row {seq} is about nothing"));
-            let about = match (row.get(1)?, windows.windows.first()) {
-                (Some(attempt), _) => About::Attempt(attempt),
-                (None, Some(window)) => About::Crash { epoch: row.get(2)?, window: *window },
-                (None, None) => return Err(damaged()),
-            };
-            let context: Option<i64> = row.get(3)?;
-            let class: String = row.get(8)?;
-            let dispute = OpenDispute {
-                seq,
-                about,
-                context: context.map(|id| Ok::<_, Trouble>(Ref { id, hash: row.get(4)? })).transpose()?,
-                windows,
-                class: class_of(&class).ok_or_else(damaged)?,
-                amount: row.get(9)?,
-                counts_at: row.get(10)?,
-                until: row.get(11)?,
-                labels: row.get(12)?,
-                is_written: true,
-            };
-            self.disputes.insert(about, dispute);
         }
         Ok(())
     }
@@ -246,38 +192,6 @@ impl Books {
         }
         Ok(())
     }
-
-    fn write_disputes(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        for about in self.batch.disputed.drain(..) {
-            let Some(open) = self.disputes.get_mut(&about) else { continue };
-            open.is_written = true;
-            let (attempt, epoch) = match about {
-                About::Attempt(attempt) => (Some(attempt), attempt >> NUMBER_BITS),
-                About::Crash { epoch, .. } => (None, epoch),
-            };
-            let mut insert = connection.prepare_cached(
-                "INSERT INTO disputes (seq, attempt, epoch, context, windows, class, amount, counts_at, until, labels)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?;
-            let (context, windows) = (open.context.map(|context| context.id), open.windows.named.id);
-            insert.execute(params![
-                open.seq,
-                attempt,
-                epoch,
-                context,
-                windows,
-                open.class.as_str(),
-                open.amount,
-                open.counts_at,
-                open.until,
-                open.labels
-            ])?;
-        }
-        for seq in self.batch.undisputed.drain(..) {
-            connection.prepare_cached("DELETE FROM disputes WHERE seq = ?")?.execute([seq])?;
-        }
-        Ok(())
-    }
 }
 
 /// An attempt's number in the file; nothing beyond a trillion attempts of one run.
@@ -290,10 +204,6 @@ pub(super) fn key_of(id: AttemptId) -> Option<i64> {
 pub(super) fn attempt_of(key: i64) -> AttemptId {
     let unsigned = |part: i64| u64::try_from(part).unwrap_or_default();
     AttemptId { epoch: unsigned(key >> NUMBER_BITS), number: unsigned(key & ((1 << NUMBER_BITS) - 1)) }
-}
-
-pub(super) fn class_of(word: &str) -> Option<DisputeClass> {
-    [DisputeClass::Ambiguous, DisputeClass::Cancelled, DisputeClass::Crash].into_iter().find(|class| class.as_str() == word)
 }
 
 fn set_of(id: i64, hash: Option<Hash>, windows: Option<String>) -> Result<WindowSet, Trouble> {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::books::{About, Books, attempt_of};
+use super::books::{OpenDispute, stored};
 use super::error::{LedgerError, Trouble};
-use super::seen::Seen;
-use super::windows::usd;
+use super::unread::id_of;
+use super::windows::{Windows, usd};
 use super::{NAME, schema};
 use crate::units::{DisputeClass, DisputeId, Usd, WindowKey};
 
@@ -101,17 +101,15 @@ impl Reader {
 
     fn read_disputes(&self) -> Result<Vec<DisputeRow>, Trouble> {
         let contexts = self.contexts()?;
-        let mut books = Books::load(&self.connection, i64::MAX, Seen::new(0))?;
-        let open: Vec<_> = books.disputes.drain().map(|(_, dispute)| dispute).collect();
-        let mut rows = Vec::with_capacity(open.len());
-        for dispute in open {
-            let keys = dispute.windows.windows.iter().map(|id| books.windows.key(*id, &self.connection));
+        let mut known = Windows::load(&self.connection, i64::MAX)?;
+        let mut sql = self.connection.prepare(&stored(""))?;
+        let mut open = sql.query([])?;
+        let mut rows = Vec::new();
+        while let Some(row) = open.next()? {
+            let dispute = OpenDispute::read(row)?;
+            let keys = dispute.windows.windows.iter().map(|id| known.key(*id, &self.connection));
             let windows = keys.collect::<Result<Vec<_>, _>>()?;
-            let id = match (dispute.about, windows.first()) {
-                (About::Attempt(attempt), _) => DisputeId::Attempt(attempt_of(attempt)),
-                (About::Crash { epoch, .. }, Some(key)) => DisputeId::Crash(u64::try_from(epoch).unwrap_or_default(), key.clone()),
-                (About::Crash { .. }, None) => continue,
-            };
+            let Some(id) = id_of(dispute.about, &windows) else { continue };
             let facts = dispute.context.and_then(|context| contexts.get(&context.id));
             rows.push(DisputeRow {
                 id,
@@ -132,7 +130,7 @@ impl Reader {
     /// The windows of budgets that have not ended by `now`.
     pub fn windows(&self, now: Timestamp) -> Result<Vec<WindowRow>, LedgerError> {
         self.read(|reader| {
-            let mut windows = super::windows::Windows::load(&reader.connection, now.as_microsecond())?;
+            let mut windows = Windows::load(&reader.connection, now.as_microsecond())?;
             let mut rows = Vec::new();
             for id in windows.ids() {
                 let (key, window) = (windows.key(id, &reader.connection)?, windows.get(id, &reader.connection)?);

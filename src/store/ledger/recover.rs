@@ -12,6 +12,7 @@ use super::books::{Head, attempt_of};
 use super::chain::Chain;
 use super::dictionary::{CONTEXTS, SETS, TERMS, Table, unlisted};
 use super::error::{LedgerError, Trouble};
+use super::reader::Reader;
 use super::row::{self, Hash, Int, Kind, Named, Row, Text};
 use super::verify::is_sound;
 use super::windows::Window;
@@ -64,12 +65,12 @@ pub fn recover(state: &Path, now: Timestamp, hold_for: HoldFor) -> Result<Recove
     fs::rename(&fresh, &path).and_then(|()| fs::File::open(state)?.sync_all()).map_err(io)?;
     let (ledger, remembered) = Ledger::open(state, now, hold_for)?;
     let epoch = remembered.epoch - 1;
-    let lost = remembered.disputes.iter().filter_map(|dispute| match &dispute.id {
+    ledger.close()?;
+    let lost = Reader::open(state)?.disputes()?.into_iter().filter_map(|dispute| match &dispute.id {
         crate::units::DisputeId::Crash(of, key) if *of == epoch => Some((format!("{}.{}", key.budget, key.period), dispute.amount)),
         _ => None,
     });
     let disputed = lost.collect();
-    ledger.close()?;
     Ok(Recovered { rows, aside, disputed, is_complete })
 }
 

@@ -80,6 +80,9 @@ CREATE TABLE disputes (
 INSERT INTO head VALUES (1, 0, zeroblob(32), 0, 0);
 ";
 
+/// By which disputes are found, which one that is older may lack.
+const DISPUTES: &str = "CREATE INDEX IF NOT EXISTS disputes_by_attempt ON disputes (epoch, attempt)";
+
 /// Opens the file for its one writer, and makes it where there is none. What a crash left in the write-ahead log is taken up.
 pub(super) fn open(path: &Path) -> Result<Connection, LedgerError> {
     let of = |error: rusqlite::Error| LedgerError::of(path, &error);
@@ -151,14 +154,20 @@ fn is_whole(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
 fn make(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
     let of = |error: rusqlite::Error| LedgerError::of(path, &error);
     match versions(connection, path)? {
-        (APPLICATION, version) => understood(path, version),
+        (APPLICATION, version) => {
+            understood(path, version)?;
+            connection.execute_batch(DISPUTES).map_err(of)
+        }
         (0, 0) => {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(of)?;
             let tables: i64 = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(of)?;
             if tables > 0 {
                 return Err(LedgerError::corrupt(path, "it is no ledger of tollgate"));
             }
-            tx.execute_batch(TABLES).and_then(|()| tx.execute_batch(&row::table())).map_err(of)?;
+            tx.execute_batch(TABLES)
+                .and_then(|()| tx.execute_batch(&row::table()))
+                .and_then(|()| tx.execute_batch(DISPUTES))
+                .map_err(of)?;
             tx.pragma_update(None, "application_id", APPLICATION).map_err(of)?;
             tx.pragma_update(None, "user_version", VERSION).map_err(of)?;
             tx.commit().map_err(of)

@@ -3,17 +3,22 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::books::{About, Books, attempt_of};
+use super::books::Books;
 use super::chain::check_tail;
 use super::error::Trouble;
 use super::row::{Int, Kind, Named, Text, Word};
 use super::seen::Seen;
+use super::unread::page;
 use super::windows::usd;
 use crate::config::HoldFor;
-use crate::units::{Basis, DisputeClass, DisputeId, Disputed, Remembered, RememberedDispute, TargetName};
+use crate::units::{Basis, DisputeClass, Disputed, Remembered};
+
+/// So many disputes are read before anything is served.
+const AT_ONCE: usize = 256;
 
 /// Begins another run: holds of earlier ones become disputes, and so does what was granted and cannot be explained.
-pub(super) fn start(connection: &Connection, now: Timestamp, hold_for: HoldFor) -> Result<(Books, Remembered), Trouble> {
+/// Answers up to which row the disputes are read: no start waits for them all, since their sums stand in the windows.
+pub(super) fn start(connection: &Connection, now: Timestamp, hold_for: HoldFor) -> Result<(Books, Remembered, i64), Trouble> {
     let at = now.as_microsecond();
     let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let mut books = Books::load(&tx, at, Seen::new(0))?;
@@ -38,9 +43,11 @@ pub(super) fn start(connection: &Connection, now: Timestamp, hold_for: HoldFor) 
     row.say(Text::Note, Word::Fixed(concat!("tollgate ", env!("CARGO_PKG_VERSION"))));
     books.add(row, Named::default());
     books.write(&tx)?;
-    let remembered = remembered(&mut books, &tx)?;
+    let windows = books.windows.remembered(&tx)?;
+    let (disputes, read) = page(0..books.head.seq, AT_ONCE, &mut books.windows, &tx)?;
     tx.commit()?;
-    Ok((books, remembered))
+    let epoch = u64::try_from(books.head.epoch).unwrap_or_default();
+    Ok((books, Remembered { epoch, windows, disputes }, read))
 }
 
 fn dispute_holds(books: &mut Books, at: i64, until: Option<Timestamp>, connection: &Connection) -> Result<(), Trouble> {
@@ -54,33 +61,4 @@ fn dispute_holds(books: &mut Books, at: i64, until: Option<Timestamp>, connectio
         books.settle_open(attempt, &open, row, None, 0, Some(disputed), connection)?;
     }
     Ok(())
-}
-
-fn remembered(books: &mut Books, connection: &Connection) -> Result<Remembered, Trouble> {
-    let mut target_of = connection.prepare_cached("SELECT target FROM contexts WHERE id = ?")?;
-    let mut disputes = Vec::with_capacity(books.disputes.len());
-    for dispute in books.disputes.values() {
-        let windows = dispute.windows.windows.iter().map(|id| books.windows.key(*id, connection)).collect::<Result<Vec<_>, _>>()?;
-        let id = match (dispute.about, windows.first()) {
-            (About::Attempt(attempt), _) => DisputeId::Attempt(attempt_of(attempt)),
-            (About::Crash { epoch, .. }, Some(key)) => DisputeId::Crash(u64::try_from(epoch).unwrap_or_default(), key.clone()),
-            (About::Crash { .. }, None) => continue,
-        };
-        let target = match dispute.context {
-            Some(context) => target_of.query_row([context.id], |row| row.get::<_, Option<String>>(0))?,
-            None => None,
-        };
-        disputes.push(RememberedDispute {
-            id,
-            class: dispute.class,
-            amount: usd(dispute.amount),
-            until: dispute.until.and_then(|until| Timestamp::from_microsecond(until).ok()),
-            windows,
-            target: target.and_then(|target| TargetName::parse(&target).ok()),
-        });
-    }
-    disputes.sort_unstable_by(|one, other| one.id.cmp(&other.id));
-    let epoch = u64::try_from(books.head.epoch).unwrap_or_default();
-    // The disputes' windows have been read by now.
-    Ok(Remembered { epoch, windows: books.windows.remembered(connection)?, disputes })
 }

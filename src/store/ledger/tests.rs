@@ -202,6 +202,51 @@ fn l14_what_a_killed_run_left_is_disputed() {
 }
 
 #[test]
+fn l14_no_start_waits_for_all_disputes_of_the_runs_before() {
+    // So many attempts under way in each of three runs that died.
+    let (crashes, open) = (3, std::env::var("TOLLGATE_DISPUTES").map_or(400, |text| text.parse().unwrap()));
+    let (folder, windows) = (Folder::new(), [month("company"), month("provider.openai")]);
+    let mut times = Vec::new();
+    for run in 1..=crashes {
+        let (mut ledger, _) = folder.open();
+        let holds: Vec<Entry> = (1..=open).map(|number| held(id(run, number), 100, &windows)).collect();
+        ledger.put(&holds).unwrap();
+        drop(ledger);
+    }
+    for _ in 0..2 {
+        let began = tokio::time::Instant::now();
+        let opened = folder.open();
+        times.push((began.elapsed(), opened.1.disputes.len()));
+    }
+    println!("{} disputes are open: {times:?}", crashes * open);
+    let (mut ledger, remembered) = folder.open();
+    // What counts is known at once.
+    let all = crashes * open;
+    assert_eq!(counters(&remembered), [("company".into(), 0, all * 100), ("provider.openai".into(), 0, all * 100)]);
+    let mut known = remembered.disputes;
+    assert!((known.len() as u64) < all);
+    let mut unread = ledger.unread().unwrap().unwrap();
+    loop {
+        let page = unread.next_page().unwrap();
+        known.extend_from_slice(&page);
+        if page.is_empty() {
+            break;
+        }
+    }
+    let expected: Vec<_> = (1..=crashes).flat_map(|run| (1..=open).map(move |number| DisputeId::Attempt(id(run, number)))).collect();
+    assert_eq!(known.iter().map(|dispute| dispute.id.clone()).collect::<Vec<_>>(), expected);
+    assert!(known.iter().all(|dispute| dispute.windows == windows && dispute.amount == usd(100) && dispute.until == Some(at(24 * 3_600))));
+    let resolve = |at_row: usize| {
+        let (id, at) = (known[at_row].id.clone(), at(4));
+        Entry::Resolved(Box::new(ResolvedEntry { id, at, posted: usd(40), released: usd(60), reason: "invoice".into() }))
+    };
+    assert_eq!(ledger.put(&[resolve(0), resolve(known.len() - 1), resolve(0)]).unwrap(), 1, "a dispute ends once");
+    ledger.close().unwrap();
+    assert_eq!(counters(&folder.open().1)[0], ("company".into(), 80, (all - 2) * 100));
+    assert_eq!(verified(&folder).findings, Vec::<String>::new());
+}
+
+#[test]
 fn no_attempt_is_entered_twice() {
     let folder = Folder::new();
     let (mut ledger, _) = folder.open();

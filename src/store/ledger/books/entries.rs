@@ -98,7 +98,6 @@ impl Books {
                 counts_at: open.at,
                 until,
                 labels: open.labels.clone(),
-                is_written: false,
             };
             self.open_dispute(dispute);
         }
@@ -152,7 +151,11 @@ impl Books {
                 i64::try_from(*epoch).ok().map(|epoch| About::Crash { epoch, window })
             }
         };
-        let Some(open) = about.and_then(|about| self.disputes.remove(&about)) else { return Ok(Entered::Ignored) };
+        let open = match about {
+            Some(about) => self.take_dispute(about, connection)?,
+            None => None,
+        };
+        let Some(open) = open else { return Ok(Entered::Ignored) };
         let posted = capped(resolved.posted);
         self.count(&open.windows, posted, -open.amount, connection)?;
         let mut row = self.row(Kind::Resolved, resolved.at.as_microsecond());
@@ -168,9 +171,6 @@ impl Books {
         row.say(Text::Class, Word::Fixed(open.class.as_str()));
         row.say(Text::Labels, open.labels.clone().map(Word::Own));
         row.say(Text::Note, Word::Own(Arc::clone(&resolved.reason)));
-        if open.is_written {
-            self.batch.undisputed.push(open.seq);
-        }
         let context = open.context.map(|context| context.hash).unwrap_or_default();
         self.add(row, Named { context, windows: open.windows.named.hash, ..Named::default() });
         Ok(Entered::Yes)
@@ -236,7 +236,6 @@ impl Books {
             counts_at,
             until,
             labels: None,
-            is_written: false,
         });
         self.add(row, named);
         Ok(())
@@ -270,11 +269,6 @@ impl Books {
     pub(in crate::store::ledger) fn add(&mut self, row: Row, named: Named) {
         self.head.seq = row.seq;
         self.batch.rows.push((row, named));
-    }
-
-    fn open_dispute(&mut self, dispute: OpenDispute) {
-        self.batch.disputed.push(dispute.about);
-        self.disputes.insert(dispute.about, dispute);
     }
 
     fn count(&mut self, windows: &WindowSet, posted: i64, disputed: i64, connection: &Connection) -> Result<(), Trouble> {
