@@ -154,7 +154,9 @@ impl Bill {
     pub(super) fn cut(&self, seen: Seen<'_>, fault: &'static str, times: Times) -> End {
         let reported = seen.told.usage.as_ref();
         let input = reported.map_or(self.input, Usage::input_total);
-        let output = reported.map(|usage| usage.output).unwrap_or_default().max(seen.output).plus(ABORT_SLACK);
+        let known = reported.map(|usage| usage.output).unwrap_or_default().max(seen.output);
+        // Only who has passed its limit already is expected to write beyond it.
+        let output = if known > self.output { known.plus(ABORT_SLACK) } else { known.plus(ABORT_SLACK).min(self.output) };
         let posted = self.cost(input, output);
         let most = self.cost(input, self.most_output(times.took).max(output));
         let disputed = Some((DisputeClass::Cancelled, most.minus(posted)));

@@ -39,10 +39,12 @@ pub(crate) struct Charge {
     hold: i64,
 }
 
-/// The file with prices for every model, under a hard budget that is never in the way.
+/// The file with prices for every model, under a hard budget that is never in the way. Providers may write on whatever happens, so that
+/// what is disputed does not depend on time.
 pub(crate) fn charged(file: &str) -> String {
-    let priced = "m: { usd_per_mtok: { input: 1000, output: 1000000 }, context: 128k, max_output: 64 }";
-    file.replace("m: {}", priced) + "budgets:\n  company: { cap: $1000000/month }\n"
+    let priced = "m: { usd_per_mtok: { input: 1000, output: 1000000 }, context: 128k, max_output: 1k }";
+    file.replace("models: { m: {} }", &format!("on_disconnect: unknown, models: {{ {priced} }}"))
+        + "budgets:\n  company: { cap: $1000000/month }\n"
 }
 
 /// The attempts of a daemon in their order, once so many requests have ended.
