@@ -310,10 +310,13 @@ impl App {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Until the ledger's writer has ended by itself: nothing may be served without it.
-    async fn ledger_lost(&self) {
-        while self.written.state() != LedgerState::Ended {
-            tokio::time::sleep(LEDGER_LOOK).await;
+    /// Until the ledger's writer has ended by itself, and how: nothing may be served without it.
+    async fn ledger_lost(&self) -> LedgerState {
+        loop {
+            match self.written.state() {
+                LedgerState::Writing | LedgerState::Failing(_) => tokio::time::sleep(LEDGER_LOOK).await,
+                lost @ (LedgerState::Damaged(_) | LedgerState::Ended) => return lost,
+            }
         }
     }
 

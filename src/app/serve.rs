@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::exit;
 use crate::config::{Key, Provider};
 use crate::control::Side;
-use crate::store::LedgerError;
+use crate::store::{LedgerError, LedgerState};
 use crate::units::{Clock, Format};
 
 use super::{App, Options, Unstarted, control_socket, log, notify, state_folder};
@@ -69,16 +69,20 @@ async fn until_stopped(app: &Arc<App>, signals: &mut Signals) -> ExitCode {
         let (notifier, stop) = (app.notifier.clone(), app.stop.clone());
         app.parts.tracker.spawn(async move { notifier.watchdog(interval, beats, stop).await });
     }
-    tokio::select! {
-        () = signals.stop() => {}
-        () = app.ledger_lost() => {
-            tracing::error!("the ledger's writer has ended: without it nothing may be spent, so the daemon ends");
-            return ExitCode::from(exit::SOFTWARE);
+    let code = tokio::select! {
+        () = signals.stop() => ExitCode::SUCCESS,
+        lost = app.ledger_lost() => {
+            let LedgerState::Damaged(what) = lost else {
+                tracing::error!("the ledger's writer has ended: without it nothing may be spent, so the daemon ends");
+                return ExitCode::from(exit::SOFTWARE);
+            };
+            tracing::error!(what, "the ledger is damaged, so the daemon ends: `tollgate ledger recover` saves what can be proved");
+            ExitCode::from(exit::DATA)
         }
-    }
+    };
     app.stop(signals.stop()).await;
     tracing::info!("stopped");
-    ExitCode::SUCCESS
+    code
 }
 
 fn tell_what_is_served(app: &App) {
@@ -105,6 +109,7 @@ fn told(unstarted: &Unstarted) -> ExitCode {
             anstream::eprint!("{findings}");
             anstream::eprintln!("error: the file is refused, so nothing is served; `--fallback last-good` serves the last accepted one");
         }
+        Unstarted::Ledger(error) => anstream::eprintln!("error: {error}\n hint: {}", error.hint()),
         other => anstream::eprintln!("error: {other}"),
     }
     ExitCode::from(match unstarted {

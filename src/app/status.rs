@@ -100,7 +100,7 @@ fn ledger_status(app: &App) -> LedgerStatus {
         last_commit_ms: u64::try_from(app.written.last_commit().as_millis()).unwrap_or(u64::MAX),
         failing: match app.written.state() {
             LedgerState::Writing => None,
-            LedgerState::Failing(what) => Some(what),
+            LedgerState::Failing(what) | LedgerState::Damaged(what) => Some(what),
             LedgerState::Ended => Some("its writer has ended".into()),
         },
         disputes: app.parts.budgets.open_disputes(),

@@ -70,19 +70,14 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 /// Says why the ledger cannot be used, and what to do.
 pub(super) fn told(error: &LedgerError) -> ExitCode {
     anstream::eprintln!("error: {error}");
-    let (code, hint) = match error {
-        LedgerError::Corrupt { .. } => {
-            (exit::DATA, "`tollgate ledger recover` saves what can be proved and disputes the rest; the damaged file is kept")
-        }
-        LedgerError::Newer { .. } => (exit::CONFIG, "use the newer version of tollgate that wrote it"),
-        LedgerError::Unwritable { .. } => (exit::IO, "look at the disk's space and the state folder's owner and permissions"),
-        LedgerError::Busy { .. } => (exit::BUSY, "try again when the other process has ended"),
-        LedgerError::Missing { .. } => {
-            (exit::NO_INPUT, "a daemon writes it once it runs; name its file or state folder with `--config` or `--state`")
-        }
-    };
-    anstream::eprintln!(" hint: {hint}");
-    ExitCode::from(code)
+    anstream::eprintln!(" hint: {}", error.hint());
+    ExitCode::from(match error {
+        LedgerError::Corrupt { .. } => exit::DATA,
+        LedgerError::Newer { .. } => exit::CONFIG,
+        LedgerError::Unwritable { .. } => exit::IO,
+        LedgerError::Busy { .. } => exit::BUSY,
+        LedgerError::Missing { .. } => exit::NO_INPUT,
+    })
 }
 
 fn verify(daemon: &Daemon) -> anyhow::Result<ExitCode> {

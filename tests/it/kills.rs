@@ -127,18 +127,23 @@ async fn read_request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<(u6
 }
 
 /// The daemon as a process, killed when dropped.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     /// From its spawning to the first 200 of `/readyz`.
     took: Duration,
 }
 
 impl Daemon {
-    async fn start(folder: &Folder, admin: SocketAddr) -> Self {
+    pub(crate) async fn start(folder: &Folder, admin: SocketAddr) -> Self {
+        Self::start_with(folder, admin, |_| {}).await
+    }
+
+    pub(crate) async fn start_with(folder: &Folder, admin: SocketAddr, change: impl FnOnce(&mut Command)) -> Self {
         let log = fs::OpenOptions::new().create(true).append(true).open(folder.file("log")).unwrap();
         let began = Instant::now();
         let mut command = Command::new(PROGRAM);
         command.args(["serve", "--state", "state"]).current_dir(folder.path()).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+        change(&mut command);
         let mut child = command.env("RUNTIME_DIRECTORY", folder.file("state")).stderr(log).spawn().unwrap();
         loop {
             if is_ready(admin).await {
@@ -150,7 +155,7 @@ impl Daemon {
         }
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -171,7 +176,7 @@ async fn is_ready(admin: SocketAddr) -> bool {
 }
 
 /// Ports below those that the system gives to connections, so that nobody takes them while the daemon is down.
-fn two_ports() -> (SocketAddr, SocketAddr) {
+pub(crate) fn two_ports() -> (SocketAddr, SocketAddr) {
     let mut rng = Rng::new();
     let mut free = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], rng.u16(12_000..30_000))))
         .filter(|address| std::net::TcpListener::bind(address).is_ok());

@@ -276,6 +276,8 @@ fn l05_l06_l07_a_daemon_does_not_start_on_a_ledger_that_it_cannot_trust() {
         damage(&folder.file("state/ledger.sqlite"));
         let serve = run(&folder, &["serve", "--state", "state"]);
         assert_eq!(serve.status.code(), Some(code), "{name}: {}", err(&serve));
+        let hint = if code == 65 { "hint: `tollgate ledger recover` saves" } else { "hint: " };
+        assert!(err(&serve).contains(hint), "{name}: {}", err(&serve));
     }
 }
 
@@ -350,7 +352,7 @@ impl Writer {
 }
 
 /// The preloaded library, built once.
-fn shim() -> &'static Path {
+pub(crate) fn shim() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/ledger/disk.c");
@@ -466,6 +468,21 @@ fn l02_what_is_settled_on_a_full_disk_is_kept_and_a_kill_only_counts_more() {
     // Nothing of the five is on disk, so all that was granted counts.
     assert_eq!((window.posted, window.posted.plus(window.disputed)), (usd(9 * COST), usd(1_000_000 * COST)));
     assert_eq!(counted(&folder).0, 9 * COST);
+}
+
+#[test]
+fn l25_what_another_hand_writes_while_it_runs_ends_the_writer() {
+    let mut writer = Writer::start();
+    writer.ask("put 9");
+    assert!(writer.hear().starts_with("written after "));
+    sql(&writer.folder.file("ledger.sqlite"), "UPDATE head SET hash = zeroblob(32), commits = commits + 1");
+    writer.ask("put 1");
+    let told = writer.hear();
+    assert!(told.contains("is damaged") && millis(&told) < 2_000, "{told}");
+    writer.ask("put 1");
+    assert!(writer.hear().starts_with("the ledger cannot be written: "));
+    writer.ask("stop");
+    assert_eq!(writer.hear(), "false");
 }
 
 #[test]

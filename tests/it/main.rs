@@ -28,6 +28,7 @@ mod floors;
 mod history;
 mod include;
 mod keys;
+mod kill_points;
 mod kills;
 mod ledger;
 mod limits;

@@ -387,6 +387,25 @@ async fn l04_a_second_daemon_on_the_same_state_ends_with_75() {
 }
 
 #[tokio::test]
+async fn l25_a_ledger_that_is_damaged_while_it_is_written_ends_the_daemon_with_65() {
+    let provider = sound_provider("hello", false).await;
+    let priced =
+        with_key(&[&provider]).replace("m: {}", "m: { usd_per_mtok: { input: 1000, output: 1000 }, context: 128k, max_output: 64 }");
+    let mut serving = Serving::start(&(priced + "budgets: { company: { cap: $10/month } }\n")).await;
+    let listen = serving.address("listen");
+    assert_eq!(ask(listen, false).await.status, 200);
+    let ledger = rusqlite::Connection::open(serving.folder.file("state/ledger.sqlite")).unwrap();
+    ledger.execute_batch("UPDATE head SET hash = zeroblob(32), commits = commits + 1").unwrap();
+    drop(ledger);
+    ask(listen, false).await;
+    let ended = serving.end().await;
+    assert!(ended.code() == Some(65) && serving.err.text().contains("tollgate ledger recover"), "{ended} {}", serving.err.text());
+    let recover = serving.run(&["ledger", "recover", "--state", "state"]);
+    assert!(recover.status.success(), "{recover:?}");
+    assert!(serving.run(&["ledger", "verify", "--state", "state"]).status.success());
+}
+
+#[tokio::test]
 async fn l07_a_state_folder_that_cannot_be_written_ends_the_start_with_74() {
     let provider = sound_provider("hello", false).await;
     let folder = folder_with(&with_key(&[&provider]));

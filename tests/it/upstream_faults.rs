@@ -81,7 +81,7 @@ impl Shown {
     fn counts(&self, ending: Ending) -> &Self {
         end_as(&self.charges, &[ending]);
         let fell_back = self.second.target() == "p1/m";
-        end_as(&self.second_charges, &[ending, Ending::Usage][..1 + usize::from(fell_back)]);
+        end_as(&self.second_charges, &[ending, Ending::Usage][..=usize::from(fell_back)]);
         self
     }
 

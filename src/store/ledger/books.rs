@@ -15,7 +15,7 @@ use super::seen::Seen;
 use super::windows::Windows;
 use crate::units::{AttemptId, Entry};
 
-pub(super) use disputes::{About, OpenDispute, stored};
+pub(super) use disputes::{About, OpenDispute, TARGET, stored};
 
 /// How many bits of an attempt's key count attempts of one run; those above count runs.
 const NUMBER_BITS: u32 = 40;

@@ -56,6 +56,23 @@ impl LedgerError {
         }
     }
 
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Corrupt { .. } => "`tollgate ledger recover` saves what can be proved and disputes the rest; the damaged file is kept",
+            Self::Newer { .. } => "use the newer version of tollgate that wrote it",
+            Self::Unwritable { .. } => "look at the disk's space and the state folder's owner and permissions",
+            Self::Busy { .. } => "try again when the other process has ended",
+            Self::Missing { .. } => "a daemon writes it once it runs; name its file or state folder with `--config` or `--state`",
+        }
+    }
+
+    /// Whether no waiting helps.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Newer { .. })
+    }
+
     pub(super) fn corrupt(file: &Path, what: impl Into<String>) -> Self {
         Self::Corrupt { file: file.display().to_string(), what: what.into() }
     }

@@ -1,10 +1,9 @@
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use super::books::{About, OpenDispute, attempt_of, stored};
+use super::books::{About, OpenDispute, TARGET, attempt_of, stored};
 use super::error::{LedgerError, Trouble};
 use super::reader::moment;
 use super::schema;
@@ -51,26 +50,13 @@ pub(super) fn page(
 ) -> Result<(Vec<RememberedDispute>, i64), Trouble> {
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
     let mut sql = connection.prepare_cached(&stored("WHERE d.seq > ? AND d.seq <= ? ORDER BY d.seq LIMIT ?"))?;
-    let mut target_of = connection.prepare_cached("SELECT target FROM contexts WHERE id = ?")?;
-    let mut targets: HashMap<i64, Option<TargetName>> = HashMap::new();
     let mut found = sql.query(params![rows.start, rows.end, limit])?;
     let (mut page, mut last, mut count) = (Vec::new(), rows.start, 0);
     while let Some(row) = found.next()? {
         let dispute = OpenDispute::read(row)?;
         (last, count) = (dispute.seq, count + 1);
         let keys = dispute.windows.windows.iter().map(|id| windows.key(*id, connection)).collect::<Result<Vec<_>, _>>()?;
-        let target = match dispute.context.map(|context| context.id) {
-            None => None,
-            Some(context) => match targets.get(&context) {
-                Some(target) => target.clone(),
-                None => {
-                    let name = target_of.query_row([context], |row| row.get::<_, Option<String>>(0)).optional()?.flatten();
-                    let target = name.and_then(|name| TargetName::parse(&name).ok());
-                    targets.insert(context, target.clone());
-                    target
-                }
-            },
-        };
+        let target = row.get::<_, Option<String>>(TARGET)?.and_then(|name| TargetName::parse(&name).ok());
         let (class, amount, until) = (dispute.class, usd(dispute.amount), dispute.until.map(moment));
         page.extend(id_of(dispute.about, &keys).map(|id| RememberedDispute { id, class, amount, until, windows: keys, target }));
     }

@@ -32,6 +32,8 @@ pub enum LedgerState {
     Writing,
     /// The disk refuses; the words are the last error's. Entries wait.
     Failing(String),
+    /// The file is no longer what was written, which no waiting mends: the thread has ended, and what was told is lost.
+    Damaged(String),
     /// The thread has ended, as it was told or in a panic: what is told now is lost.
     Ended,
 }
@@ -132,7 +134,10 @@ struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = LedgerState::Ended;
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*state, LedgerState::Damaged(_)) {
+            *state = LedgerState::Ended;
+        }
     }
 }
 
@@ -156,7 +161,9 @@ impl Writer {
             self.shared.heartbeat.beat();
             self.gather(&mut batch, &mut empty);
             if !batch.is_empty() {
-                self.put(&mut batch);
+                if !self.put(&mut batch) {
+                    return false;
+                }
                 empty = 0;
             }
         }
@@ -208,8 +215,8 @@ impl Writer {
         }
     }
 
-    /// Commits a batch, however long it takes.
-    fn put(&mut self, batch: &mut Vec<Told>) {
+    /// Commits a batch, however long it takes. False: it never can be.
+    fn put(&mut self, batch: &mut Vec<Told>) -> bool {
         let began = Clock::System.now();
         let mut wait = FIRST_WAIT;
         // A checkpoint that failed behind the last commit asks for new descriptors too.
@@ -222,9 +229,15 @@ impl Writer {
                     if !failed || self.state_changes(&error) {
                         tracing::error!(%error, alert = error.alert(), "the ledger cannot be written, entries wait");
                     }
+                    // Proved through new descriptors, and long enough for whatever heals by itself.
+                    let is_lost = failed && error.is_damage() && Clock::System.now().since(began) >= PATIENCE;
                     failed = true;
                     self.set_state(LedgerState::Failing(error.to_string()));
                     self.wait(wait, began, batch, &error);
+                    if is_lost {
+                        self.set_state(LedgerState::Damaged(error.to_string()));
+                        return false;
+                    }
                     wait = (wait * 2).min(LAST_WAIT);
                 }
             }
@@ -234,6 +247,7 @@ impl Writer {
             self.set_state(LedgerState::Writing);
         }
         self.tell(batch, &entered);
+        true
     }
 
     fn commit(&mut self, batch: &[Told]) -> Result<Vec<Entered>, LedgerError> {

@@ -31,10 +31,14 @@ pub(in crate::store::ledger) struct OpenDispute {
     pub(in crate::store::ledger) labels: Option<Arc<str>>,
 }
 
+/// The column of [`stored`] that names the target.
+pub(in crate::store::ledger) const TARGET: usize = 13;
+
 /// All columns of the open disputes that stand behind `which`, as [`OpenDispute::read`] takes them.
 pub(in crate::store::ledger) fn stored(which: &str) -> String {
     format!(
-        "SELECT d.seq, d.attempt, d.epoch, d.context, c.hash, d.windows, s.hash, s.windows, d.class, d.amount, d.counts_at, d.until, d.labels
+        "SELECT d.seq, d.attempt, d.epoch, d.context, c.hash, d.windows, s.hash, s.windows, d.class, d.amount, d.counts_at, d.until, d.labels,
+           c.target
          FROM disputes d LEFT JOIN contexts c ON c.id = d.context LEFT JOIN window_sets s ON s.id = d.windows {which}"
     )
 }
