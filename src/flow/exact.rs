@@ -17,7 +17,7 @@ use super::Running;
 use super::plan::Step;
 
 /// How long a request waits for its count: for others', for the vocabulary to be loaded, and for its own.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one count may take: enough for about a megabyte. What takes longer counts its bytes.
 const LONGEST: Duration = Duration::from_millis(250);
 /// Counts at once. Refusals are cheap for whoever provokes them, so they must not take every core.

@@ -467,6 +467,28 @@ async fn c12_bombs_take_at_most_32_mib() {
     }
 }
 
+/// A file that says `estimate: exact` loads no vocabulary; the first request that bytes leave no room for does.
+#[tokio::test]
+async fn a_vocabulary_costs_nothing_until_it_is_asked_for() {
+    let provider = sound_provider("hello", false).await;
+    let model = "gpt-4o: { usd_per_mtok: { input: 1000, output: 1000 }, context: 128k, max_output: 16 }";
+    let file = with_key(&[&provider]).replace("m: {}", model).replace("p0/m", "p0/gpt-4o");
+    let serving = Serving::start(&format!("{file}budgets: {{ all: {{ cap: $1/day, on_low: reject, estimate: exact }} }}\n")).await;
+    let listen = serving.address("listen");
+    let resident = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", serving.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    assert_eq!(ask(listen, false).await.status, 200);
+    let before = resident();
+    let long = chat(false).replace("\"content\":\"", &format!("\"content\":\"{}", "word ".repeat(400)));
+    assert_eq!(got(listen, &post("/v1/chat/completions", &[], &long)).await.status, 200, "{long}");
+    let more = resident() - before;
+    println!("{before} KiB before, {more} KiB more with a vocabulary");
+    assert!(more > 10 << 10, "{before} KiB before, {more} KiB more with a vocabulary");
+}
+
 #[tokio::test]
 async fn l23_a_log_that_nobody_reads_holds_nothing_up() {
     let provider = sound_provider("hello", false).await;
