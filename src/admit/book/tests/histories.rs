@@ -10,7 +10,8 @@ use crate::units::{RememberedDispute, RememberedWindow, ResolvedEntry};
 /// What happened, as somebody sees it who is told everything: who admitted which attempt, and what its provider bills.
 #[derive(Debug)]
 struct Truth {
-    windows: Vec<WindowKey>,
+    /// Numbers of windows, as the world counts them.
+    windows: Vec<usize>,
     /// While it is open: the most that can be billed. Afterwards: the bill.
     owed: Usd,
     is_open: bool,
@@ -114,6 +115,9 @@ struct World {
     told: u64,
     written: u64,
     truth: BTreeMap<AttemptId, Truth>,
+    /// Every window that there was; and the numbers that they have here, by pool of this run.
+    windows: Vec<WindowKey>,
+    numbers: HashMap<PoolId, usize>,
     epoch: u64,
     next: u64,
     now: Now,
@@ -145,6 +149,8 @@ impl World {
             told: 0,
             written: 0,
             truth: BTreeMap::new(),
+            windows: Vec::new(),
+            numbers: HashMap::new(),
             epoch: 1,
             next: 0,
             now,
@@ -171,8 +177,9 @@ impl World {
                         }
                     }
                     DisputeId::Crash(_, window) => {
+                        let number = self.number(window);
                         for truth in self.truth.values_mut().filter(|truth| truth.is_lost) {
-                            truth.windows.retain(|key| key != window);
+                            truth.windows.retain(|other| *other != number);
                         }
                     }
                 }
@@ -225,8 +232,10 @@ impl World {
         }
         let Ok(windows) = reserved else { return };
         self.admitted += 1;
-        for key in windows.iter() {
-            let owed = self.owed(key);
+        let numbers: Vec<usize> = windows.iter().map(|key| self.number(key)).collect();
+        let all_owed = self.owed();
+        for (key, number) in windows.iter().zip(&numbers) {
+            let owed = all_owed[*number];
             let cap = self.cap(key);
             assert!(owed.plus(amount) <= cap, "I1: {amount} on {owed} of {cap} in {key:?}");
             // I9: the windows of one account never go back.
@@ -240,7 +249,7 @@ impl World {
             return;
         }
         self.queue(Line::Held(id, windows.to_vec(), amount));
-        self.truth.insert(id, Truth { windows: windows.to_vec(), owed: amount, is_open: true, is_lost: false });
+        self.truth.insert(id, Truth { windows: numbers, owed: amount, is_open: true, is_lost: false });
     }
 
     fn cap(&self, key: &WindowKey) -> Usd {
@@ -248,9 +257,23 @@ impl World {
         budget.caps.iter().find(|cap| cap.window.period == key.period).unwrap().amount
     }
 
-    /// What all attempts of a window may have to be paid.
-    fn owed(&self, key: &WindowKey) -> Usd {
-        self.truth.values().filter(|truth| truth.windows.contains(key)).fold(Usd::ZERO, |sum, truth| sum.plus(truth.owed))
+    /// The number that a window has here.
+    fn number(&mut self, key: &WindowKey) -> usize {
+        self.windows.iter().position(|known| known == key).unwrap_or_else(|| {
+            self.windows.push(key.clone());
+            self.windows.len() - 1
+        })
+    }
+
+    /// What all attempts may have to be paid, by window.
+    fn owed(&self) -> Vec<Usd> {
+        let mut owed = vec![Usd::ZERO; self.windows.len()];
+        for truth in self.truth.values() {
+            for number in &truth.windows {
+                owed[*number] = owed[*number].plus(truth.owed);
+            }
+        }
+        owed
     }
 
     fn some_open(&mut self) -> Option<AttemptId> {
@@ -376,6 +399,7 @@ impl World {
             truth.is_open = false;
         }
         self.book = Book::default();
+        self.numbers.clear();
         self.book.remember(&remembered);
         self.adopt();
     }
@@ -384,12 +408,26 @@ impl World {
     fn hold_true(&mut self) {
         let open = self.truth.iter().filter(|(id, truth)| truth.is_open && id.epoch == self.epoch).count();
         assert_eq!(self.book.open_holds(), open, "I5");
-        for pool in self.book.pools.values() {
+        for (id, pool) in &self.book.pools {
+            if !self.numbers.contains_key(id) {
+                let key = pool.key.clone();
+                let number = self.windows.iter().position(|known| *known == key).unwrap_or(self.windows.len());
+                self.windows.extend((number == self.windows.len()).then_some(key));
+                self.numbers.insert(*id, number);
+            }
+        }
+        let (owed, mut held) = (self.owed(), vec![Usd::ZERO; self.windows.len()]);
+        for hold in self.book.open.values() {
+            for pool in &hold.set.pools {
+                let held = &mut held[self.numbers[pool]];
+                *held = held.plus(hold.amount);
+            }
+        }
+        for (id, pool) in &self.book.pools {
+            let number = self.numbers[id];
             // I3, as far as memory goes: never less than what may have to be paid.
-            let owed = self.owed(&pool.key);
-            assert!(pool.used() >= owed, "{} counted, {owed} owed in {:?}", pool.used(), pool.key);
-            let holds = self.book.open.values().filter(|hold| hold.set.keys.contains(&pool.key));
-            assert_eq!(pool.held, holds.fold(Usd::ZERO, |sum, hold| sum.plus(hold.amount)), "I5 in {:?}", pool.key);
+            assert!(pool.used() >= owed[number], "{} counted, {} owed in {:?}", pool.used(), owed[number], pool.key);
+            assert_eq!(pool.held, held[number], "I5 in {:?}", pool.key);
             // I4: held only under a grant; what was granted in this run is on disk or on its way there.
             assert!(pool.held == Usd::ZERO || pool.used() <= pool.granted, "I4 in {:?}: {pool:?}", pool.key);
         }
