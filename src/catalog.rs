@@ -144,6 +144,20 @@ impl CatalogProvider {
     }
 }
 
+impl CatalogProvider {
+    /// Where it speaks a format.
+    #[must_use]
+    pub fn url_of(&self, format: Format) -> Option<&str> {
+        let (own, other) = match format {
+            Format::OpenAi => (CatalogFormat::OpenAi, self.openai_url.as_deref()),
+            Format::Anthropic => (CatalogFormat::Anthropic, self.anthropic_url.as_deref()),
+            Format::Gemini => (CatalogFormat::Gemini, None),
+            Format::Sandbox => return None,
+        };
+        if self.format == own { Some(&self.base_url) } else { other }
+    }
+}
+
 impl CatalogModel {
     /// Whether a name is this very model's, in whatever spelling.
     #[must_use]

@@ -84,6 +84,7 @@ async fn ask(provider: &Provider, url: &str) -> reqwest::Result<(StatusCode, Vec
     if let Key::Present(key) = &provider.key {
         request = match provider.format {
             Format::Anthropic => request.header("x-api-key", key.expose()).header("anthropic-version", "2023-06-01"),
+            Format::Gemini => request.header("x-goog-api-key", key.expose()),
             Format::OpenAi | Format::Sandbox => request.bearer_auth(key.expose()),
         };
     }
@@ -112,10 +113,12 @@ async fn body(mut response: Response) -> reqwest::Result<Vec<u8>> {
 fn read(key: &Key, status: StatusCode, list: &[u8]) -> Probe {
     #[derive(Deserialize)]
     struct List {
+        #[serde(alias = "models")]
         data: Vec<Model>,
     }
     #[derive(Deserialize)]
     struct Model {
+        #[serde(alias = "name")]
         id: String,
     }
     let has_key = matches!(key, Key::Present(_));
@@ -125,7 +128,9 @@ fn read(key: &Key, status: StatusCode, list: &[u8]) -> Probe {
         200..=299 => {
             probe.key_works = has_key.then_some(true);
             match serde_json::from_slice::<List>(list) {
-                Ok(list) => probe.models = Some(list.data.into_iter().map(|model| model.id).collect()),
+                Ok(list) => {
+                    probe.models = Some(list.data.into_iter().map(|model| model.id.trim_start_matches("models/").to_owned()).collect())
+                }
                 Err(_) => probe.problem = Some("the answer is no list of models".into()),
             }
         }

@@ -8,6 +8,7 @@ mod anthropic;
 mod call;
 mod canonical;
 mod error;
+mod gemini;
 mod json;
 mod openai;
 mod reading;

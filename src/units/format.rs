@@ -5,6 +5,7 @@ use std::fmt;
 pub enum Format {
     OpenAi,
     Anthropic,
+    Gemini,
     Sandbox,
 }
 
@@ -14,6 +15,7 @@ impl Format {
         match self {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
             Self::Sandbox => "sandbox",
         }
     }
@@ -26,7 +28,8 @@ impl Format {
             (Self::OpenAi | Self::Sandbox, Endpoint::Completions) => Some(Wire::Completions),
             (Self::OpenAi | Self::Sandbox, Endpoint::Embeddings) => Some(Wire::Embeddings),
             (Self::Anthropic, Endpoint::Chat | Endpoint::Messages) => Some(Wire::Messages),
-            (Self::Anthropic, Endpoint::Completions | Endpoint::Embeddings) => None,
+            (Self::Gemini, Endpoint::Chat | Endpoint::Messages) => Some(Wire::Generate),
+            (Self::Anthropic | Self::Gemini, Endpoint::Completions | Endpoint::Embeddings) => None,
         }
     }
 }
@@ -38,10 +41,12 @@ pub enum Wire {
     Completions,
     Embeddings,
     Messages,
+    /// Gemini's own; nobody asks for it here.
+    Generate,
 }
 
 impl Wire {
-    pub const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages];
+    pub const ALL: [Self; 5] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages, Self::Generate];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -50,6 +55,7 @@ impl Wire {
             Self::Completions => "openai.completions",
             Self::Embeddings => "openai.embeddings",
             Self::Messages => "anthropic.messages",
+            Self::Generate => "gemini.generate",
         }
     }
 }

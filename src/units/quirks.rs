@@ -43,6 +43,8 @@ pub enum Thinks {
     Adaptive,
     /// By a number of tokens.
     Budget,
+    /// By a level, as `thinkingLevel`.
+    Level,
 }
 
 impl Thinks {
@@ -53,6 +55,7 @@ impl Thinks {
             "effort" => Some(Self::Effort),
             "adaptive" => Some(Self::Adaptive),
             "budget" => Some(Self::Budget),
+            "level" => Some(Self::Level),
             _ => None,
         }
     }

@@ -23,6 +23,7 @@ static PASSED: [HeaderName; 1] = [HeaderName::from_static("openai-beta")];
 const PASSED_OF_ANTHROPIC: &str = "anthropic-";
 static VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 static ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static GEMINI_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// What all requests to a provider carry, made ready once.
 #[derive(Debug)]
@@ -55,7 +56,8 @@ impl Common {
             }
             return headers;
         }
-        for name in &PASSED {
+        let passed: &[HeaderName] = if self.format == Format::Gemini { &[] } else { &PASSED };
+        for name in passed {
             for value in client.get_all(name) {
                 headers.append(name, value.clone());
             }
@@ -69,15 +71,18 @@ fn common(provider: &Provider, base: &Uri) -> HeaderMap {
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let is_anthropic = provider.format == Format::Anthropic;
     if let Key::Present(key) = &provider.key {
-        let text = if is_anthropic { key.expose().to_owned() } else { format!("Bearer {}", key.expose()) };
+        let (name, text) = match provider.format {
+            Format::Anthropic => (ANTHROPIC_KEY.clone(), key.expose().to_owned()),
+            Format::Gemini => (GEMINI_KEY.clone(), key.expose().to_owned()),
+            Format::OpenAi | Format::Sandbox => (AUTHORIZATION, format!("Bearer {}", key.expose())),
+        };
         if let Ok(mut value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
             value.set_sensitive(true);
-            headers.insert(if is_anthropic { ANTHROPIC_KEY.clone() } else { AUTHORIZATION }, value);
+            headers.insert(name, value);
         }
     }
-    if is_anthropic {
+    if provider.format == Format::Anthropic {
         headers.insert(VERSION.clone(), HeaderValue::from_static("2023-06-01"));
     }
     // Where HTTP/1.1 is certain the host is known now; where TLS settles the version, the client adds it if needed.

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -42,8 +42,10 @@ pub(super) struct Network {
     /// Keeps no connections: for the second try, which must not meet another dead one.
     fresh: Client<Dial, Pieces>,
     clock: Clock,
-    /// In the order of [`Wire::ALL`], and last the one where tokens are counted.
-    uris: [Uri; Wire::ALL.len() + 1],
+    /// For chats, completions, embeddings, messages, and where the tokens of messages are counted.
+    uris: [Uri; 5],
+    /// Below which Gemini's models are.
+    base: Uri,
     headers: headers::Common,
     /// Lower-case texts that must not leave: the key and the host.
     secrets: Vec<Secret>,
@@ -77,6 +79,7 @@ impl Network {
             dial,
             clock,
             uris: uris(base),
+            base: base.clone(),
             headers: headers::Common::new(provider, base),
             secrets: secrets(provider, base),
         }
@@ -108,7 +111,7 @@ impl Network {
         let taken = body.taken();
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri(outgoing.ask);
+        *request.uri_mut() = self.uri(outgoing);
         *request.headers_mut() = self.headers.request(&outgoing.client_headers, outgoing.is_streaming);
         let crowd = Crowd::watch(&mut request);
         let response = tokio::select! {
@@ -175,13 +178,14 @@ impl Network {
         pool.client.request(request)
     }
 
-    fn uri(&self, ask: Ask) -> Uri {
+    fn uri(&self, outgoing: &Outgoing) -> Uri {
         let [chat, completions, embeddings, messages, tokens] = &self.uris;
-        match ask {
+        match outgoing.ask {
             Ask::Answer(Wire::Chat) => chat.clone(),
             Ask::Answer(Wire::Completions) => completions.clone(),
             Ask::Answer(Wire::Embeddings) => embeddings.clone(),
             Ask::Answer(Wire::Messages) => messages.clone(),
+            Ask::Answer(Wire::Generate) => uri_below(&self.base, &generate_path(outgoing.model.as_str(), outgoing.is_streaming)),
             Ask::CountTokens => tokens.clone(),
         }
     }
@@ -302,7 +306,20 @@ fn client(dial: &Dial, is_pooling: bool) -> Client<Dial, Pieces> {
         .build(dial.clone())
 }
 
-fn uris(base: &Uri) -> [Uri; Wire::ALL.len() + 1] {
+/// Gemini's path, which names the model. Whatever a name has that a path cannot is escaped.
+fn generate_path(model: &str, is_streaming: bool) -> String {
+    let mut path = "/models/".to_owned();
+    for byte in model.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b':' | b'@' => path.push(char::from(byte)),
+            // Writing to a String cannot fail.
+            byte => drop(write!(path, "%{byte:02X}")),
+        }
+    }
+    path + if is_streaming { ":streamGenerateContent?alt=sse" } else { ":generateContent" }
+}
+
+fn uris(base: &Uri) -> [Uri; 5] {
     // Addresses of Anthropic's format are written without the version, and as often with it.
     let messages = if base.path().trim_end_matches('/').ends_with("/v1") { "/messages" } else { "/v1/messages" };
     let tokens = format!("{messages}/count_tokens");
@@ -339,6 +356,12 @@ mod tests {
         for taken in [Some(&taken), None] {
             assert!(tokio::time::timeout(Duration::from_hours(1), stalled(taken)).await.is_err());
         }
+    }
+
+    #[test]
+    fn a_model_of_gemini_s_stands_in_the_path() {
+        assert_eq!(generate_path("gemini-3.5-flash", true), "/models/gemini-3.5-flash:streamGenerateContent?alt=sse");
+        assert_eq!(generate_path("a?b#c%", false), "/models/a%3Fb%23c%25:generateContent");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::anthropic;
 use super::canonical::{Assembly, End, Event, Names, Translated};
+use super::gemini;
 use super::openai;
 use super::reading::{Finish, Told};
 use crate::units::{Endpoint, Tokens, Usage, Usd, Wire};
@@ -56,6 +57,7 @@ impl Retelling {
         let text = std::str::from_utf8(body).unwrap_or_default();
         let events = match self.wire {
             Wire::Messages => anthropic::decode_reply(text),
+            Wire::Generate => gemini::decode_reply(text),
             _ => openai::decode_reply(text),
         };
         let answer = Assembly::of(events);
@@ -80,6 +82,7 @@ pub(super) struct Interpreter {
 enum Decoder {
     Chat(openai::Decoder),
     Messages(anthropic::Decoder),
+    Generate(gemini::Decoder),
 }
 
 #[derive(Debug)]
@@ -92,6 +95,7 @@ impl Interpreter {
     pub(super) fn new(of: Retelling) -> Self {
         let decoder = match of.wire {
             Wire::Messages => Decoder::Messages(anthropic::Decoder::default()),
+            Wire::Generate => Decoder::Generate(gemini::Decoder::default()),
             _ => Decoder::Chat(openai::Decoder::default()),
         };
         let teller = match of.endpoint {
@@ -106,6 +110,7 @@ impl Interpreter {
         match &mut self.decoder {
             Decoder::Chat(decoder) => decoder.read(text, &mut self.events),
             Decoder::Messages(decoder) => decoder.read(text, &mut self.events),
+            Decoder::Generate(decoder) => decoder.read(text, &mut self.events),
         }
         let spoken = self.of.spoken(told);
         for event in self.events.drain(..) {

@@ -12,7 +12,7 @@ use super::reading::{Reading, ReplyFault, Told};
 use super::retell::{Interpreter, Retelling};
 use super::sse::{Broken, Event, Lines, MAX_EVENT, Plain, plain_event};
 use super::stencil::Stencil;
-use super::{anthropic as messages, openai as chat};
+use super::{anthropic as messages, gemini, openai as chat};
 use crate::units::{Endpoint, Tokens, Usage, Usd, Wire};
 
 /// The largest stream.
@@ -51,6 +51,8 @@ pub struct Tap {
 enum Counts {
     Chat(chat::Counts),
     Messages(messages::Counts),
+    /// Each event tells the whole usage.
+    Generate,
 }
 
 /// What an answer costs that told so much of itself; nothing where that is not known.
@@ -262,9 +264,17 @@ impl Tap {
         let is_kept = match self.counts {
             Counts::Chat(_) => self.chat_event(name, text, plain)?,
             Counts::Messages(_) => self.messages_event(name, text, plain)?,
+            Counts::Generate => self.generate_event(text)?,
         };
         let Some(interpreter) = &mut self.interpreter else { return Ok(is_kept) };
         interpreter.event(text, &self.reading.told, &mut self.rewritten);
+        Ok(false)
+    }
+
+    /// One event of Gemini's format, which no client speaks here.
+    fn generate_event(&mut self, text: &str) -> Result<bool, ReplyFault> {
+        gemini::absorb(&mut self.reading, text)?;
+        self.check_limit()?;
         Ok(false)
     }
 
@@ -303,6 +313,7 @@ impl Counts {
         match wire {
             Wire::Chat | Wire::Completions | Wire::Embeddings => Self::Chat(chat::Counts::default()),
             Wire::Messages => Self::Messages(messages::Counts::default()),
+            Wire::Generate => Self::Generate,
         }
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::call::{BadCall, Call, Edits};
 use super::canonical::Translated;
 use super::reading::{ReplyFault, Told};
-use super::{anthropic, openai};
+use super::{anthropic, gemini, openai};
 use crate::units::{Quirks, Wire};
 
 impl Call {
@@ -24,6 +24,7 @@ impl Call {
         let asked = self.conversation().map_err(Clone::clone)?;
         Ok(match wire {
             Wire::Messages => anthropic::write_request(asked, edits, quirks),
+            Wire::Generate => gemini::write_request(asked, edits, quirks),
             Wire::Chat | Wire::Completions | Wire::Embeddings => openai::write_request(asked, edits, quirks),
         })
     }
@@ -33,6 +34,7 @@ impl Call {
 pub fn read_reply(wire: Wire, body: &Bytes) -> Result<Told, ReplyFault> {
     match wire {
         Wire::Messages => anthropic::read_reply(body),
+        Wire::Generate => gemini::read_reply(body),
         Wire::Chat | Wire::Completions | Wire::Embeddings => openai::read_reply(wire, body),
     }
 }

@@ -25,6 +25,7 @@ mod editing;
 mod exact;
 mod explain;
 mod floors;
+mod gemini;
 mod history;
 mod include;
 mod keys;

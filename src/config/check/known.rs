@@ -78,6 +78,8 @@ pub(super) fn filled(
     let Some((format, url)) = known.reachable() else {
         return draft;
     };
+    // A format that the file chooses has an address of its own.
+    let url = draft.format.get().and_then(|format| known.url_of(*format)).unwrap_or(url);
     if draft.format.is_absent() {
         draft.format = Field::Given { key: row.key, at: At { place: row.key, value: format } };
     }

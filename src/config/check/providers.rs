@@ -203,7 +203,7 @@ fn refuse_foreign_keys(draft: &ProviderDraft, format: Option<Format>, findings: 
     ];
     let (foreign, why): (&[_], _) = match format {
         Some(Format::Sandbox) => (&network_only, "means nothing to the sandbox, which never leaves this machine"),
-        Some(Format::OpenAi | Format::Anthropic) => (&sandbox_only, "is a setting of the sandbox alone"),
+        Some(Format::OpenAi | Format::Anthropic | Format::Gemini) => (&sandbox_only, "is a setting of the sandbox alone"),
         None => return,
     };
     for (key, place) in foreign {
@@ -308,7 +308,7 @@ fn target(
         Some(written) => Some(prices(written, findings)?),
         None => free_sandbox.or(facts.prices),
     };
-    let quirks = quirks(of, can.as_deref(), facts.thinks);
+    let quirks = quirks(of, &row.name, can.as_deref(), facts.thinks);
     let (provider, model) = (provider?, model?);
     Some(Target {
         name: TargetName::new(provider, &model),
@@ -331,13 +331,24 @@ fn target(
 }
 
 /// How a target of that format takes what was made for another. `thinks`: how it is asked to reason, where that is known.
-fn quirks(of: &ProviderDraft, can: Option<&[Need]>, thinks: Option<Thinks>) -> Quirks {
+fn quirks(of: &ProviderDraft, model: &str, can: Option<&[Need]>, thinks: Option<Thinks>) -> Quirks {
     let may = |need| can.is_none_or(|can| can.contains(&need));
     let general = Quirks { structured_outputs: may(Need::JsonSchema), ..Quirks::default() };
     if of.format.get() == Some(&Format::Anthropic) {
         let reasons = can.is_some_and(|can| can.contains(&Need::Reasoning));
         let assumed = if reasons { Thinks::Budget } else { Thinks::No };
         return Quirks { thinks: thinks.unwrap_or(assumed), cache_breakpoints: true, most_stops: usize::MAX, ..general };
+    }
+    if of.format.get() == Some(&Format::Gemini) {
+        // Its second generation neither asks for signatures nor knows levels.
+        let is_older = ["gemini-1", "gemini-2"].iter().any(|older| model.starts_with(older));
+        let assumed = match (may(Need::Reasoning), is_older) {
+            (false, _) => Thinks::No,
+            (true, true) => Thinks::Budget,
+            (true, false) => Thinks::Level,
+        };
+        let thinks = thinks.unwrap_or(assumed);
+        return Quirks { thinks, needs_signatures: !is_older, image_urls: false, most_stops: 5, ..general };
     }
     // What only the format's own maker has.
     let host = of.base_url.get().and_then(|url| urls::host(url)).unwrap_or_default();

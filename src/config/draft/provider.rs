@@ -24,9 +24,9 @@ draft! {
         /// Another provider of this file whose entry is copied, or one of the catalogue; what is written here wins.
         /// Limits and budgets that are copied count for each entry by itself.
         like[such as "openai"]: Text,
-        /// The wire format it speaks: `openai`, `anthropic`, or `sandbox` for the offline provider in the binary. The catalogue knows that of many.
+        /// The wire format it speaks: `openai`, `anthropic`, `gemini`, or `sandbox` for the offline provider in the binary. The catalogue knows that of many.
         format: FormatWord,
-        /// Address, known for names of the catalogue: `https://host/path`, below which `/chat/completions` is found, or `/v1/messages` for `format: anthropic`. Plain `http` only to loopback and private addresses, or with `allow_http`.
+        /// Address, known for names of the catalogue: `https://host/path`, below which `/chat/completions` is found, `/v1/messages` for `format: anthropic`, or `/models/…:generateContent` for `format: gemini`. Plain `http` only to loopback and private addresses, or with `allow_http`.
         base_url[such as "https://api.openai.com/v1"]: Text,
         /// The key, in its usual variable for names of the catalogue: `${VAR}`, `${file:/path}` or `${credential:name}`; a `?` behind it lets it be missing.
         api_key[such as "${OPENAI_API_KEY}?"]: Text,
@@ -102,7 +102,7 @@ draft! {
                 "then": { "properties": { "base_url": false, "api_key": false, "proxy": false, "http1_only": false, "allow_http": false } }
             },
             {
-                "if": { "required": ["format"], "properties": { "format": { "enum": ["openai", "anthropic"] } } },
+                "if": { "required": ["format"], "properties": { "format": { "enum": ["openai", "anthropic", "gemini"] } } },
                 "then": { "properties": { "latency": false, "tokens_per_second": false, "failure": false, "seed": false } }
             },
             // Plain http leads to this machine or a private network, or says that it is meant.
@@ -231,9 +231,10 @@ words! {
     FormatWord: Format {
         "openai" => Format::OpenAi,
         "anthropic" => Format::Anthropic,
+        "gemini" => Format::Gemini,
         "sandbox" => Format::Sandbox,
     }
-    later ["gemini"]
+    later []
 }
 
 words! {

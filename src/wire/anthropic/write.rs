@@ -268,8 +268,8 @@ fn thinking(asked: &Conversation, limit: u64, quirks: &Quirks, output: &mut serd
                 }
             }
         }
-        (Thinks::No | Thinks::Effort, Thinking::Off) => {}
-        (Thinks::No | Thinks::Effort, _) => draft.dropped(field),
+        (Thinks::No | Thinks::Effort | Thinks::Level, Thinking::Off) => {}
+        (Thinks::No | Thinks::Effort | Thinks::Level, _) => draft.dropped(field),
     }
 }
 
