@@ -129,7 +129,8 @@ fn read(key: &Key, status: StatusCode, list: &[u8]) -> Probe {
             probe.key_works = has_key.then_some(true);
             match serde_json::from_slice::<List>(list) {
                 Ok(list) => {
-                    probe.models = Some(list.data.into_iter().map(|model| model.id.trim_start_matches("models/").to_owned()).collect())
+                    let name = |model: Model| model.id.trim_start_matches("models/").to_owned();
+                    probe.models = Some(list.data.into_iter().map(name).collect());
                 }
                 Err(_) => probe.problem = Some("the answer is no list of models".into()),
             }

@@ -40,6 +40,7 @@ mod prices;
 mod process;
 mod relay;
 mod reload;
+mod round_trips;
 mod routing;
 mod sandbox;
 mod serving;

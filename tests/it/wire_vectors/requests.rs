@@ -23,7 +23,6 @@ fn quirks(target: &Value, to: Wire) -> Quirks {
         cache_breakpoints: target["cache_breakpoints"].as_bool().unwrap_or(true),
         needs_signatures: target["thought_signatures"] == "required",
         most_stops: if to == Wire::Messages { usize::MAX } else { 4 },
-        ..Quirks::default()
     }
 }
 
