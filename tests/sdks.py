@@ -1,4 +1,4 @@
-"""Packages in pinned versions, the official openai SDKs among them, installed below the user's cache folder."""
+"""Packages in pinned versions, the official SDKs among them, installed below the user's cache folder."""
 
 import os
 import pathlib
@@ -24,6 +24,10 @@ def environment(name, requirements):
 
 def python_with_sdk():
     return environment("sdk-python", PINS / "requirements.txt") / "bin" / "python"
+
+
+def python_with_anthropic():
+    return environment("sdk-anthropic", PINS / "requirements-anthropic.txt") / "bin" / "python"
 
 
 def node_with_sdk(program):
