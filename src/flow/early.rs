@@ -134,6 +134,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_anthropic_client_hears_pings_and_errors_of_its_own_shape() {
+        let to = Addressee { shape: Shape::Anthropic, request_id: "id" };
+        let story: Story = Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            Refusal::internal().answer(to)
+        });
+        let pieces = pieces(answer_by(Duration::from_secs(10), to, story).await.body).await;
+        assert_eq!(pieces[0].1.as_deref(), Ok("event: ping\ndata: {\"type\":\"ping\"}\n\n"));
+        let error = pieces[1].1.as_deref().unwrap();
+        assert!(
+            error.starts_with("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",") && error.ends_with("}\n\n"),
+            "{error}"
+        );
+        assert_eq!(pieces[2].1, Err(CutShort));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_answer_in_time_goes_out_as_it_is() {
         let story: Story = Box::pin(async {
             tokio::time::sleep(Duration::from_secs(9)).await;
