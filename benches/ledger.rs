@@ -130,7 +130,7 @@ impl Facts {
     }
 
     fn held(&self, number: u64) -> Entry {
-        Entry::Held(Box::new(HeldEntry {
+        Entry::Held(HeldEntry {
             id: AttemptId { epoch: self.epoch, number },
             at: self.now,
             request: self.request(number),
@@ -138,7 +138,7 @@ impl Facts {
             target: self.target.clone(),
             hold: Usd::from_nano(12_345_678),
             windows: Arc::clone(&self.windows),
-        }))
+        })
     }
 
     fn settled(&self, number: u64) -> (Entry, Entry) {
@@ -170,6 +170,6 @@ impl Facts {
             attempts: 1,
             duration: Duration::from_millis(2_720),
         };
-        (Entry::Settled(Box::new(settled)), Entry::Ended(Box::new(ended)))
+        (Entry::Settled(settled), Entry::Ended(ended))
     }
 }

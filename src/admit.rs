@@ -28,7 +28,7 @@ pub use limits::Failures;
 use limits::{Limit, Refused};
 pub use meters::Meters;
 use meters::{Meter, View};
-pub use purse::{Cover, OverBudget, OverBudgetWhy, Purse};
+pub use purse::{Cover, OverBudget, OverBudgetWhy, Purse, Tight};
 use queue::Turn;
 pub use reservation::{Admitted, Held, Open};
 pub use stake::{End, SentFacts, Stake};

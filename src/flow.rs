@@ -107,13 +107,13 @@ impl Parts {
             return account.refused(&Refusal::no_rule(&features), &Tried::default());
         };
         account.matched(&found);
-        let plan = plan::plan(&running, found, &features);
+        let mut plan = plan::plan(&running, found, &features);
         let deadline = Deadline::of(found.route, running.rules().server(), features.stream);
         // A token of its own, so that asking it takes no shared lock.
         let cut = self.cut.child_token();
         tokio::select! {
             biased;
-            answer = self.walk(&running, &asked, &plan, deadline, account) => answer,
+            answer = self.walk(&running, &asked, &mut plan, deadline, account) => answer,
             () = cut.cancelled() => {
                 let to = Addressee { shape: Shape::of(asked.call.endpoint()), request_id: &asked.request_id };
                 Refusal::draining().answer(to)
@@ -126,13 +126,14 @@ impl Parts {
         self: &Arc<Self>,
         running: &Arc<Running>,
         asked: &Asked,
-        plan: &Plan<'_>,
+        plan: &mut Plan<'_>,
         deadline: Deadline,
         mut account: Account,
     ) -> Answer {
         let route = plan.found.route;
         let mut tried = Tried::default();
-        for (position, step) in plan.steps.iter().enumerate() {
+        for position in 0..plan.steps.len() {
+            let step = &plan.steps[position];
             if let Some(skip) = step.skip.clone().or_else(|| tried.rules_out(running, step)) {
                 account.skipped(running, step, &skip);
                 tried.skipped(step, skip);
@@ -144,7 +145,10 @@ impl Parts {
             let is_last = plan.is_last(position);
             let mut retries = u32::from(is_last && route.retry);
             let mut broken: Option<crate::upstream::Failure> = None;
+            let planned = step.limit;
             loop {
+                plan.steps[position].limit = planned;
+                let step = &plan.steps[position];
                 let (entry, booked, limit) = match self.admit(running, asked, plan, step, is_last, deadline, &mut account).await {
                     Ok(admitted) => admitted,
                     Err(skip) => {
@@ -153,7 +157,7 @@ impl Parts {
                         break;
                     }
                 };
-                let step = &Step { limit, on_fresh_connection: broken.is_some(), ..step.clone() };
+                let step = plan.sets_out(position, limit, broken.is_some());
                 match attempt::attempt(running, asked, step, booked, deadline, &mut account).await {
                     Ok(Begun::Whole(whole)) => return account.answered(running, step, *whole, entry),
                     Ok(Begun::Stream(stream)) => return self.relay(running, step, stream, deadline, account, entry),
@@ -202,7 +206,7 @@ impl Parts {
         let Holding { stake, bill, limit } = deadline.bound(holding).await.unwrap_or_else(|| Err(Skip::out_of_time()))?;
         let Some(facts) = account.sent_facts(step.target) else { return Err(Skip::out_of_time()) };
         let recorded = held.with(stake).record(facts).await;
-        let open = recorded.map_err(|over| Skip::Budget(Box::new(over)))?.sent();
+        let open = recorded.map_err(Skip::Budget)?.sent();
         Ok((entry, Booked::new(open, bill, &self.clock), limit))
     }
 }

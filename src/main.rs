@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
-/// Reuses warm memory for the bodies of requests, where the system's allocator hands them back: see docs/performance.md.
+/// Reuses the memory that was freed last, which is still warm, and gives back what is idle: see docs/performance.md.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     tollgate::cli::run()

@@ -24,8 +24,8 @@ pub use glob::Glob;
 pub use heartbeat::Heartbeat;
 pub use ledger::{
     AdjustedEntry, AttemptId, Basis, DisputeClass, DisputeId, Disputed, EndedEntry, Entry, HeldEntry, LedgerInbox, LedgerQueue,
-    MOST_WAITING, NotWritten, Remembered, RememberedDispute, RememberedWindow, RequestFacts, ResolvedEntry, SettledEntry, Then, Told,
-    WindowKey,
+    MOST_WAITING, NotWritten, Remembered, RememberedDispute, RememberedWindow, RequestFacts, ResolvedEntry, SettledEntry, Taken, Then,
+    Told, WindowKey,
 };
 pub use name::{BudgetName, CallerName, ChainName, ModelName, NameError, ProviderName, RuleName, TargetName, TaskName};
 pub use owner::LimitOwner;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::grants::Pace;
+use super::purse::Tight;
 use crate::config::BudgetMode;
 use crate::units::{AttemptId, BudgetName, Disputed, Entry, Moment, Period, Share, Usd, Window, WindowKey};
 
@@ -90,7 +91,7 @@ struct Pool {
 /// The stretches that one attempt counts in.
 #[derive(Debug)]
 struct Set {
-    pools: Vec<PoolId>,
+    pools: Arc<[PoolId]>,
     keys: Arc<[WindowKey]>,
 }
 
@@ -104,10 +105,21 @@ struct Hold {
 
 #[derive(Debug)]
 struct Freed {
-    pools: Vec<PoolId>,
+    pools: Arc<[PoolId]>,
     amount: Usd,
     /// The number of its row in the ledger's queue; absent until it is told.
     ticket: Option<u64>,
+}
+
+/// A hold that was given.
+#[derive(Clone, Debug)]
+pub(super) struct Reserved {
+    /// The windows that admitted it.
+    pub(super) keys: Arc<[WindowKey]>,
+    /// What the tightest hard budget has left now, beside all holds. Absent: none covers it.
+    pub(super) rest: Option<Usd>,
+    /// When it was given.
+    pub(super) at: Timestamp,
 }
 
 /// Why a hold is not given.
@@ -146,6 +158,8 @@ pub(super) struct Outcome {
     pub(super) disputed: Usd,
     /// Shares of caps that were crossed by it.
     pub(super) crossed: Vec<Crossed>,
+    /// What the tightest hard budget has left now, beside all holds. Absent: none covers it.
+    pub(super) rest: Option<Usd>,
 }
 
 /// More than `share` of a cap is used.
@@ -161,23 +175,23 @@ pub struct Crossed {
 
 impl Book {
     /// Holds `amount` in every account, or nothing. The windows that admitted it are those it is settled in.
-    pub(super) fn reserve(&mut self, id: AttemptId, accounts: &[AccountId], amount: Usd, now: Now) -> Result<Arc<[WindowKey]>, Denied> {
+    pub(super) fn reserve(&mut self, id: AttemptId, accounts: &[AccountId], amount: Usd, now: Now) -> Result<Reserved, Denied> {
         self.expire(now.wall);
         let set = self.set(accounts, now.wall);
         self.is_timely(&set, now)?;
         self.fits(&set, amount)?;
         self.is_granted(&set, amount, now.at)?;
-        for pool in &set.pools {
+        for pool in set.pools.iter() {
             let Some(pool) = self.pools.get_mut(pool) else { continue };
             pool.held = pool.held.plus(amount);
             pool.holds += 1;
             pool.pace.held(amount, now.at);
         }
         self.raise_early(&set, now.at);
-        let keys = Arc::clone(&set.keys);
+        let (keys, rest) = (Arc::clone(&set.keys), self.rest(&set));
         let before = self.open.insert(id, Hold { set, amount, at_first: amount });
         assert!(before.is_none(), "an attempt is held twice");
-        Ok(keys)
+        Ok(Reserved { keys, rest, at: now.wall })
     }
 
     /// What [`reserve`](Self::reserve) would answer now, but for grants. Takes nothing.
@@ -188,22 +202,12 @@ impl Book {
         self.fits(&set, amount)
     }
 
-    /// The most that a hold may be now in all of the accounts, with the holds of others and without them. Absent: no bound.
-    pub(super) fn room(&mut self, accounts: &[AccountId], wall: Timestamp) -> Option<(Usd, Usd)> {
+    /// How the hard budget stands whose holds weigh most against what is left.
+    pub(super) fn tightest(&mut self, accounts: &[AccountId], wall: Timestamp) -> Option<Tight> {
         let set = self.set(accounts, wall);
         let hard = set.pools.iter().filter_map(|pool| self.pools.get(pool)).filter(|pool| self.is_hard(pool));
-        let rooms = hard.map(|pool| {
-            let cap = self.accounts[pool.account].cap;
-            (cap.minus(pool.used()), cap.minus(pool.spent()))
-        });
-        rooms.reduce(|(free, whole), (other_free, other_whole)| (free.min(other_free), whole.min(other_whole)))
-    }
-
-    /// What is held in the account whose holds weigh most against what is left: the sum of holds, and the rest without them.
-    pub(super) fn tightest(&mut self, accounts: &[AccountId], wall: Timestamp) -> Option<(Usd, Usd)> {
-        let set = self.set(accounts, wall);
-        let hard = set.pools.iter().filter_map(|pool| self.pools.get(pool)).filter(|pool| self.is_hard(pool));
-        hard.map(|pool| (pool.held, self.accounts[pool.account].cap.minus(pool.spent()))).min_by_key(|(held, rest)| rest.minus(*held))
+        let tight = hard.map(|pool| Tight { held: pool.held, rest: self.accounts[pool.account].cap.minus(pool.spent()) });
+        tight.min_by_key(|tight| tight.rest.minus(tight.held))
     }
 
     /// Lowers a hold: less can be billed than was thought.
@@ -211,7 +215,7 @@ impl Book {
         let Some(hold) = self.open.get_mut(&id) else { return };
         let freed = hold.amount.minus(to);
         hold.amount = hold.amount.min(to);
-        for pool in &hold.set.pools {
+        for pool in hold.set.pools.iter() {
             if let Some(pool) = self.pools.get_mut(pool) {
                 pool.held = pool.held.minus(freed);
                 pool.unwritten = pool.unwritten.plus(freed);
@@ -222,7 +226,7 @@ impl Book {
     /// Gives back the hold of an attempt that was never sent: the ledger never heard of it.
     pub(super) fn release(&mut self, id: AttemptId, at: Moment) {
         let Some(Hold { set, amount, .. }) = self.open.remove(&id) else { return };
-        for id in &set.pools {
+        for id in set.pools.iter() {
             if let Some(pool) = self.pools.get_mut(id) {
                 pool.held = pool.held.minus(amount);
                 pool.holds -= 1;
@@ -242,7 +246,7 @@ impl Book {
     pub(super) fn written(&mut self, ticket: u64, at: Moment) {
         while self.freed.front().is_some_and(|freed| freed.ticket.is_some_and(|told| told <= ticket)) {
             let Some(Freed { pools, amount, .. }) = self.freed.pop_front() else { return };
-            for id in pools {
+            for id in pools.iter().copied() {
                 if let Some(pool) = self.pools.get_mut(&id) {
                     pool.unwritten = pool.unwritten.minus(amount);
                 }
@@ -258,7 +262,7 @@ impl Book {
             disputed.map(|part| Disputed { amount: part.amount.min(amount.minus(posted)), ..part }).filter(|part| part.amount > Usd::ZERO);
         let stays = disputed.map(|part| part.amount).unwrap_or_default();
         let mut crossed = Vec::new();
-        for pool in &set.pools {
+        for pool in set.pools.iter() {
             let Some(pool) = self.pools.get_mut(pool) else { continue };
             let before = pool.spent();
             pool.held = pool.held.minus(amount);
@@ -272,12 +276,12 @@ impl Book {
         if let Some(part) = disputed {
             self.disputes.open(id, part, &set.pools);
         }
-        for pool in &set.pools {
+        for pool in set.pools.iter() {
             self.tidy(*pool, now.at);
         }
         let freed = at_first.minus(amount).plus(amount.minus(posted.plus(stays)));
-        self.freed.push_back(Freed { pools: set.pools.clone(), amount: freed, ticket: None });
-        Outcome { overrun: posted.minus(amount), disputed: stays, crossed }
+        self.freed.push_back(Freed { pools: Arc::clone(&set.pools), amount: freed, ticket: None });
+        Outcome { overrun: posted.minus(amount), disputed: stays, crossed, rest: self.rest(&set) }
     }
 
     /// Attempts in flight.
@@ -339,6 +343,12 @@ impl Book {
         Err(Denied::NotGranted)
     }
 
+    /// What the tightest hard budget has left beside all holds.
+    fn rest(&self, set: &Set) -> Option<Usd> {
+        let hard = set.pools.iter().filter_map(|pool| self.pools.get(pool)).filter(|pool| self.is_hard(pool));
+        hard.map(|pool| self.accounts[pool.account].cap.minus(pool.used())).min()
+    }
+
     fn is_hard(&self, pool: &Pool) -> bool {
         self.accounts[pool.account].mode == BudgetMode::Hard
     }
@@ -352,7 +362,7 @@ impl Book {
             return Arc::clone(set);
         }
         let in_force = accounts.iter().map(|account| &self.accounts[*account]).filter(|account| !account.is_over(wall, self));
-        let pools: Vec<PoolId> = in_force.map(|account| account.current).collect();
+        let pools: Arc<[PoolId]> = in_force.map(|account| account.current).collect();
         let keys = pools.iter().map(|pool| self.pools[pool].key.clone()).collect();
         let set = Arc::new(Set { pools, keys });
         self.sets.insert(accounts.into(), Arc::clone(&set));

@@ -289,7 +289,11 @@ impl Shared {
         };
         let shared = Arc::clone(self);
         let then = Box::new(move |written: Result<(), NotWritten>| shared.answered(raise, &written));
-        queue.tell(entry, Some(then));
+        if !queue.tell(entry, Some(then)) {
+            state.is_failing = true;
+            let at = self.clock.now();
+            state.book.granted(raise, false, at);
+        }
     }
 
     /// The ledger's writer says what became of a grant.

@@ -53,6 +53,23 @@ pub struct Cover {
     estimate: EstimateBy,
 }
 
+/// How the hard budget stands whose holds weigh most against what it has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tight {
+    /// The sum of holds.
+    pub held: Usd,
+    /// What is left without them.
+    pub rest: Usd,
+}
+
+impl Tight {
+    /// Whether so many `times` all holds, and this amount with them, fit into what is left.
+    #[must_use]
+    pub fn is_far(&self, amount: Usd, times: u64) -> bool {
+        u128::from(self.rest.nano()) >= u128::from(self.held.plus(amount).nano()) * u128::from(times)
+    }
+}
+
 /// A budget says no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverBudget {
@@ -113,8 +130,8 @@ impl Purse {
 
     /// Holds `amount` in every budget of the cover, or nothing. Waits for a grant that must become durable; where `waits`, also for
     /// its turn while only others' holds stand in the way.
-    pub async fn reserve(&self, cover: &Cover, amount: Usd, waits: bool) -> Result<Stake, OverBudget> {
-        match self.try_reserve(cover, amount, None) {
+    pub async fn reserve(&self, cover: &Cover, amount: Usd, waits: bool) -> Result<Box<Stake>, Box<OverBudget>> {
+        match self.try_reserve(cover, amount, None, None) {
             Ok(stake) => Ok(stake),
             Err((Denied::NotGranted, _)) => Box::pin(self.reserve_slowly(cover, amount, waits)).await,
             Err((Denied::Busy { .. }, _)) if waits && !cover.wait.is_zero() => Box::pin(self.reserve_slowly(cover, amount, waits)).await,
@@ -122,11 +139,18 @@ impl Purse {
         }
     }
 
+    /// Holds `amount` at once where so many `times` the holds in flight, this one among them, fit into what is left. Otherwise nothing is
+    /// taken: it may fit all the same.
+    #[must_use]
+    pub fn reserve_far(&self, cover: &Cover, amount: Usd, times: u64) -> Option<Box<Stake>> {
+        self.try_reserve(cover, amount, None, Some(times)).ok()
+    }
+
     /// Whether the amount would be held now. Takes nothing; a grant that is still to be made does not count.
-    pub fn standing(&self, cover: &Cover, amount: Usd) -> Result<(), OverBudget> {
+    pub fn standing(&self, cover: &Cover, amount: Usd) -> Result<(), Box<OverBudget>> {
         self.shared.with(|state, now| {
             let looked = state.book().look(&cover.accounts, amount, now);
-            looked.map_err(|denied| self.over(state, cover, denied, now))
+            looked.map_err(|denied| Box::new(self.over(state, cover, denied, now)))
         })
     }
 
@@ -169,19 +193,13 @@ impl Purse {
         })
     }
 
-    /// What is left of the tightest hard budget, holds counted. Absent: none covers it.
+    /// How the tightest hard budget stands. Absent: none covers it.
     #[must_use]
-    pub fn remaining(&self, cover: &Cover) -> Option<Usd> {
-        self.shared.with(|state, now| state.book().room(&cover.accounts, now.wall)).map(|(free, _)| free)
-    }
-
-    /// The sum of holds in the tightest hard budget, and what it has left without them. Absent: none covers it.
-    #[must_use]
-    pub fn tightest(&self, cover: &Cover) -> Option<(Usd, Usd)> {
+    pub fn tightest(&self, cover: &Cover) -> Option<Tight> {
         self.shared.with(|state, now| state.book().tightest(&cover.accounts, now.wall))
     }
 
-    async fn reserve_slowly(&self, cover: &Cover, amount: Usd, waits: bool) -> Result<Stake, OverBudget> {
+    async fn reserve_slowly(&self, cover: &Cover, amount: Usd, waits: bool) -> Result<Box<Stake>, Box<OverBudget>> {
         let clock = self.shared.clock();
         let (since, patience) = (clock.now(), if waits { cover.wait } else { Duration::ZERO });
         let left = |longest: Duration| longest.saturating_sub(clock.now().since(since));
@@ -221,12 +239,12 @@ impl Purse {
         amount: Usd,
         turn: Option<AccountId>,
         since: Moment,
-    ) -> Result<Stake, (Denied, OverBudget)> {
+    ) -> Result<Box<Stake>, (Denied, Box<OverBudget>)> {
         loop {
             // Listened for before it is tried, so that no answer is missed in between.
             let mut granted = std::pin::pin!(self.shared.granted.notified());
             granted.as_mut().enable();
-            let (denied, over) = match self.try_reserve(cover, amount, turn) {
+            let (denied, over) = match self.try_reserve(cover, amount, turn, None) {
                 Err((Denied::NotGranted, over)) => (Denied::NotGranted, over),
                 tried => return tried,
             };
@@ -237,12 +255,23 @@ impl Purse {
         }
     }
 
-    fn try_reserve(&self, cover: &Cover, amount: Usd, turn: Option<AccountId>) -> Result<Stake, (Denied, OverBudget)> {
+    /// Holds the amount, or nothing. `turn`: nobody else may pass there. `times`: nothing either where it is not as far from every cap as that.
+    fn try_reserve(
+        &self,
+        cover: &Cover,
+        amount: Usd,
+        turn: Option<AccountId>,
+        times: Option<u64>,
+    ) -> Result<Box<Stake>, (Denied, Box<OverBudget>)> {
         let paces = self.take_pace(cover, amount).map_err(|over| (Denied::Exceeded { account: 0, rest: Usd::ZERO }, over))?;
         let id = self.shared.next_id();
         let reserved = self.shared.with(|state, now| {
             if !self.shared.takes_rows(cover.is_hard, amount, self.settings.max_unrecorded) {
-                return Err((Denied::NotGranted, OverBudget::ledger()));
+                return Err((Denied::NotGranted, Box::new(OverBudget::ledger())));
+            }
+            if times.is_some_and(|times| !state.book().tightest(&cover.accounts, now.wall).is_none_or(|tight| tight.is_far(amount, times)))
+            {
+                return Err((Denied::NotGranted, Box::new(OverBudget::ledger())));
             }
             let others = state.blocked(&cover.accounts, turn).map(|account| Denied::Busy { account, rest: Usd::ZERO });
             let reserved = match others {
@@ -250,12 +279,12 @@ impl Purse {
                 Some(busy) => state.book().look(&cover.accounts, amount, now).and(Err(busy)),
                 None => state.book().reserve(id, &cover.accounts, amount, now),
             };
-            reserved.map(|keys| (keys, now.wall)).map_err(|denied| (denied, self.over(state, cover, denied, now)))
+            reserved.map_err(|denied| (denied, Box::new(self.over(state, cover, denied, now))))
         });
         match reserved {
-            Ok((keys, _)) => {
+            Ok(reserved) => {
                 let is_strict = self.settings.durability == Durability::Strict && cover.is_hard;
-                Ok(Stake::new(&self.shared, &cover.accounts, id, amount, keys, paces, is_strict.then_some(self.settings.timeout)))
+                Ok(Stake::new(&self.shared, &cover.accounts, id, amount, reserved, paces, is_strict.then_some(self.settings.timeout)))
             }
             Err(refused) => {
                 give_back_pace(&paces, amount);
@@ -265,7 +294,7 @@ impl Purse {
     }
 
     /// Takes the amount from the paces of the cover, or from none of them.
-    fn take_pace(&self, cover: &Cover, amount: Usd) -> Result<Vec<Pace>, OverBudget> {
+    fn take_pace(&self, cover: &Cover, amount: Usd) -> Result<Vec<Pace>, Box<OverBudget>> {
         let mut taken = Vec::new();
         for own in cover.budgets.iter().map(|index| &self.own[*index]) {
             let Some((meter, limit)) = &own.pace else { continue };
@@ -273,7 +302,7 @@ impl Purse {
                 Ok(()) => taken.push((Arc::clone(meter), Arc::clone(limit))),
                 Err(refused) => {
                     give_back_pace(&taken, amount);
-                    return Err(OverBudget::pace(&own.budget.name, refused));
+                    return Err(Box::new(OverBudget::pace(&own.budget.name, refused)));
                 }
             }
         }

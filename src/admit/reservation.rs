@@ -17,13 +17,13 @@ impl Held {
     }
 
     /// Takes the money along.
-    pub fn with(mut self, stake: Stake) -> Self {
+    pub fn with(mut self, stake: Box<Stake>) -> Self {
         self.0.stake = Some(stake);
         self
     }
 
     /// Tells the ledger of its money. Where the file asks for that, it waits until the row is on disk, and fails where it is not.
-    pub async fn record(mut self, facts: SentFacts) -> Result<Self, OverBudget> {
+    pub async fn record(mut self, facts: SentFacts) -> Result<Self, Box<OverBudget>> {
         if let Some(mut stake) = self.0.stake.take() {
             if let Err(over) = stake.record(facts).await {
                 stake.settle(&End::void(Some("ledger"), "p0"));
@@ -48,14 +48,17 @@ pub struct Open(Taken);
 
 impl Open {
     /// Replaces the estimate by what was used, and the hold by what it came to. More than the estimate is charged too, into debt.
-    pub fn settle(mut self, used: Tokens, end: &End) {
+    /// Answers what the tightest hard budget has left.
+    #[expect(clippy::must_use_candidate, reason = "what is left is of use only to who tells it")]
+    pub fn settle(mut self, used: Tokens, end: &End) -> Option<Usd> {
         self.0.passage.correct(self.0.estimate, used);
-        self.end(end);
+        self.end(end)
     }
 
-    /// The money's end alone: the estimate in tokens stays charged.
-    pub fn settle_money(mut self, end: &End) {
-        self.end(end);
+    /// The money's end alone: the estimate in tokens stays charged. Answers what the tightest hard budget has left.
+    #[expect(clippy::must_use_candidate, reason = "what is left is of use only to who tells it")]
+    pub fn settle_money(mut self, end: &End) -> Option<Usd> {
+        self.end(end)
     }
 
     /// No byte reached the provider: everything goes back.
@@ -74,19 +77,23 @@ impl Open {
     /// What is held for it.
     #[must_use]
     pub fn hold(&self) -> Usd {
-        self.0.stake.as_ref().map(Stake::amount).unwrap_or_default()
+        self.0.stake.as_ref().map(|stake| stake.amount()).unwrap_or_default()
     }
 
     /// Its number in the ledger.
     #[must_use]
     pub fn id(&self) -> Option<AttemptId> {
-        self.0.stake.as_ref().map(Stake::id)
+        self.0.stake.as_ref().map(|stake| stake.id())
     }
 
-    fn end(&mut self, end: &End) {
-        if let Some(stake) = self.0.stake.take() {
-            stake.settle(end);
-        }
+    /// What the tightest hard budget has left beside all holds, as it was last looked at. Absent: none covers it.
+    #[must_use]
+    pub fn rest(&self) -> Option<Usd> {
+        self.0.stake.as_ref().and_then(|stake| stake.rest())
+    }
+
+    fn end(&mut self, end: &End) -> Option<Usd> {
+        self.0.stake.take().and_then(|stake| stake.settle(end))
     }
 }
 
@@ -120,7 +127,7 @@ struct Taken {
     passage: Arc<Passage>,
     estimate: Tokens,
     is_sent: bool,
-    stake: Option<Stake>,
+    stake: Option<Box<Stake>>,
 }
 
 impl Drop for Taken {

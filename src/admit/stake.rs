@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::book::AccountId;
+use super::book::{AccountId, Reserved};
 use super::budgets::{MoneyEvent, Shared};
 use super::purse::{OverBudget, Pace, give_back_pace, micro};
 use crate::units::{
-    AttemptId, Basis, DisputeClass, Disputed, Entry, HeldEntry, Prices, RequestFacts, SettledEntry, TargetName, Usage, Usd, WindowKey,
+    AttemptId, Basis, DisputeClass, Disputed, Entry, HeldEntry, Prices, RequestFacts, SettledEntry, TargetName, Usage, Usd,
 };
 
 /// What is held for an attempt that was not sent. Dropped: all of it goes back.
@@ -20,7 +20,7 @@ pub struct Stake {
     accounts: Arc<[AccountId]>,
     id: AttemptId,
     amount: Usd,
-    keys: Arc<[WindowKey]>,
+    reserved: Reserved,
     paces: Vec<Pace>,
     /// How long to wait until the hold itself is on disk; absent where its grant is enough.
     strict: Option<Duration>,
@@ -91,16 +91,26 @@ impl End {
 }
 
 impl Stake {
+    /// On the heap: it is handed on a dozen times on an attempt's way.
     pub(super) fn new(
         shared: &Arc<Shared>,
         accounts: &Arc<[AccountId]>,
         id: AttemptId,
         amount: Usd,
-        keys: Arc<[WindowKey]>,
+        reserved: Reserved,
         paces: Vec<Pace>,
         strict: Option<Duration>,
-    ) -> Self {
-        Self { shared: Arc::clone(shared), accounts: Arc::clone(accounts), id, amount, keys, paces, strict, stage: Stage::Held }
+    ) -> Box<Self> {
+        Box::new(Self {
+            shared: Arc::clone(shared),
+            accounts: Arc::clone(accounts),
+            id,
+            amount,
+            reserved,
+            paces,
+            strict,
+            stage: Stage::Held,
+        })
     }
 
     #[must_use]
@@ -115,16 +125,23 @@ impl Stake {
 
     /// Tells the ledger of the hold. From here on the attempt may be billed, and dropping this disputes all of it. Where the file
     /// asks for that, it waits until the row is on disk.
-    pub async fn record(&mut self, facts: SentFacts) -> Result<(), OverBudget> {
+    pub async fn record(&mut self, facts: SentFacts) -> Result<(), Box<OverBudget>> {
         let Some(queue) = self.shared.queue() else {
             self.stage = Stage::Sent(facts.target);
             return Ok(());
         };
         let SentFacts { request, attempt, target } = facts;
         self.stage = Stage::Sent(target.clone());
-        let at = self.shared.clock().wall();
-        let held = HeldEntry { id: self.id, at, request, attempt, target, hold: self.amount, windows: Arc::clone(&self.keys) };
-        let entry = Entry::Held(Box::new(held));
+        let held = HeldEntry {
+            id: self.id,
+            at: self.reserved.at,
+            request,
+            attempt,
+            target,
+            hold: self.amount,
+            windows: Arc::clone(&self.reserved.keys),
+        };
+        let entry = Entry::Held(held);
         let Some(longest) = self.strict else {
             queue.tell(entry, None);
             return Ok(());
@@ -133,7 +150,7 @@ impl Stake {
         queue.tell(entry, Some(Box::new(move |result| drop(written.send(result)))));
         match tokio::time::timeout(longest, answer).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            _ => Err(OverBudget::ledger()),
+            _ => Err(Box::new(OverBudget::ledger())),
         }
     }
 
@@ -145,9 +162,17 @@ impl Stake {
         }
     }
 
-    /// The attempt's one end.
-    pub fn settle(mut self, end: &End) {
+    /// What the tightest hard budget has left beside all holds, as it was last looked at. Absent: none covers it.
+    #[must_use]
+    pub fn rest(&self) -> Option<Usd> {
+        self.reserved.rest
+    }
+
+    /// The attempt's one end. Answers what the tightest hard budget has left.
+    #[expect(clippy::must_use_candidate, reason = "what is left is of use only to who tells it")]
+    pub fn settle(mut self, end: &End) -> Option<Usd> {
         self.end(end);
+        self.rest()
     }
 
     fn end(&mut self, end: &End) {
@@ -158,14 +183,13 @@ impl Stake {
             }
             return;
         };
-        let wall = self.shared.clock().wall();
         let outcome = self.shared.with(|state, now| {
             let disputed = end.disputed.map(|(class, amount)| state.disputed(class, amount, now.wall));
             let outcome = state.book().settle(self.id, end.posted, disputed, now);
             let disputed = disputed.filter(|_| outcome.disputed > Usd::ZERO).map(|part| Disputed { amount: outcome.disputed, ..part });
             // Told before anybody else can use what it frees.
             if let Some(queue) = self.shared.queue() {
-                queue.tell(settled(self.id, wall, end, disputed), None);
+                queue.tell(settled(self.id, now.wall, end, disputed), None);
                 state.book().told(queue.told());
             }
             state.add_overrun(outcome.overrun);
@@ -176,6 +200,7 @@ impl Stake {
             meter.with(limit, |limit| limit.correct(micro(self.amount), micro(end.posted.plus(outcome.disputed))));
         }
         self.tell_events(&target, end, &outcome);
+        self.reserved.rest = outcome.rest;
     }
 
     fn tell_events(&self, target: &TargetName, end: &End, outcome: &super::book::Outcome) {
@@ -203,7 +228,7 @@ impl Stake {
 }
 
 fn settled(id: AttemptId, at: Timestamp, end: &End, disputed: Option<Disputed>) -> Entry {
-    Entry::Settled(Box::new(SettledEntry {
+    Entry::Settled(SettledEntry {
         id,
         at,
         basis: end.basis,
@@ -218,7 +243,7 @@ fn settled(id: AttemptId, at: Timestamp, end: &End, disputed: Option<Disputed>) 
         ttft: end.ttft,
         duration: end.duration,
         served_model: end.served_model.clone(),
-    }))
+    })
 }
 
 impl Drop for Stake {

@@ -224,11 +224,11 @@ impl Account {
         self.told(step.target, &told, None, Some((end.basis, end.posted)));
         booked.learn_error(&told);
         let used = told.usage.as_ref().map_or_else(|| step.estimate.input.unwrap_or_default(), crate::units::Usage::total);
-        booked.settle(Some(used), &end);
+        let rest = booked.settle(Some(used), &end);
         let mut head = Head::default();
         head.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         head.write(&name::LENGTH, body.len());
-        self.describe_step(&mut head, running, step, &headers);
+        self.describe_step(&mut head, running, step, &headers, rest);
         describe_lost(&mut head, lost.as_deref());
         if let Some(model) = self.record.as_ref().and_then(|record| record.served_model.as_deref()) {
             head.text(&name::SERVED_MODEL, model);
@@ -249,18 +249,18 @@ impl Account {
     /// The headers of a stream whose first content is there.
     pub(super) fn stream_headers(
         &mut self,
-        running: &Running,
         step: &Step<'_>,
         upstream: &HeaderMap,
         lost: Option<&Lost>,
         served: Option<&str>,
+        rest: Option<Usd>,
         ttft: Duration,
     ) -> HeaderMap {
         if let Some((_, phase, _)) = &mut self.under_way {
             *phase = Phase::P3;
         }
         let mut head = Head::over(event_stream_headers());
-        self.describe_step(&mut head, running, step, upstream);
+        self.describe_step(&mut head, &self.running, step, upstream, rest);
         describe_lost(&mut head, lost);
         if let Some(model) = served {
             head.text(&name::SERVED_MODEL, model);
@@ -324,7 +324,7 @@ impl Account {
         series.request(self.rule.unwrap_or(self.running.rules().rules().len() + 1), outcome);
         series.added_latency(own);
         let request = self.facts(&record);
-        self.parts.budgets.note(units::Entry::Ended(Box::new(EndedEntry {
+        self.parts.budgets.note(units::Entry::Ended(EndedEntry {
             at: self.parts.clock.wall(),
             request,
             outcome: outcome.as_str(),
@@ -333,8 +333,8 @@ impl Account {
             served: self.last.filter(|_| record.target.is_some()),
             attempts: u32::try_from(self.sent).unwrap_or(u32::MAX),
             duration,
-        })));
-        self.parts.sink.write(record);
+        }));
+        self.parts.sink.write(&record);
     }
 
     pub(super) fn request_id(&self) -> &str {
@@ -419,15 +419,15 @@ impl Account {
     }
 
     /// The headers that tell which step answered.
-    fn describe_step(&self, head: &mut Head, running: &Running, step: &Step<'_>, upstream: &HeaderMap) {
+    fn describe_step(&self, head: &mut Head, running: &Running, step: &Step<'_>, upstream: &HeaderMap, rest: Option<Usd>) {
         head.set(&name::TARGET, running.target_value(step.target).clone());
         head.write(&name::FALLBACK_INDEX, self.fallback_index);
         let theirs = [&name::REQUEST_ID, &name::REQUEST_ID_SHORT, &name::AZURE_REQUEST_ID];
         if let Some(id) = theirs.into_iter().find_map(|name| upstream.get(name)) {
             head.set(&name::UPSTREAM_REQUEST_ID, id.clone());
         }
-        if let Some(left) = running.purse().remaining(&step.cover) {
-            head.text(&name::BUDGET_REMAINING, &left.plain());
+        if let Some(rest) = rest {
+            head.text(&name::BUDGET_REMAINING, &rest.plain());
         }
         match step.limit {
             OutputLimit::AsSent => {}

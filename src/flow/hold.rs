@@ -22,7 +22,7 @@ const MARGIN: u64 = 1_100;
 /// A hold that was given.
 #[derive(Debug)]
 pub(super) struct Holding {
-    pub(super) stake: Stake,
+    pub(super) stake: Box<Stake>,
     pub(super) bill: Bill,
     /// The output limit that goes along, where the budgets lowered it.
     pub(super) limit: OutputLimit,
@@ -48,23 +48,26 @@ pub(super) async fn hold(
     step: &Step<'_>,
     waits: bool,
 ) -> Result<Holding, Skip> {
-    let mut wanted = wanted(running, features, step);
+    let bound = bound(running, features, step);
+    if step.cover.estimate() == EstimateBy::Auto
+        && let Some(stake) = running.purse().reserve_far(&step.cover, bound.amount, FAR)
+    {
+        return Ok(bound.held(running, call, step, stake, step.limit));
+    }
+    let mut wanted = bound.estimated(running, features, step);
     let mut limit = step.limit;
     let mut waits = waits;
     let mut vocabulary = exact::vocabulary(running, step);
     loop {
         // Nobody waits because of bytes where tokens may fit.
         match running.purse().reserve(&step.cover, wanted.amount, waits && vocabulary.is_none()).await {
-            Ok(stake) => {
-                let bill = Bill::new(running, step.target, call, wanted.input, wanted.output.times(wanted.answers));
-                return Ok(Holding { stake, bill, limit });
-            }
+            Ok(stake) => return Ok(wanted.held(running, call, step, stake, limit)),
             Err(over) => {
                 if let Some(vocabulary) = vocabulary.take().filter(|_| exact::is_too_dear(&over)) {
                     wanted = wanted.counted(exact::count(call, vocabulary).await);
                     continue;
                 }
-                let Some(lower) = wanted.clamped(&over) else { return Err(Skip::Budget(Box::new(over))) };
+                let Some(lower) = wanted.clamped(&over) else { return Err(Skip::Budget(over)) };
                 wanted = lower;
                 limit = OutputLimit::Clamped(wanted.output);
                 // Whoever has waited in vain takes what is free; whoever fits only when lowered has not waited yet.
@@ -76,7 +79,7 @@ pub(super) async fn hold(
 
 /// What [`hold`] would come to now, without waiting: the limit that would go along. Takes nothing.
 pub(super) fn look(running: &Running, features: &Features, step: &Step<'_>) -> Result<OutputLimit, Skip> {
-    let mut wanted = wanted(running, features, step);
+    let mut wanted = bound(running, features, step).estimated(running, features, step);
     let mut limit = step.limit;
     let mut vocabulary = exact::vocabulary(running, step);
     loop {
@@ -85,7 +88,7 @@ pub(super) fn look(running: &Running, features: &Features, step: &Step<'_>) -> R
             wanted = wanted.counted(exact::count_here(call, vocabulary));
             continue;
         }
-        let Some(lower) = wanted.clamped(&over) else { return Err(Skip::Budget(Box::new(over))) };
+        let Some(lower) = wanted.clamped(&over) else { return Err(Skip::Budget(over)) };
         wanted = lower;
         limit = OutputLimit::Clamped(wanted.output);
     }
@@ -108,16 +111,12 @@ pub(super) fn unpriceable(features: &Features, target: &Target, cover: &Cover) -
     reason.map(Skip::Unpriceable)
 }
 
-fn wanted<'w>(running: &'w Running, features: &Features, step: &'w Step<'_>) -> Wanted<'w> {
+/// The worst case by the bound of the prompt in bytes.
+fn bound<'w>(running: &'w Running, features: &Features, step: &'w Step<'_>) -> Wanted<'w> {
     let target = &running.rules().targets()[step.target];
     let (output, answers) = (step.estimate.output, u64::from(features.answers));
-    let bound = step.estimate.input.unwrap_or_default();
-    let wanted = Wanted { target, cover: &step.cover, input: bound, output, answers, amount: Usd::ZERO }.priced();
-    if step.cover.is_empty() || !counts_tokens(running, step, wanted.amount) {
-        return wanted;
-    }
-    let counted = likely(features.prompt_tokens().unwrap_or_default(), running.gate().error(step.target));
-    Wanted { input: counted.min(bound), ..wanted }.priced()
+    let input = step.estimate.input.unwrap_or_default();
+    Wanted { target, cover: &step.cover, input, output, answers, amount: Usd::ZERO }.priced()
 }
 
 /// Whether an estimate of the prompt is to be preferred to its bound in bytes.
@@ -125,12 +124,10 @@ fn counts_tokens(running: &Running, step: &Step<'_>, amount: Usd) -> bool {
     match step.cover.estimate() {
         EstimateBy::Bytes | EstimateBy::Exact => false,
         EstimateBy::Calibrated => true,
-        EstimateBy::Auto => running.purse().tightest(&step.cover).is_some_and(|(held, rest)| {
-            let in_flight = u128::from(held.plus(amount).nano());
-            let times = |factor: u64| in_flight * u128::from(factor);
-            // Far from the cap tight holds protect nothing, near it they do: only in between is it worth counting.
-            u128::from(rest.nano()) < times(FAR) && u128::from(rest.nano()) >= times(NEAR)
-        }),
+        // Far from the cap tight holds protect nothing, near it they do: only in between is it worth counting.
+        EstimateBy::Auto => {
+            running.purse().tightest(&step.cover).is_some_and(|tight| !tight.is_far(amount, FAR) && tight.is_far(amount, NEAR))
+        }
     }
 }
 
@@ -142,6 +139,19 @@ pub(super) fn likely(estimate: Tokens, error: u32) -> Tokens {
 }
 
 impl Wanted<'_> {
+    /// The same by an estimate of the prompt, where that is to be preferred.
+    fn estimated(self, running: &Running, features: &Features, step: &Step<'_>) -> Self {
+        if step.cover.is_empty() || !counts_tokens(running, step, self.amount) {
+            return self;
+        }
+        self.counted(Some(likely(features.prompt_tokens().unwrap_or_default(), running.gate().error(step.target))))
+    }
+
+    fn held(&self, running: &Arc<Running>, call: &Arc<Call>, step: &Step<'_>, stake: Box<Stake>, limit: OutputLimit) -> Holding {
+        let bill = Bill::new(running, step.target, call, self.input, self.output.times(self.answers));
+        Holding { stake, bill, limit }
+    }
+
     fn priced(self) -> Self {
         let amount = worst_case(self.target, self.input, self.output.times(self.answers)).unwrap_or_default();
         Self { amount, ..self }

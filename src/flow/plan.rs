@@ -21,6 +21,15 @@ pub(super) struct Plan<'r> {
     features: &'r Features,
 }
 
+impl<'r> Plan<'r> {
+    /// The step with what its admission made of it: the output limit that goes along, and whether a pooled connection will not do.
+    pub(super) fn sets_out(&mut self, position: usize, limit: OutputLimit, on_fresh_connection: bool) -> &Step<'r> {
+        let step = &mut self.steps[position];
+        (step.limit, step.on_fresh_connection) = (limit, on_fresh_connection);
+        step
+    }
+}
+
 /// One entry of a plan. What depends on the moment (rests, limits) is asked when the step's turn comes.
 #[derive(Clone, Debug)]
 pub(super) struct Step<'r> {

@@ -92,7 +92,7 @@ impl Parts {
     ) -> Answer {
         let Stream { headers, body, tap, ready, has_ended, ttft, sent, booked, lost } = *stream;
         let served = tap.told().model.clone().filter(|model| model != running.rules().targets()[step.target].model.as_str());
-        let headers = account.stream_headers(running, step, &headers, lost.as_deref(), served.as_deref(), ttft);
+        let headers = account.stream_headers(step, &headers, lost.as_deref(), served.as_deref(), booked.rest(), ttft);
         account.told(step.target, tap.told(), None, None);
         let on_hang_up = (running.rules().server().on_client_disconnect == OnClientDisconnect::Finish).then(|| Arc::clone(self));
         let now = Instant::now();

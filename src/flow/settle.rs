@@ -52,14 +52,19 @@ impl Booked {
         self.clock.now().since(self.sent)
     }
 
-    /// The one end. `used`: what limits in tokens are corrected to; absent, their estimate stays.
-    pub(super) fn settle(mut self, used: Option<Tokens>, end: &End) {
-        if let Some(open) = self.open.take() {
-            match used {
-                Some(used) => open.settle(used, end),
-                None => open.settle_money(end),
-            }
+    /// The one end. `used`: what limits in tokens are corrected to; absent, their estimate stays. Answers what the tightest hard budget
+    /// has left.
+    pub(super) fn settle(mut self, used: Option<Tokens>, end: &End) -> Option<Usd> {
+        let open = self.open.take()?;
+        match used {
+            Some(used) => open.settle(used, end),
+            None => open.settle_money(end),
         }
+    }
+
+    /// What the tightest hard budget has left beside all holds, as it was last looked at. Absent: none covers it.
+    pub(super) fn rest(&self) -> Option<Usd> {
+        self.open.as_ref().and_then(Open::rest)
     }
 
     /// No byte reached the provider.

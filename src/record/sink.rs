@@ -1,73 +1,127 @@
-//! Records on their way out: a bounded queue, and a thread that writes JSON lines in batches.
+//! Records on their way out: lines of JSON that gather in memory, and a thread that writes them.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
+
+use memchr::{memchr_iter, memrchr};
 
 use super::Record;
 
-/// Records that may wait. What comes beyond is dropped and counted.
+/// Lines that may wait. What comes beyond is dropped and counted.
 const WAITING: u64 = 100_000;
-/// A batch is written when it has so many bytes, or when nothing more waits.
+/// About so many bytes are written at once, always whole lines.
 const BATCH: usize = 64 * 1024;
-/// How long the thread lets records gather while they keep coming: nobody pays for waking it.
+/// How long the thread lets lines gather while they keep coming: nobody pays for waking it.
 const GATHER: Duration = Duration::from_millis(20);
 /// After so many empty rounds it sleeps until it is woken.
 const EMPTY_ROUNDS: u32 = 50;
 
+thread_local! {
+    /// The line that is being made. Whoever hands a record over makes its line: sent as they are, its parts would be freed by another
+    /// thread than made them, which costs both more than the writing.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Where records go. Clones share one queue.
 #[derive(Clone, Debug)]
-pub struct Sink {
-    tx: Sender<Message>,
-    state: Arc<State>,
+pub struct Sink(Arc<Tellers>);
+
+/// All who hand records over. Dropped with the last of them.
+#[derive(Debug)]
+struct Tellers(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    dropped: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    waiting: AtomicU64,
-    dropped: AtomicU64,
-    is_closed: AtomicBool,
-}
-
-#[derive(Debug)]
-enum Message {
-    Record(Box<Record>),
-    Stop,
+struct Waiting {
+    lines: Vec<u8>,
+    count: u64,
+    is_closed: bool,
+    /// Who writes, while it sleeps until it is woken.
+    sleeper: Option<Thread>,
 }
 
 impl Sink {
     /// Starts the thread that writes to `writer`.
     pub fn to(writer: impl Write + Send + 'static) -> (Self, SinkThread) {
-        let (tx, rx) = channel();
         let (done_tx, done) = channel();
-        let state = Arc::<State>::default();
-        let thread = Lines { writer, rx, state: Arc::clone(&state), batch: Vec::with_capacity(BATCH), in_batch: 0, is_broken: false };
+        let shared = Arc::<Shared>::default();
+        let thread = Lines { writer, shared: Arc::clone(&shared), is_broken: false };
         let handle = std::thread::spawn(move || {
             // Hung up when the thread is through, whichever way.
             let _done: Sender<Infallible> = done_tx;
             thread.run();
         });
-        let sink = Self { tx, state };
+        let sink = Self(Arc::new(Tellers(shared)));
         (sink.clone(), SinkThread { sink, handle, done })
     }
 
-    /// Hands a record over. Never blocks: when the queue is full, or closed, the record is dropped and counted.
-    pub fn write(&self, record: Box<Record>) {
-        let is_full = self.state.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING;
-        if is_full || self.state.is_closed.load(Ordering::Acquire) || self.tx.send(Message::Record(record)).is_err() {
-            self.state.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.state.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Hands a record over. Never waits for the writer: when too much waits, or the queue is closed, the record is dropped and counted.
+    pub fn write(&self, record: &Record) {
+        let shared = &*self.0.0;
+        let is_taken = LINE.with_borrow_mut(|line| {
+            line.clear();
+            serde_json::to_writer(&mut *line, record).is_ok() && shared.take(line)
+        });
+        if !is_taken {
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Records lost so far: the queue was full or closed, or the writer failed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.state.dropped.load(Ordering::Relaxed)
+        self.0.0.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Tellers {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Shared {
+    /// Puts a line behind those that wait; false where there is no room for it.
+    fn take(&self, line: &[u8]) -> bool {
+        let mut waiting = self.waiting();
+        if waiting.is_closed || waiting.count >= WAITING {
+            return false;
+        }
+        waiting.lines.extend_from_slice(line);
+        waiting.lines.push(b'\n');
+        waiting.count += 1;
+        waiting.wake();
+        true
+    }
+
+    /// Takes no more lines.
+    fn close(&self) {
+        let mut waiting = self.waiting();
+        waiting.is_closed = true;
+        waiting.wake();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn wake(&mut self) {
+        if let Some(sleeper) = self.sleeper.take() {
+            sleeper.unpark();
+        }
     }
 }
 
@@ -84,89 +138,72 @@ impl SinkThread {
     /// Blocks the calling thread.
     #[must_use]
     pub fn finish(self, within: Duration) -> bool {
-        self.sink.state.is_closed.store(true, Ordering::Release);
-        // A thread that is gone has nothing left to write.
-        let is_running = self.sink.tx.send(Message::Stop).is_ok();
+        self.sink.0.0.close();
         self.handle.thread().unpark();
-        !is_running || self.done.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
+        self.done.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
     }
 }
 
 /// The thread's own part.
 struct Lines<W> {
     writer: W,
-    rx: Receiver<Message>,
-    state: Arc<State>,
-    batch: Vec<u8>,
-    in_batch: u64,
+    shared: Arc<Shared>,
     /// The last write failed, perhaps within a line.
     is_broken: bool,
 }
 
 impl<W: Write> Lines<W> {
     fn run(mut self) {
-        let mut empty = 0;
+        let (mut lines, mut empty) = (Vec::new(), 0);
         loop {
-            let next = if empty < EMPTY_ROUNDS {
-                self.rx.try_recv()
-            } else {
-                // All lines are out already, so sleeping keeps nothing back.
-                self.rx.recv().map_err(|_| TryRecvError::Disconnected)
+            let (is_closed, sleeps) = {
+                let mut waiting = self.shared.waiting();
+                std::mem::swap(&mut lines, &mut waiting.lines);
+                waiting.count = 0;
+                empty = if lines.is_empty() { empty + 1 } else { 0 };
+                let sleeps = empty > EMPTY_ROUNDS && !waiting.is_closed;
+                waiting.sleeper = sleeps.then(std::thread::current);
+                (waiting.is_closed, sleeps)
             };
-            match next {
-                Ok(Message::Record(record)) => {
-                    empty = 0;
-                    self.state.waiting.fetch_sub(1, Ordering::Relaxed);
-                    self.add(&record);
-                }
-                Ok(Message::Stop) | Err(TryRecvError::Disconnected) => break,
-                Err(TryRecvError::Empty) => {
-                    empty += 1;
-                    self.write();
-                    std::thread::park_timeout(GATHER);
-                }
+            if lines.is_empty() && is_closed {
+                return;
+            }
+            self.write(&lines);
+            lines.clear();
+            // What a writer that hung let gather.
+            lines.shrink_to(16 * BATCH);
+            if sleeps {
+                std::thread::park();
+            } else if !is_closed {
+                std::thread::park_timeout(GATHER);
             }
         }
-        self.write();
     }
 
-    fn add(&mut self, record: &Record) {
-        let length = self.batch.len();
-        if serde_json::to_writer(&mut self.batch, record).is_err() {
-            self.batch.truncate(length);
-            self.state.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        self.batch.push(b'\n');
-        self.in_batch += 1;
-        if self.batch.len() >= BATCH {
-            self.write();
-        }
-    }
-
-    fn write(&mut self) {
-        if self.in_batch == 0 {
-            return;
-        }
-        if let Err(error) = self.send() {
-            self.state.dropped.fetch_add(self.in_batch, Ordering::Relaxed);
-            if !self.is_broken {
-                tracing::warn!(%error, "records cannot be written");
+    fn write(&mut self, mut lines: &[u8]) {
+        while !lines.is_empty() {
+            let most = lines.len().min(BATCH);
+            let end = memrchr(b'\n', &lines[..most]).or_else(|| memchr_iter(b'\n', lines).next()).map_or(lines.len(), |at| at + 1);
+            let (batch, rest) = lines.split_at(end);
+            if let Err(error) = self.send(batch) {
+                self.shared.dropped.fetch_add(memchr_iter(b'\n', batch).count() as u64, Ordering::Relaxed);
+                if !self.is_broken {
+                    tracing::warn!(%error, "records cannot be written");
+                }
+                self.is_broken = true;
+            } else {
+                self.is_broken = false;
             }
-            self.is_broken = true;
-        } else {
-            self.is_broken = false;
+            lines = rest;
         }
-        self.batch.clear();
-        self.in_batch = 0;
     }
 
-    fn send(&mut self) -> std::io::Result<()> {
+    fn send(&mut self, batch: &[u8]) -> std::io::Result<()> {
         if self.is_broken {
             // Ends the line that the failure may have cut.
             self.writer.write_all(b"\n")?;
         }
-        self.writer.write_all(&self.batch)?;
+        self.writer.write_all(batch)?;
         self.writer.flush()
     }
 }
@@ -174,7 +211,7 @@ impl<W: Write> Lines<W> {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::{Mutex, mpsc};
+    use std::sync::mpsc;
 
     use super::super::tests::record;
     use super::*;
@@ -221,12 +258,12 @@ mod tests {
         let written = Written::default();
         let (sink, thread) = Sink::to(written.clone());
         for number in 0..1_000 {
-            sink.write(record(&number.to_string()));
+            sink.write(&record(&number.to_string()));
         }
         assert!(thread.finish(LONG));
         assert_eq!(ids(&written), (0..1_000).map(|number: i32| number.to_string()).collect::<Vec<_>>());
         assert_eq!(sink.dropped(), 0);
-        sink.write(record("late"));
+        sink.write(&record("late"));
         assert_eq!(sink.dropped(), 1);
     }
 
@@ -236,7 +273,7 @@ mod tests {
         let (sink, thread) = Sink::to(Gated(written.clone(), asked));
         let too_many = WAITING + 5_000;
         for _ in 0..too_many {
-            sink.write(record("x"));
+            sink.write(&record("x"));
         }
         let dropped = sink.dropped();
         assert!(dropped > 0 && dropped <= 5_000, "{dropped}");
@@ -249,7 +286,7 @@ mod tests {
     fn a_writer_that_hangs_does_not_hang_the_end() {
         let (gate, asked) = mpsc::channel();
         let (sink, thread) = Sink::to(Gated(Written::default(), asked));
-        sink.write(record("x"));
+        sink.write(&record("x"));
         assert!(!thread.finish(Duration::from_millis(50)));
         drop(gate);
     }
@@ -258,12 +295,12 @@ mod tests {
     fn a_failed_write_is_counted_and_the_next_line_stands_alone() {
         let (written, (gate, asked)) = (Written::default(), mpsc::channel());
         let (sink, thread) = Sink::to(Gated(written.clone(), asked));
-        sink.write(record("lost"));
+        sink.write(&record("lost"));
         gate.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
         while sink.dropped() == 0 {
             std::thread::yield_now();
         }
-        sink.write(record("kept"));
+        sink.write(&record("kept"));
         drop(gate);
         assert!(thread.finish(LONG));
         assert_eq!((ids(&written), sink.dropped()), (vec!["kept".to_owned()], 1));
@@ -274,7 +311,7 @@ mod tests {
     fn the_thread_ends_with_the_last_sink() {
         let written = Written::default();
         let (sink, thread) = Sink::to(written.clone());
-        sink.write(record("x"));
+        sink.write(&record("x"));
         let SinkThread { sink: own, handle, .. } = thread;
         drop((sink, own));
         handle.thread().unpark();

@@ -1,10 +1,10 @@
 //! What those who move money tell the one who writes it down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -209,11 +209,11 @@ pub struct AdjustedEntry {
 /// One entry of the ledger. It becomes rows in the order in which it was told.
 #[derive(Clone, Debug)]
 pub enum Entry {
-    Held(Box<HeldEntry>),
-    Settled(Box<SettledEntry>),
-    Ended(Box<EndedEntry>),
-    Resolved(Box<ResolvedEntry>),
-    Adjusted(Box<AdjustedEntry>),
+    Held(HeldEntry),
+    Settled(SettledEntry),
+    Ended(EndedEntry),
+    Resolved(ResolvedEntry),
+    Adjusted(AdjustedEntry),
     /// From here on so much may be held or spent in each of these windows; with less than before, the rest is given back.
     Granted(Vec<(WindowKey, Usd)>),
     /// The budget goes on under another name; its rows stay its own.
@@ -233,23 +233,37 @@ pub struct NotWritten(pub String);
 
 /// Takes entries for the ledger, without waiting for disk.
 #[derive(Clone, Debug)]
-pub struct LedgerQueue {
-    tx: mpsc::Sender<Told>,
-    counts: Arc<Counts>,
-}
+pub struct LedgerQueue(Arc<Tellers>);
 
-/// How many entries were told, and how many of them no longer wait, since the queue was made.
+/// The ledger's end of the queue; one thread takes from it.
+#[derive(Debug)]
+pub struct LedgerInbox(Arc<Waiting>);
+
+/// All who tell. Dropped with the last of them.
+#[derive(Debug)]
+struct Tellers(Arc<Waiting>);
+
+/// What was told and not taken yet.
 #[derive(Debug, Default)]
-struct Counts {
+struct Waiting {
+    line: Mutex<Line>,
     told: AtomicU64,
     written: AtomicU64,
 }
 
-/// The ledger's end of the queue.
-#[derive(Debug)]
-pub struct LedgerInbox {
-    rx: mpsc::Receiver<Told>,
-    counts: Arc<Counts>,
+/// Entries stand one behind the other in memory that is used again: one by one on the heap they would be made by one thread and freed by
+/// another, which costs both more than the entry itself.
+#[derive(Debug, Default)]
+struct Line {
+    told: VecDeque<Told>,
+    /// Somebody waits for one of them.
+    is_awaited: bool,
+    /// Who takes them; unknown until it has looked for the first time.
+    reader: Option<Thread>,
+    /// Nobody takes any more.
+    is_deaf: bool,
+    /// Nobody tells any more.
+    is_closed: bool,
 }
 
 /// An entry and who waits for it.
@@ -264,21 +278,40 @@ impl fmt::Debug for Told {
     }
 }
 
+/// What was found in an inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Somebody waits for one of the entries.
+    pub is_awaited: bool,
+    /// No entry will follow.
+    pub is_last: bool,
+}
+
 impl LedgerQueue {
     #[must_use]
     pub fn new() -> (Self, LedgerInbox) {
-        let (tx, rx) = mpsc::channel();
-        let counts = Arc::<Counts>::default();
-        (Self { tx, counts: Arc::clone(&counts) }, LedgerInbox { rx, counts })
+        let waiting = Arc::<Waiting>::default();
+        (Self(Arc::new(Tellers(Arc::clone(&waiting)))), LedgerInbox(waiting))
     }
 
-    /// Takes the entry. Where nobody reads any more, who waits is told so and the entry is lost.
-    pub fn tell(&self, entry: Entry, then: Option<Then>) {
-        // Counted first: whoever reads the count finds this entry at that number or before it.
-        self.counts.told.fetch_add(1, Ordering::AcqRel);
-        if let Err(mpsc::SendError(Told { then: Some(then), .. })) = self.tx.send(Told { entry, then }) {
-            then(Err(NotWritten("its writer has ended".into())));
+    /// Takes the entry. False where nobody writes any more: the entry is lost, and `then` is dropped without a call.
+    #[inline]
+    #[expect(clippy::must_use_candidate, reason = "who awaits the entry learns it by other ways, and others have nothing to do about it")]
+    pub fn tell(&self, entry: Entry, then: Option<Then>) -> bool {
+        let waiting = &*self.0.0;
+        let mut line = waiting.line();
+        // Counted before it can be taken: whoever reads the count finds this entry at that number or before it.
+        waiting.told.fetch_add(1, Ordering::AcqRel);
+        if line.is_deaf {
+            return false;
         }
+        let hurries = then.is_some() && !line.is_awaited;
+        line.told.push_back(Told { entry, then });
+        if hurries {
+            line.is_awaited = true;
+            line.wake();
+        }
+        true
     }
 
     /// Whether another attempt may be held: false while too much waits to be written.
@@ -290,38 +323,74 @@ impl LedgerQueue {
     /// Entries that wait to be written.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let (written, told) = (self.written(), self.counts.told.load(Ordering::Acquire));
+        let (written, told) = (self.written(), self.told());
         usize::try_from(told.saturating_sub(written)).unwrap_or(usize::MAX)
     }
 
     /// Entries that were told. Once so many are [`written`](Self::written), all of those are on disk.
     #[must_use]
     pub fn told(&self) -> u64 {
-        self.counts.told.load(Ordering::Acquire)
+        self.0.0.told.load(Ordering::Acquire)
     }
 
     /// Entries that are on disk, of all that were told.
     #[must_use]
     pub fn written(&self) -> u64 {
-        self.counts.written.load(Ordering::Acquire)
+        self.0.0.written.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Tellers {
+    fn drop(&mut self) {
+        let mut line = self.0.line();
+        line.is_closed = true;
+        line.wake();
     }
 }
 
 impl LedgerInbox {
-    /// The next entry, waiting up to `longest`; an error where none came, or none can come any more.
-    pub fn next(&self, longest: Duration) -> Result<Told, mpsc::RecvTimeoutError> {
-        self.rx.recv_timeout(longest)
-    }
-
-    /// The next entry that is there already.
-    #[must_use]
-    pub fn try_next(&self) -> Option<Told> {
-        self.rx.try_recv().ok()
+    /// Puts everything that waits behind `into`. The thread that asks is unparked when something is told that somebody waits for.
+    pub fn take(&self, into: &mut VecDeque<Told>) -> Taken {
+        let mut line = self.0.line();
+        if line.reader.is_none() {
+            line.reader = Some(thread::current());
+        }
+        if into.is_empty() {
+            std::mem::swap(into, &mut line.told);
+        } else {
+            into.append(&mut line.told);
+        }
+        Taken { is_awaited: std::mem::take(&mut line.is_awaited), is_last: line.is_closed }
     }
 
     /// So many entries are on disk, and no longer wait.
     pub fn written(&self, entries: usize) {
-        self.counts.written.fetch_add(entries as u64, Ordering::AcqRel);
+        self.0.written.fetch_add(entries as u64, Ordering::AcqRel);
+    }
+}
+
+impl Drop for LedgerInbox {
+    fn drop(&mut self) {
+        let left = {
+            let mut line = self.0.line();
+            line.is_deaf = true;
+            std::mem::take(&mut line.told)
+        };
+        left.into_iter().filter_map(|told| told.then).for_each(|then| then(Err(NotWritten("its writer has ended".into()))));
+    }
+}
+
+impl Waiting {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn wake(&self) {
+        if let Some(reader) = &self.reader {
+            reader.unpark();
+        }
     }
 }
 

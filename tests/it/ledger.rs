@@ -51,7 +51,7 @@ fn request(number: u64) -> Arc<RequestFacts> {
 }
 
 fn held(epoch: u64, number: u64) -> Entry {
-    Entry::Held(Box::new(HeldEntry {
+    Entry::Held(HeldEntry {
         id: AttemptId { epoch, number },
         at: Timestamp::now(),
         request: request(number),
@@ -59,13 +59,13 @@ fn held(epoch: u64, number: u64) -> Entry {
         target: TargetName::parse("openai/gpt-4o").unwrap(),
         hold: usd(3 * COST),
         windows: [month("company")].into(),
-    }))
+    })
 }
 
 /// The attempt costs `COST`; of every tenth as much is disputed.
 fn settled(epoch: u64, number: u64) -> Entry {
     let dispute = Disputed { class: DisputeClass::Cancelled, amount: usd(COST), until: None };
-    Entry::Settled(Box::new(SettledEntry {
+    Entry::Settled(SettledEntry {
         id: AttemptId { epoch, number },
         at: Timestamp::now(),
         basis: Basis::Usage,
@@ -80,11 +80,11 @@ fn settled(epoch: u64, number: u64) -> Entry {
         ttft: None,
         duration: Duration::from_secs(1),
         served_model: Some("gpt-4o-2024-08-06".into()),
-    }))
+    })
 }
 
 fn ended(epoch: u64, number: u64) -> Entry {
-    Entry::Ended(Box::new(EndedEntry {
+    Entry::Ended(EndedEntry {
         at: Timestamp::now(),
         request: request(number),
         outcome: "ok",
@@ -93,7 +93,7 @@ fn ended(epoch: u64, number: u64) -> Entry {
         served: Some(AttemptId { epoch, number }),
         attempts: 1,
         duration: Duration::from_secs(1),
-    }))
+    })
 }
 
 /// A state folder with forty attempts, closed.

@@ -220,7 +220,7 @@ fn recorded(folder: &Folder) {
                 attempts: 1,
                 duration: Duration::from_secs(1),
             };
-            ledger.put(&[Entry::Held(Box::new(held)), Entry::Settled(Box::new(settled)), Entry::Ended(Box::new(ended))]).unwrap();
+            ledger.put(&[Entry::Held(held), Entry::Settled(settled), Entry::Ended(ended)]).unwrap();
         }
     }
     ledger.close().unwrap();

@@ -21,13 +21,13 @@ pub(in crate::admit) struct Dispute {
     pub(in crate::admit) amount: Usd,
     /// Absent: it counts until its windows end.
     pub(in crate::admit) until: Option<Timestamp>,
-    pub(super) pools: Vec<PoolId>,
+    pub(super) pools: Arc<[PoolId]>,
 }
 
 impl Disputes {
-    pub(super) fn open(&mut self, id: AttemptId, part: Disputed, pools: &[PoolId]) {
+    pub(super) fn open(&mut self, id: AttemptId, part: Disputed, pools: &Arc<[PoolId]>) {
         let Disputed { class, amount, until } = part;
-        self.add(DisputeId::Attempt(id), Dispute { class, amount, until, pools: pools.to_vec() });
+        self.add(DisputeId::Attempt(id), Dispute { class, amount, until, pools: Arc::clone(pools) });
     }
 
     pub(super) fn add(&mut self, id: DisputeId, dispute: Dispute) {
@@ -61,16 +61,16 @@ impl Book {
     pub(in crate::admit) fn resolve(&mut self, id: &DisputeId, posted: Usd, at: Timestamp, reason: &Arc<str>) -> Option<ResolvedEntry> {
         let dispute = self.disputes.remove(id)?;
         let posted = posted.min(dispute.amount);
-        for pool in &dispute.pools {
+        for pool in dispute.pools.iter() {
             if let Some(pool) = self.pools.get_mut(pool) {
                 pool.disputed = pool.disputed.minus(dispute.amount);
                 pool.posted = pool.posted.plus(posted);
                 pool.unwritten = pool.unwritten.plus(dispute.amount.minus(posted));
             }
         }
-        self.freed.push_back(Freed { pools: dispute.pools.clone(), amount: dispute.amount.minus(posted), ticket: None });
+        self.freed.push_back(Freed { pools: Arc::clone(&dispute.pools), amount: dispute.amount.minus(posted), ticket: None });
         let entry = ResolvedEntry { id: id.clone(), at, posted, released: dispute.amount.minus(posted), reason: Arc::clone(reason) };
-        self.told.push(Tell { entry: Entry::Resolved(Box::new(entry.clone())), raise: None });
+        self.told.push(Tell { entry: Entry::Resolved(entry.clone()), raise: None });
         Some(entry)
     }
 
@@ -78,7 +78,7 @@ impl Book {
     pub(in crate::admit) fn adjust(&mut self, entry: AdjustedEntry) -> bool {
         let Some(pool) = self.pools.values_mut().find(|pool| pool.key == entry.window) else { return false };
         pool.posted = if entry.is_credit { pool.posted.minus(entry.amount) } else { pool.posted.plus(entry.amount) };
-        self.told.push(Tell { entry: Entry::Adjusted(Box::new(entry)), raise: None });
+        self.told.push(Tell { entry: Entry::Adjusted(entry), raise: None });
         true
     }
 

@@ -43,7 +43,7 @@ impl Book {
             let known = windows.iter().filter_map(|key| self.remembered.get(key).copied());
             let pools: Vec<PoolId> = known.filter(|pool| self.pools.contains_key(pool)).collect();
             let is_over = until.is_none() && pools.is_empty() && !windows.is_empty();
-            self.disputes.add(id.clone(), Dispute { class: *class, amount: *amount, until: *until, pools });
+            self.disputes.add(id.clone(), Dispute { class: *class, amount: *amount, until: *until, pools: pools.into() });
             if is_over {
                 let at = windows.iter().filter_map(|key| key.ends).max().unwrap_or(Timestamp::MAX);
                 self.resolve(id, Usd::ZERO, at, &"window".into());
@@ -164,7 +164,7 @@ impl Book {
 
     /// Asks for the next grants while there is still something of the last ones.
     pub(super) fn raise_early(&mut self, set: &super::Set, at: Moment) {
-        for id in &set.pools {
+        for id in set.pools.iter() {
             let Some(pool) = self.pools.get_mut(id) else { continue };
             let account = &self.accounts[pool.account];
             let ahead = pool.pace.ahead(account.cap, at);

@@ -1,6 +1,7 @@
 //! The real code of waiting under shuttle's schedulers: at every lock and every counter they choose who goes on, when the writer
 //! answers, and when somebody gives up.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU8;
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -129,8 +130,10 @@ async fn caller(purse: Arc<Purse>, sums: Arc<StdMutex<Sums>>) {
 /// The ledger's writer: takes what was told in order, and answers some time.
 async fn writer(inbox: LedgerInbox, is_over: Arc<AtomicBool>) {
     let mut waiting: Vec<Then> = Vec::new();
+    let mut all_told = VecDeque::new();
     loop {
-        let told = inbox.try_next();
+        inbox.take(&mut all_told);
+        let told = all_told.pop_front();
         if told.is_none() && waiting.is_empty() && is_over.load(Ordering::SeqCst) {
             return;
         }

@@ -91,7 +91,7 @@ pub(super) fn resolve(options: &Resolve) -> anyhow::Result<ExitCode> {
 fn resolved(row: &DisputeRow, billed: Billed, reason: &str, at: Timestamp) -> Entry {
     let posted = billed.of(row.amount);
     let (id, released) = (row.id.clone(), row.amount.minus(posted));
-    Entry::Resolved(Box::new(ResolvedEntry { id, at, posted, released, reason: reason.into() }))
+    Entry::Resolved(ResolvedEntry { id, at, posted, released, reason: reason.into() })
 }
 
 pub(super) fn adjust(options: &Adjust) -> anyhow::Result<ExitCode> {
@@ -104,7 +104,7 @@ pub(super) fn adjust(options: &Adjust) -> anyhow::Result<ExitCode> {
         let window = windows.iter().filter(is_it).max_by_key(|row| row.key.starts).map(|row| row.key.clone());
         let window = window.with_context(|| format!("nothing was counted in a present window `{}`", options.budget))?;
         let (amount, is_credit, reason) = (adjustment.amount, adjustment.is_credit, adjustment.reason.as_str().into());
-        Ok(vec![Entry::Adjusted(Box::new(AdjustedEntry { at: now, window, amount, is_credit, reason }))])
+        Ok(vec![Entry::Adjusted(AdjustedEntry { at: now, window, amount, is_credit, reason })])
     })
 }
 

@@ -3,20 +3,24 @@
 mod disputes;
 mod entries;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
 use super::dictionary::{Dictionary, Ref, WindowSet, unlisted};
 use super::error::Trouble;
-use super::row::{self, Hash, Kind, Named, Row, Text, Word};
+use super::row::{self, Bound, Hash, Int, Kind, Named, Row, Text, Word};
 use super::seen::Seen;
 use super::windows::Windows;
 use crate::units::{AttemptId, Entry};
 
 pub(super) use disputes::{About, OpenDispute, TARGET, stored};
 
+/// How many rows back the last attempt of a request that ends is looked for.
+const NEAR: usize = 64;
+/// Of so many written attempts, and as many before them, the context is known until their requests end.
+const UNENDED: usize = 8_192;
 /// How many bits of an attempt's key count attempts of one run; those above count runs.
 const NUMBER_BITS: u32 = 40;
 
@@ -57,16 +61,16 @@ pub(super) struct Books {
     pub(super) open: HashMap<i64, Open>,
     pub(super) seen: Seen,
     dictionary: Dictionary,
-    /// Contexts of attempts that ended lately, for the ends of their requests; and of those that ended before.
-    recent: [HashMap<i64, Ref>; 2],
+    /// Contexts of attempts whose rows are written and whose requests were not over then; and of such before them.
+    unended: [HashMap<i64, Ref>; 2],
     batch: Batch,
 }
 
 /// What the present transaction has to write.
 #[derive(Debug, Default)]
 struct Batch {
-    rows: Vec<(Row, Named)>,
-    by_attempt: HashMap<i64, usize>,
+    /// The last rows, kept back because the end of a request is told soon after its last attempt, and stands in the same row.
+    rows: VecDeque<(Row, Named)>,
     held: Vec<i64>,
     released: Vec<i64>,
     /// Disputes that this transaction opens, and has not ended.
@@ -91,7 +95,7 @@ impl Books {
         let windows = Windows::load(connection, now)?;
         let empty = || [HashMap::new(), HashMap::new()];
         let (open, dictionary, batch) = (HashMap::new(), Dictionary::default(), Batch::default());
-        let mut books = Self { head, windows, open, seen, dictionary, recent: empty(), batch };
+        let mut books = Self { head, windows, open, seen, dictionary, unended: empty(), batch };
         books.load_holds(connection)?;
         Ok(books)
     }
@@ -118,8 +122,11 @@ impl Books {
         Ok(())
     }
 
-    /// Takes an entry into the present transaction. Rows stand in memory until [`Self::write`].
+    /// Takes an entry into the present transaction, which [`Self::write`] makes whole.
     pub(super) fn enter(&mut self, entry: &Entry, connection: &Connection) -> Result<Entered, Trouble> {
+        if self.batch.rows.len() >= 2 * NEAR {
+            self.write_rows(NEAR, connection)?;
+        }
         match entry {
             Entry::Held(held) => self.hold(held, connection),
             Entry::Settled(settled) => self.settle(settled, connection),
@@ -142,7 +149,7 @@ impl Books {
 
     /// Writes everything that was entered since the last call, with the new head.
     pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.write_rows(connection)?;
+        self.write_rows(0, connection)?;
         self.write_holds(connection)?;
         self.write_disputes(connection)?;
         self.windows.write(connection)?;
@@ -157,16 +164,20 @@ impl Books {
         Ok(())
     }
 
-    fn write_rows(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.batch.rows.is_empty() {
+    /// Writes all rows but the last `kept`.
+    fn write_rows(&mut self, kept: usize, connection: &Connection) -> rusqlite::Result<()> {
+        let count = self.batch.rows.len().saturating_sub(kept);
+        if count == 0 {
             return Ok(());
         }
-        let mut insert = row::insert(connection)?;
-        for (row, named) in self.batch.rows.drain(..) {
+        let (mut insert, mut bound) = (row::insert(connection)?, Bound::default());
+        for (row, named) in self.batch.rows.drain(..count) {
             self.head.hash = row.hash(&self.head.hash, &named, &mut self.batch.hashed);
-            row.write(&self.head.hash, &mut insert)?;
+            row.write(&self.head.hash, &mut bound, &mut insert)?;
+            if let (Some(attempt), None) = (row.int(Int::Attempt), row.text(Text::Outcome)) {
+                remember(&mut self.unended, attempt, Ref { id: row.sum(Int::Context), hash: named.context });
+            }
         }
-        self.batch.by_attempt.clear();
         Ok(())
     }
 
@@ -192,6 +203,14 @@ impl Books {
         }
         Ok(())
     }
+}
+
+fn remember(unended: &mut [HashMap<i64, Ref>; 2], attempt: i64, context: Ref) {
+    if unended[0].len() >= UNENDED {
+        unended.swap(0, 1);
+        unended[0].clear();
+    }
+    unended[0].insert(attempt, context);
 }
 
 /// An attempt's number in the file; nothing beyond a trillion attempts of one run.

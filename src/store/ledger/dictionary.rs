@@ -32,8 +32,11 @@ pub(super) struct WindowSet {
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
     contexts: HashMap<ContextKey, Ref>,
+    /// The context that was asked for last: the next is often the same.
+    last: Option<(ContextKey, Ref)>,
     terms: HashMap<TermsKey, Ref>,
     sets: HashMap<Arc<[WindowKey]>, WindowSet>,
+    last_set: Option<(Arc<[WindowKey]>, WindowSet)>,
 }
 
 /// The texts of a context, shared with the requests that it was met in.
@@ -72,9 +75,24 @@ impl std::hash::Hash for SamePrices {
     }
 }
 
+impl ContextKey {
+    fn is_of(&self, facts: &RequestFacts, target: Option<&TargetName>) -> bool {
+        self.endpoint == facts.endpoint.as_str()
+            && self.target.as_ref() == target
+            && self.rule == facts.rule
+            && self.caller == facts.caller
+            && self.task == facts.task
+            && self.revision == facts.revision
+            && self.tags == facts.tags
+    }
+}
+
 impl Dictionary {
     /// The context of a request, and of the target that an attempt of it went to.
     pub(super) fn context(&mut self, facts: &RequestFacts, target: Option<&TargetName>, connection: &Connection) -> rusqlite::Result<Ref> {
+        if let Some((_, known)) = self.last.as_ref().filter(|(key, _)| key.is_of(facts, target)) {
+            return Ok(*known);
+        }
         let key = ContextKey {
             endpoint: facts.endpoint.as_str(),
             rule: facts.rule.clone(),
@@ -84,8 +102,9 @@ impl Dictionary {
             target: target.cloned(),
             revision: Arc::clone(&facts.revision),
         };
-        if let Some(known) = self.contexts.get(&key) {
-            return Ok(*known);
+        if let Some(known) = self.contexts.get(&key).copied() {
+            self.last = Some((key, known));
+            return Ok(known);
         }
         let tags = words(&key.tags);
         let texts = [
@@ -122,8 +141,13 @@ impl Dictionary {
     }
 
     /// The set that was met under these keys already.
-    pub(super) fn known_set(&self, keys: &Arc<[WindowKey]>) -> Option<&WindowSet> {
-        self.sets.get(keys)
+    pub(super) fn known_set(&mut self, keys: &Arc<[WindowKey]>) -> Option<WindowSet> {
+        if let Some((_, set)) = self.last_set.as_ref().filter(|(last, _)| Arc::ptr_eq(last, keys)) {
+            return Some(set.clone());
+        }
+        let set = self.sets.get(keys)?.clone();
+        self.last_set = Some((Arc::clone(keys), set.clone()));
+        Some(set)
     }
 
     /// The set of these windows, whose ids are told.
@@ -137,6 +161,7 @@ impl Dictionary {
     /// Names of budgets mean other windows from now on.
     pub(super) fn forget_sets(&mut self) {
         self.sets.clear();
+        self.last_set = None;
     }
 }
 

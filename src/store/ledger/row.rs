@@ -1,7 +1,8 @@
 //! One row of `entries`: its columns, its hash, and how it is written and read.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use rusqlite::types::Null;
 use rusqlite::{CachedStatement, Connection, Row as SqlRow};
 use sha2::{Digest, Sha256};
 
@@ -91,6 +92,10 @@ pub(super) enum Text {
     Note,
 }
 
+/// Where a statement's numbers and texts begin; before them stand the row's number and its hash.
+const FIRST_INT: usize = 3;
+const FIRST_TEXT: usize = FIRST_INT + INTS.len();
+
 pub(super) const TEXTS: [&str; 9] = ["request", "basis", "class", "phase", "fault", "outcome", "code", "labels", "note"];
 
 /// What a row tells.
@@ -139,20 +144,22 @@ pub(super) struct Named {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) seq: i64,
-    pub(super) ints: [Option<i64>; INTS.len()],
-    pub(super) texts: [Option<Word>; TEXTS.len()],
+    /// Which of the numbers are there, one bit each; the others are zero.
+    has: u32,
+    ints: [i64; INTS.len()],
+    texts: [Option<Word>; TEXTS.len()],
 }
 
 impl Row {
     pub(super) fn new(seq: i64, kind: Kind, at: i64) -> Self {
-        let mut row = Self { seq, ints: [None; INTS.len()], texts: [const { None }; TEXTS.len()] };
+        let mut row = Self { seq, has: 0, ints: [0; INTS.len()], texts: [const { None }; TEXTS.len()] };
         row.set(Int::Kind, kind as i64);
         row.set(Int::At, at);
         row
     }
 
     pub(super) fn set(&mut self, column: Int, value: impl Into<Option<i64>>) {
-        self.ints[column as usize] = value.into();
+        self.put(column as usize, value.into());
     }
 
     pub(super) fn say(&mut self, column: Text, text: impl Into<Option<Word>>) {
@@ -160,12 +167,12 @@ impl Row {
     }
 
     pub(super) fn int(&self, column: Int) -> Option<i64> {
-        self.ints[column as usize]
+        Some(self.ints[column as usize]).filter(|_| self.has & 1 << column as u32 != 0)
     }
 
     /// Zero where there is none.
     pub(super) fn sum(&self, column: Int) -> i64 {
-        self.int(column).unwrap_or_default()
+        self.ints[column as usize]
     }
 
     pub(super) fn text(&self, column: Text) -> Option<&str> {
@@ -179,13 +186,10 @@ impl Row {
             buffer.extend_from_slice(hash);
         }
         buffer.extend_from_slice(&self.seq.to_le_bytes());
-        let present = |at: usize, is_there: bool| u64::from(is_there) << at;
-        let ints = self.ints.iter().enumerate().fold(0, |mask, (at, int)| mask | present(at, int.is_some()));
-        let texts = self.texts.iter().enumerate().fold(0, |mask, (at, text)| mask | present(at, text.is_some()));
-        buffer.extend_from_slice(&u64::to_le_bytes(ints));
-        buffer.extend_from_slice(&u64::to_le_bytes(texts));
-        for int in self.ints.iter().flatten() {
-            buffer.extend_from_slice(&int.to_le_bytes());
+        buffer.extend_from_slice(&u64::from(self.has).to_le_bytes());
+        buffer.extend_from_slice(&u64::from(self.says()).to_le_bytes());
+        for at in bits(self.has) {
+            buffer.extend_from_slice(&self.ints[at].to_le_bytes());
         }
         for text in self.texts.iter().flatten() {
             let bytes = text.as_str().as_bytes();
@@ -195,29 +199,64 @@ impl Row {
         Sha256::digest(buffer).into()
     }
 
-    pub(super) fn write(&self, hash: &Hash, into: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
+    /// Writes it through a statement of [`insert`], of which `bound` tells the columns that the row before it has set.
+    pub(super) fn write(&self, hash: &Hash, bound: &mut Bound, into: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
         into.raw_bind_parameter(1, self.seq)?;
         into.raw_bind_parameter(2, &hash[..])?;
-        for (at, int) in self.ints.iter().enumerate() {
-            into.raw_bind_parameter(3 + at, int)?;
+        for at in bits(self.has) {
+            into.raw_bind_parameter(FIRST_INT + at, self.ints[at])?;
         }
-        for (at, text) in self.texts.iter().enumerate() {
-            into.raw_bind_parameter(3 + INTS.len() + at, text.as_ref().map(Word::as_str))?;
+        for at in bits(bound.ints & !self.has) {
+            into.raw_bind_parameter(FIRST_INT + at, Null)?;
         }
+        let says = self.says();
+        for (at, text) in self.texts.iter().enumerate().filter_map(|(at, text)| Some((at, text.as_ref()?))) {
+            into.raw_bind_parameter(FIRST_TEXT + at, text.as_str())?;
+        }
+        for at in bits(bound.texts & !says) {
+            into.raw_bind_parameter(FIRST_TEXT + at, Null)?;
+        }
+        *bound = Bound { ints: self.has, texts: says };
         into.raw_execute().map(|_| ())
     }
 
     /// A row as [`select`] gives it, and the hash that stands with it.
     pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<(Self, Hash)> {
-        let mut read = Self { seq: row.get(0)?, ints: [None; INTS.len()], texts: [const { None }; TEXTS.len()] };
-        for (at, int) in read.ints.iter_mut().enumerate() {
-            *int = row.get(2 + at)?;
+        let mut read = Self { seq: row.get(0)?, has: 0, ints: [0; INTS.len()], texts: [const { None }; TEXTS.len()] };
+        for at in 0..INTS.len() {
+            read.put(at, row.get(FIRST_INT - 1 + at)?);
         }
         for (at, text) in read.texts.iter_mut().enumerate() {
-            *text = row.get::<_, Option<Arc<str>>>(2 + INTS.len() + at)?.map(Word::Own);
+            *text = row.get::<_, Option<Arc<str>>>(FIRST_TEXT - 1 + at)?.map(Word::Own);
         }
         Ok((read, row.get(1)?))
     }
+
+    fn put(&mut self, at: usize, value: Option<i64>) {
+        self.has = self.has & !(1 << at) | u32::from(value.is_some()) << at;
+        self.ints[at] = value.unwrap_or_default();
+    }
+
+    /// Which of the texts are there, one bit each.
+    fn says(&self) -> u32 {
+        self.texts.iter().enumerate().fold(0, |says, (at, text)| says | u32::from(text.is_some()) << at)
+    }
+}
+
+/// The columns that a statement holds values for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bound {
+    ints: u32,
+    texts: u32,
+}
+
+/// The places of those that are set, from the lowest.
+fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let at = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (at < u32::BITS).then_some(at as usize)
+    })
 }
 
 fn columns() -> String {
@@ -234,8 +273,11 @@ pub(super) fn table() -> String {
 }
 
 pub(super) fn insert(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
-    let places = vec!["?"; 2 + INTS.len() + TEXTS.len()].join(", ");
-    connection.prepare_cached(&format!("INSERT INTO entries ({}) VALUES ({places})", columns()))
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        let places = vec!["?"; 2 + INTS.len() + TEXTS.len()].join(", ");
+        format!("INSERT INTO entries ({}) VALUES ({places})", columns())
+    });
+    connection.prepare_cached(&SQL)
 }
 
 /// All columns of the rows of which `which` holds, as [`Row::read`] takes them.

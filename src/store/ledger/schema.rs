@@ -16,6 +16,8 @@ use super::{row, wal};
 pub(super) const VERSION: i64 = 1;
 /// Says that an SQLite file is a ledger of tollgate: `toll`.
 const APPLICATION: i64 = 0x746f_6c6c;
+/// Memory for pages, in KiB (SQLite's sign): rows are written behind one another and never read back, so that more would only be filled.
+const CACHE_KIB: i64 = -2_048;
 /// How long to wait for a reader or another writer before the file is called busy.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
@@ -104,7 +106,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, LedgerError> {
         let what = "its file system cannot share memory between processes, which the write-ahead log needs".into();
         return Err(LedgerError::Unwritable { file: path.display().to_string(), what });
     }
-    for (name, value) in [("synchronous", 2), ("wal_autocheckpoint", 0), ("cache_size", -16_384), ("temp_store", 2)] {
+    for (name, value) in [("synchronous", 2), ("wal_autocheckpoint", 0), ("cache_size", CACHE_KIB), ("temp_store", 2)] {
         connection.pragma_update(None, name, value).map_err(of)?;
     }
     make(&mut connection, path)?;

@@ -65,7 +65,7 @@ fn id(epoch: u64, number: u64) -> AttemptId {
 }
 
 fn held(id: AttemptId, hold: u64, windows: &[WindowKey]) -> Entry {
-    Entry::Held(Box::new(HeldEntry {
+    Entry::Held(HeldEntry {
         id,
         at: at(1),
         request: facts(&format!("request-{}", id.number)),
@@ -73,12 +73,12 @@ fn held(id: AttemptId, hold: u64, windows: &[WindowKey]) -> Entry {
         target: TargetName::parse("openai/gpt-4o").unwrap(),
         hold: usd(hold),
         windows: windows.into(),
-    }))
+    })
 }
 
 fn settled(id: AttemptId, posted: u64, disputed: u64) -> Entry {
     let dispute = Disputed { class: DisputeClass::Cancelled, amount: usd(disputed), until: Some(at(900)) };
-    Entry::Settled(Box::new(SettledEntry {
+    Entry::Settled(SettledEntry {
         id,
         at: at(2),
         basis: Basis::Usage,
@@ -93,11 +93,11 @@ fn settled(id: AttemptId, posted: u64, disputed: u64) -> Entry {
         ttft: Some(Duration::from_millis(300)),
         duration: Duration::from_secs(1),
         served_model: Some("gpt-4o-2024-08-06".into()),
-    }))
+    })
 }
 
 fn ended(request: &str, served: Option<AttemptId>) -> Entry {
-    Entry::Ended(Box::new(EndedEntry {
+    Entry::Ended(EndedEntry {
         at: at(3),
         request: facts(request),
         outcome: "ok",
@@ -106,7 +106,7 @@ fn ended(request: &str, served: Option<AttemptId>) -> Entry {
         served,
         attempts: 1,
         duration: Duration::from_secs(2),
-    }))
+    })
 }
 
 /// Budget, posted and disputed of each window.
@@ -192,7 +192,7 @@ fn l14_what_a_killed_run_left_is_disputed() {
         let (amount, at) = (dispute.amount.nano(), at(4));
         let resolved =
             ResolvedEntry { id: dispute.id.clone(), at, posted: usd(posted), released: usd(amount - posted), reason: "time".into() };
-        Entry::Resolved(Box::new(resolved))
+        Entry::Resolved(resolved)
     };
     ledger.put(&[resolve(&again.disputes[0], 200), resolve(&again.disputes[1], 0)]).unwrap();
     assert_eq!(ledger.put(&[resolve(&again.disputes[0], 200)]).unwrap(), 1, "a dispute ends once");
@@ -238,7 +238,7 @@ fn l14_no_start_waits_for_all_disputes_of_the_runs_before() {
     assert!(known.iter().all(|dispute| dispute.windows == windows && dispute.amount == usd(100) && dispute.until == Some(at(24 * 3_600))));
     let resolve = |at_row: usize| {
         let (id, at) = (known[at_row].id.clone(), at(4));
-        Entry::Resolved(Box::new(ResolvedEntry { id, at, posted: usd(40), released: usd(60), reason: "invoice".into() }))
+        Entry::Resolved(ResolvedEntry { id, at, posted: usd(40), released: usd(60), reason: "invoice".into() })
     };
     assert_eq!(ledger.put(&[resolve(0), resolve(known.len() - 1), resolve(0)]).unwrap(), 1, "a dispute ends once");
     ledger.close().unwrap();
@@ -272,7 +272,7 @@ fn a_renamed_budget_keeps_its_windows_and_an_adjusted_one_its_history() {
     let renamed = month("science");
     let adjust = |amount, is_credit| {
         let (window, at) = (renamed.clone(), at(5));
-        Entry::Adjusted(Box::new(AdjustedEntry { at, window, amount: usd(amount), is_credit, reason: "invoice".into() }))
+        Entry::Adjusted(AdjustedEntry { at, window, amount: usd(amount), is_credit, reason: "invoice".into() })
     };
     ledger
         .put(&[held(id(1, 2), 100, std::slice::from_ref(&renamed)), settled(id(1, 2), 30, 0), adjust(5, false), adjust(25, true)])

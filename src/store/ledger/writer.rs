@@ -10,14 +10,12 @@ use std::time::Duration;
 
 use super::books::Entered;
 use super::{Ledger, LedgerError};
-use crate::units::{Clock, Heartbeat, LedgerInbox, Moment, NotWritten, Told};
+use crate::units::{Clock, Entry, Heartbeat, LedgerInbox, Moment, NotWritten, Taken, Told};
 
 /// Entries of one commit.
 const MOST: usize = 4_096;
-/// How often new entries are looked for while they keep coming, so that nobody pays for waking the thread.
-const LOOK: Duration = Duration::from_millis(2);
-/// So many looks let entries gather that nobody waits for; after as many in vain the thread sleeps until it is woken.
-const LOOKS: u32 = 10;
+/// How long entries gather that nobody waits for: nobody pays for waking the thread.
+const GATHER: Duration = Duration::from_millis(20);
 /// The longest sleep.
 const NAP: Duration = Duration::from_millis(50);
 /// The waits between two tries grow from the first to the last.
@@ -104,7 +102,7 @@ impl LedgerThread {
         });
         let (watch, stop) = (LedgerWatch { shared: Arc::clone(&shared) }, Arc::<AtomicBool>::default());
         let (done_tx, done) = channel();
-        let writer = Writer { ledger, inbox, shared, stop: Arc::clone(&stop), backlog: VecDeque::new(), is_closed: false };
+        let writer = Writer { ledger, inbox, shared, stop: Arc::clone(&stop), waiting: VecDeque::new(), is_closed: false };
         let handle = std::thread::spawn(move || {
             // Hung up when the thread is through, whichever way.
             let _done: Sender<Infallible> = done_tx;
@@ -124,6 +122,7 @@ impl LedgerThread {
     #[must_use]
     pub fn finish(self, within: Duration) -> bool {
         self.stop.store(true, Ordering::Release);
+        self.handle.thread().unpark();
         let is_through = self.done.recv_timeout(within) == Err(RecvTimeoutError::Disconnected);
         is_through && self.handle.join().is_ok_and(|is_written| is_written)
     }
@@ -146,8 +145,8 @@ struct Writer {
     inbox: LedgerInbox,
     shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
-    /// Taken from the inbox while the disk refused.
-    backlog: VecDeque<Told>,
+    /// Taken from the inbox, and not on disk yet.
+    waiting: VecDeque<Told>,
     /// Nobody can tell anything any more.
     is_closed: bool,
 }
@@ -155,16 +154,23 @@ struct Writer {
 impl Writer {
     /// Until it is told to stop and nothing waits, or nobody can tell anything any more. True when all is on disk.
     fn run(mut self) -> bool {
-        let mut batch = Vec::new();
-        let mut empty = 0;
-        while !self.is_through() {
+        let mut has_gathered = false;
+        loop {
             self.shared.heartbeat.beat();
-            self.gather(&mut batch, &mut empty);
-            if !batch.is_empty() {
-                if !self.put(&mut batch) {
+            // Read before the inbox is: whatever was told before the stop is taken along.
+            let stops = self.stop.load(Ordering::Acquire);
+            let hurries = self.take() || stops || self.is_closed;
+            if hurries && self.waiting.is_empty() {
+                break;
+            }
+            if hurries || has_gathered || self.waiting.len() >= MOST {
+                if !self.put() {
                     return false;
                 }
-                empty = 0;
+                has_gathered = false;
+            } else {
+                has_gathered = !self.waiting.is_empty();
+                std::thread::park_timeout(if has_gathered { GATHER } else { NAP });
             }
         }
         match self.ledger.close() {
@@ -176,53 +182,23 @@ impl Writer {
         }
     }
 
-    fn is_through(&mut self) -> bool {
-        if self.is_closed || self.stop.load(Ordering::Acquire) {
-            // Whatever was told before the stop is taken along.
-            self.backlog.extend(std::iter::from_fn(|| self.inbox.try_next()));
-            return self.backlog.is_empty();
-        }
-        false
+    /// Takes what was told. True when somebody waits for some of it.
+    fn take(&mut self) -> bool {
+        let Taken { is_awaited, is_last } = self.inbox.take(&mut self.waiting);
+        self.is_closed |= is_last;
+        is_awaited
     }
 
-    /// Takes what is to be written together: at once where somebody waits for it, otherwise after a while.
-    fn gather(&mut self, batch: &mut Vec<Told>, empty: &mut u32) {
-        if *empty >= LOOKS && self.backlog.is_empty() {
-            match self.inbox.next(NAP) {
-                Ok(told) => batch.push(told),
-                Err(RecvTimeoutError::Timeout) => return,
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.is_closed = true;
-                    return;
-                }
-            }
-        }
-        for _ in 0..LOOKS {
-            let room = MOST.saturating_sub(batch.len());
-            let next = || self.backlog.pop_front().or_else(|| self.inbox.try_next());
-            batch.extend(std::iter::from_fn(next).take(room));
-            let hurries = batch.len() >= MOST || batch.iter().any(|told| told.then.is_some()) || self.stop.load(Ordering::Acquire);
-            if hurries {
-                return;
-            }
-            if batch.is_empty() {
-                *empty += 1;
-            }
-            if batch.is_empty() && *empty >= LOOKS {
-                return;
-            }
-            std::thread::sleep(LOOK);
-        }
-    }
-
-    /// Commits a batch, however long it takes. False: it never can be.
-    fn put(&mut self, batch: &mut Vec<Told>) -> bool {
+    /// Commits the first of those that wait, however long it takes. False: it never can be.
+    fn put(&mut self) -> bool {
         let began = Clock::System.now();
         let mut wait = FIRST_WAIT;
+        let count = self.waiting.len().min(MOST);
         // A checkpoint that failed behind the last commit asks for new descriptors too.
         let mut failed = self.ledger.is_poisoned;
         let entered = loop {
-            let tried = if failed { self.ledger.resume(batch.iter().map(|told| &told.entry)) } else { self.commit(batch) };
+            let entries = self.waiting.iter().take(count).map(|told| &told.entry);
+            let tried = if failed { self.ledger.resume(entries) } else { commit(&mut self.ledger, &self.shared, entries) };
             match tried {
                 Ok(entered) => break entered,
                 Err(error) => {
@@ -233,7 +209,7 @@ impl Writer {
                     let is_lost = failed && error.is_damage() && Clock::System.now().since(began) >= PATIENCE;
                     failed = true;
                     self.set_state(LedgerState::Failing(error.to_string()));
-                    self.wait(wait, began, batch, &error);
+                    self.wait(wait, began, &error);
                     if is_lost {
                         self.set_state(LedgerState::Damaged(error.to_string()));
                         return false;
@@ -243,26 +219,17 @@ impl Writer {
             }
         };
         if failed {
-            tracing::info!(entries = batch.len(), waiting = self.backlog.len(), "the ledger is written again");
+            tracing::info!(entries = count, waiting = self.waiting.len() - count, "the ledger is written again");
             self.set_state(LedgerState::Writing);
         }
-        self.tell(batch, &entered);
+        self.tell(&entered);
         true
     }
 
-    fn commit(&mut self, batch: &[Told]) -> Result<Vec<Entered>, LedgerError> {
-        let began = Clock::System.now();
-        let entered = self.ledger.write(batch.iter().map(|told| &told.entry))?;
-        let took = Clock::System.now().since(began);
-        self.shared.last_commit_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        Ok(entered)
-    }
-
     /// Tells who waits how it ended.
-    fn tell(&mut self, batch: &mut Vec<Told>, entered: &[Entered]) {
-        let count = batch.len();
+    fn tell(&mut self, entered: &[Entered]) {
         let mut ignored = 0;
-        for (told, entered) in batch.drain(..).zip(entered) {
+        for (told, entered) in self.waiting.iter_mut().zip(entered) {
             let result = match entered {
                 Entered::Refused(why) => Err(NotWritten((*why).to_owned())),
                 Entered::Ignored => {
@@ -274,27 +241,32 @@ impl Writer {
             if let Err(refused) = &result {
                 tracing::error!(error = %refused, entry = ?told.entry, "an entry cannot be written");
             }
-            if let Some(then) = told.then {
+            if let Some(then) = told.then.take() {
                 then(result);
             }
+        }
+        drop(self.waiting.drain(..entered.len()));
+        if self.waiting.is_empty() {
+            // What a long wait for the disk took.
+            self.waiting.shrink_to(MOST);
         }
         if ignored > 0 {
             tracing::warn!(entries = ignored, "entries came twice, or are about nothing that is known");
         }
         self.shared.ignored.fetch_add(ignored, Ordering::Relaxed);
-        self.shared.written.fetch_add(count as u64, Ordering::Relaxed);
-        self.inbox.written(count);
+        self.shared.written.fetch_add(entered.len() as u64, Ordering::Relaxed);
+        self.inbox.written(entered.len());
     }
 
     /// Lets time pass, and tells those who have waited long enough that they wait in vain. What comes meanwhile is kept.
-    fn wait(&mut self, long: Duration, began: Moment, batch: &mut [Told], error: &LedgerError) {
+    fn wait(&mut self, long: Duration, began: Moment, error: &LedgerError) {
         let until = Clock::System.now().plus(long);
         while until.since(Clock::System.now()) > Duration::ZERO {
             std::thread::sleep(NAP.min(until.since(Clock::System.now())));
             self.shared.heartbeat.beat();
-            self.backlog.extend(std::iter::from_fn(|| self.inbox.try_next()));
+            self.take();
             if Clock::System.now().since(began) >= PATIENCE {
-                let thens = batch.iter_mut().chain(&mut self.backlog).filter_map(|told| told.then.take());
+                let thens = self.waiting.iter_mut().filter_map(|told| told.then.take());
                 thens.for_each(|then| then(Err(NotWritten(error.to_string()))));
             }
         }
@@ -308,4 +280,12 @@ impl Writer {
     fn state_changes(&self, error: &LedgerError) -> bool {
         *self.shared.state.lock().unwrap_or_else(PoisonError::into_inner) != LedgerState::Failing(error.to_string())
     }
+}
+
+fn commit<'e>(ledger: &mut Ledger, shared: &Shared, entries: impl Iterator<Item = &'e Entry>) -> Result<Vec<Entered>, LedgerError> {
+    let began = Clock::System.now();
+    let entered = ledger.write(entries)?;
+    let took = Clock::System.now().since(began);
+    shared.last_commit_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    Ok(entered)
 }

@@ -32,7 +32,7 @@ struct Disk {
 enum Line {
     Held(AttemptId, Vec<WindowKey>, Usd),
     Settled(AttemptId, Usd, Option<Disputed>),
-    Told(Tell),
+    Told(Box<Tell>),
 }
 
 impl Disk {
@@ -49,10 +49,10 @@ impl Disk {
                     self.disputes.insert(DisputeId::Attempt(*id), (windows, *part));
                 }
             }
-            Line::Told(Tell { entry, .. }) => match entry {
+            Line::Told(tell) => match &tell.entry {
                 Entry::Granted(grants) => self.granted.extend(grants.iter().cloned()),
                 Entry::Resolved(resolved) => {
-                    let ResolvedEntry { id, posted, .. } = &**resolved;
+                    let ResolvedEntry { id, posted, .. } = resolved;
                     for window in self.disputes.remove(id).map(|(windows, _)| windows).unwrap_or_default() {
                         let sum = self.posted.entry(window).or_default();
                         *sum = sum.plus(*posted);
@@ -184,7 +184,7 @@ impl World {
                     }
                 }
             }
-            self.queue(Line::Told(tell));
+            self.queue(Line::Told(Box::new(tell)));
         }
         self.book.told(self.told);
     }
@@ -225,12 +225,12 @@ impl World {
         self.next += 1;
         let id = AttemptId { epoch: self.epoch, number: self.next };
         let mut reserved = self.book.reserve(id, &chosen, amount, self.now);
-        if reserved == Err(Denied::NotGranted) && self.rng.bool() {
+        if matches!(reserved, Err(Denied::NotGranted)) && self.rng.bool() {
             self.tell();
             self.commit(usize::MAX);
             reserved = self.book.reserve(id, &chosen, amount, self.now);
         }
-        let Ok(windows) = reserved else { return };
+        let Ok(Reserved { keys: windows, .. }) = reserved else { return };
         self.admitted += 1;
         let numbers: Vec<usize> = windows.iter().map(|key| self.number(key)).collect();
         let all_owed = self.owed();
@@ -421,7 +421,7 @@ impl World {
         }
         let (owed, mut held) = (self.owed(), vec![Usd::ZERO; self.windows.len()]);
         for hold in self.book.open.values() {
-            for pool in &hold.set.pools {
+            for pool in hold.set.pools.iter() {
                 let held = &mut held[self.numbers[pool]];
                 *held = held.plus(hold.amount);
             }

@@ -9,15 +9,12 @@ use rusqlite::Connection;
 use super::super::dictionary::{Ref, WindowSet, words};
 use super::super::error::Trouble;
 use super::super::row::{Int, Kind, Named, Row, Text, Word};
-use super::{About, Books, Entered, Open, OpenDispute, key_of};
+use super::{About, Books, Entered, NEAR, Open, OpenDispute, key_of};
 use crate::units::{
     AdjustedEntry, DisputeClass, DisputeId, Disputed, EndedEntry, HeldEntry, ResolvedEntry, SettledEntry, Tokens, Usage, Usd, WindowKey,
 };
 
 const TOO_MUCH: Entered = Entered::Refused("an amount above 9.2 billion dollars");
-/// How many rows back the last attempt of a request that failed is looked for.
-const NEAR: usize = 64;
-const RECENT: usize = 8_192;
 
 impl Books {
     pub(in crate::store::ledger) fn hold(&mut self, held: &HeldEntry, connection: &Connection) -> Result<Entered, Trouble> {
@@ -104,8 +101,6 @@ impl Books {
         if open.is_written {
             self.batch.released.push(attempt);
         }
-        self.remember(attempt, open.context);
-        self.batch.by_attempt.insert(attempt, self.batch.rows.len());
         let terms = terms.map(|terms| terms.hash).unwrap_or_default();
         self.add(row, Named { context: open.context.hash, windows: open.windows.named.hash, terms });
         Ok(())
@@ -113,22 +108,17 @@ impl Books {
 
     pub(in crate::store::ledger) fn end(&mut self, ended: &EndedEntry, connection: &Connection) -> Result<Entered, Trouble> {
         let served = ended.served.and_then(key_of);
-        let near = || {
-            let is_of_it =
-                |(row, _): &(Row, Named)| row.text(Text::Request) == Some(&*ended.request.request_id) && row.int(Int::Attempt).is_some();
-            let rows = &self.batch.rows;
-            rows.iter().rev().take(NEAR).position(is_of_it).map(|back| rows.len() - 1 - back)
+        let request = &*ended.request.request_id;
+        let is_of_it = |row: &Row| match served {
+            Some(_) => row.int(Int::Attempt) == served,
+            None => ended.attempts > 0 && row.int(Int::Attempt).is_some() && row.text(Text::Request) == Some(request),
         };
-        let found = match served {
-            Some(served) => self.batch.by_attempt.get(&served).copied(),
-            None if ended.attempts > 0 => near(),
-            None => None,
-        };
-        if let Some((row, _)) = found.and_then(|at| self.batch.rows.get_mut(at)).filter(|(row, _)| row.text(Text::Outcome).is_none()) {
+        let found = self.batch.rows.iter_mut().rev().take(NEAR).map(|(row, _)| row).find(|row| is_of_it(row));
+        if let Some(row) = found.filter(|row| row.text(Text::Outcome).is_none()) {
             set_end(row, ended);
             return Ok(Entered::Yes);
         }
-        let context = match served.and_then(|served| self.recent.iter().find_map(|recent| recent.get(&served))) {
+        let context = match served.and_then(|served| self.unended.iter().find_map(|unended| unended.get(&served))) {
             Some(context) => *context,
             None => self.dictionary.context(&ended.request, None, connection)?,
         };
@@ -268,7 +258,7 @@ impl Books {
 
     pub(in crate::store::ledger) fn add(&mut self, row: Row, named: Named) {
         self.head.seq = row.seq;
-        self.batch.rows.push((row, named));
+        self.batch.rows.push_back((row, named));
     }
 
     fn count(&mut self, windows: &WindowSet, posted: i64, disputed: i64, connection: &Connection) -> Result<(), Trouble> {
@@ -283,18 +273,10 @@ impl Books {
 
     fn set(&mut self, keys: &Arc<[WindowKey]>, connection: &Connection) -> Result<WindowSet, Trouble> {
         if let Some(known) = self.dictionary.known_set(keys) {
-            return Ok(known.clone());
+            return Ok(known);
         }
         let ids = keys.iter().map(|key| self.windows.id(key, connection)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.dictionary.set(Arc::clone(keys), ids, connection)?)
-    }
-
-    fn remember(&mut self, attempt: i64, context: Ref) {
-        if self.recent[0].len() >= RECENT {
-            self.recent.swap(0, 1);
-            self.recent[0].clear();
-        }
-        self.recent[0].insert(attempt, context);
     }
 }
 

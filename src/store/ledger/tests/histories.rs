@@ -98,12 +98,12 @@ fn entry(model: &mut Model, step: &Step) -> Option<Entry> {
             let (posted, at) = (amount.min(*posted), at(4));
             model.posted += posted;
             let resolved = ResolvedEntry { id, at, posted: usd(posted), released: usd(amount - posted), reason: "time".into() };
-            Some(Entry::Resolved(Box::new(resolved)))
+            Some(Entry::Resolved(resolved))
         }
         Step::Adjust(amount, is_credit) => {
             model.posted = if *is_credit { model.posted.saturating_sub(*amount) } else { model.posted + amount };
             let (at, window, reason) = (at(5), windows[0].clone(), "invoice".into());
-            Some(Entry::Adjusted(Box::new(AdjustedEntry { at, window, amount: usd(*amount), is_credit: *is_credit, reason })))
+            Some(Entry::Adjusted(AdjustedEntry { at, window, amount: usd(*amount), is_credit: *is_credit, reason }))
         }
         Step::Kill | Step::Stop => None,
     }
