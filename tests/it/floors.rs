@@ -44,7 +44,7 @@ const ALLOWED_SIDEWAYS: &[(&str, &str)] = &[("config", "catalog"), ("wire", "tok
 /// Outside paths and the only modules (with what is inside them) that may name them.
 const HOMES: &[(&str, &[&str])] = &[
     ("pretty_yaml", &["config::format"]),
-    ("tikv-jemallocator", &["main"]),
+    ("tikv_jemallocator", &["main"]),
     ("serde_yaml", &["config::tree"]),
     ("arc_swap", &["rules::live"]),
     ("hmac", &["outside"]),
