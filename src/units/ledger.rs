@@ -423,3 +423,66 @@ pub struct RememberedDispute {
     /// Absent for a crash.
     pub target: Option<TargetName>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn nothing() -> Entry {
+        Entry::Granted(Vec::new())
+    }
+
+    fn answers() -> (Option<Then>, mpsc::Receiver<Result<(), NotWritten>>) {
+        let (tx, rx) = mpsc::channel();
+        (Some(Box::new(move |result| tx.send(result).unwrap())), rx)
+    }
+
+    #[test]
+    fn entries_come_in_order_and_count_until_they_are_written() {
+        let (queue, inbox) = LedgerQueue::new();
+        let mut taken = VecDeque::new();
+        assert!(queue.tell(nothing(), None));
+        assert_eq!(inbox.take(&mut taken), Taken { is_awaited: false, is_last: false });
+        let (then, _rx) = answers();
+        assert!(queue.tell(nothing(), then));
+        assert_eq!(inbox.take(&mut taken), Taken { is_awaited: true, is_last: false });
+        assert_eq!(taken.iter().map(|told| told.then.is_some()).collect::<Vec<_>>(), [false, true]);
+        assert_eq!((queue.told(), queue.written(), queue.waiting()), (2, 0, 2));
+        inbox.written(2);
+        assert_eq!((queue.written(), queue.waiting()), (2, 0));
+        drop(queue);
+        assert_eq!(inbox.take(&mut taken), Taken { is_awaited: false, is_last: true });
+    }
+
+    #[test]
+    fn who_waits_learns_that_nobody_writes() {
+        let (queue, inbox) = LedgerQueue::new();
+        let (then, waiting) = answers();
+        assert!(queue.tell(nothing(), then));
+        drop(inbox);
+        assert!(waiting.try_recv().unwrap().is_err());
+        let (then, late) = answers();
+        assert!(!queue.tell(nothing(), then));
+        assert_eq!(late.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn an_awaited_entry_wakes_the_writer() {
+        let (queue, inbox) = LedgerQueue::new();
+        let (tx, rx) = mpsc::channel();
+        thread::spawn(move || {
+            let mut taken = VecDeque::new();
+            while inbox.take(&mut taken).is_awaited || taken.is_empty() {
+                tx.send(taken.len()).unwrap();
+                thread::park();
+            }
+        });
+        let longest = Duration::from_secs(20);
+        assert_eq!(rx.recv_timeout(longest), Ok(0));
+        let (then, _rx) = answers();
+        assert!(queue.tell(nothing(), then));
+        assert_eq!(rx.recv_timeout(longest), Ok(1));
+    }
+}
