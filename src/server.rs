@@ -5,6 +5,7 @@
 mod admin;
 mod body;
 mod caller;
+mod coding;
 mod connection;
 mod http;
 mod keyless;

@@ -105,7 +105,7 @@ impl Whole {
     }
 }
 
-fn too_large(limit: u64) -> Refusal {
+pub(super) fn too_large(limit: u64) -> Refusal {
     Refusal::bad_request("request_too_large", None, format!("the request's body is larger than `server.body_limit`, {limit} bytes"))
         .with_status(StatusCode::PAYLOAD_TOO_LARGE)
 }

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, UPGRADE};
 use http::request::Parts as Head;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -13,6 +13,7 @@ use crate::flow::{Addressee, Answer, Asked, Body, Refusal, Running, answer_or_in
 use crate::units::Endpoint;
 use crate::wire::{Call, Shape};
 
+use super::coding::Coding;
 use super::connection::{LARGEST_HEAD, Service};
 use super::{Server, body, caller, keyless, models};
 
@@ -125,8 +126,12 @@ impl Applications {
     ) -> Result<Asked, Refusal> {
         let accepted = self.server.parts.clock.now();
         check_head(&head)?;
+        let coding = Coding::of(&head.headers)?;
         let server = running.rules().server();
-        let body = body::read(&head.headers, incoming, server.body_limit).await?;
+        let mut body = body::read(&head.headers, incoming, server.body_limit).await?;
+        if let Some(coding) = coding {
+            body = coding.decode(body, server.body_limit).await?;
+        }
         let call = Call::parse(endpoint, body, server.max_n).map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))?;
         Ok(Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), caller, accepted })
     }
@@ -178,15 +183,6 @@ fn check_head(head: &Head) -> Result<(), Refusal> {
             "unsupported_media_type",
             None,
             format!("content-type is `{}`, expected `application/json`", content_type.escape_default()),
-        )
-        .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-    }
-    if let Some(coding) = head.headers.get(CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let coding = String::from_utf8_lossy(coding.as_bytes()).escape_default().to_string();
-        return Err(Refusal::bad_request(
-            "unsupported_encoding",
-            None,
-            format!("content-encoding `{coding}` is not taken, send the body as it is"),
         )
         .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }

@@ -73,9 +73,7 @@ async fn a_body_must_say_that_it_is_json() {
     }
     let none = post(PATH, &[], &chat(false)).replacen("content-type: application/json\r\n", "", 1);
     refused(&got(daemon.app.listen(), &none).await, 415, "unsupported_media_type");
-    for coding in ["gzip", "br", "zstd", "deflate", "x"] {
-        refused(&daemon.post(PATH, &[("content-encoding", coding)], &chat(false)).await, 415, "unsupported_encoding");
-    }
+    refused(&daemon.post(PATH, &[("content-encoding", "x")], &chat(false)).await, 415, "unsupported_encoding");
     assert_eq!(daemon.post(PATH, &[("content-encoding", "identity")], &chat(false)).await.status, 200);
     refused(&daemon.post(PATH, &[("expect", "200-maybe")], &chat(false)).await, 417, "invalid_parameter");
     assert_eq!(provider.count(), 4);

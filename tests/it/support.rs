@@ -297,8 +297,8 @@ impl Line {
         Self { stream, bytes: Vec::new() }
     }
 
-    pub(crate) async fn send_more(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).await.unwrap();
+    pub(crate) async fn send_more(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// Says that nothing more is sent, and listens on.
