@@ -132,7 +132,7 @@ fn inflated() -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::Write as _;
 
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
@@ -171,9 +171,10 @@ mod tests {
         compress_to_vec(text, CompressionLevel::Fastest)
     }
 
+    type Write = fn(&[u8]) -> Vec<u8>;
+
     /// Everything that can be written here, and how it is told.
-    const WRITERS: [(Coding, fn(&[u8]) -> Vec<u8>); 4] =
-        [(Coding::Gzip, gzip), (Coding::Deflate, zlib), (Coding::Deflate, bare), (Coding::Zstd, zstd)];
+    const WRITERS: [(Coding, Write); 4] = [(Coding::Gzip, gzip), (Coding::Deflate, zlib), (Coding::Deflate, bare), (Coding::Zstd, zstd)];
 
     fn code(decoded: Result<Bytes, Refusal>) -> (u16, &'static str) {
         decoded.map_or_else(|refusal| (refusal.status.as_u16(), refusal.code), |_| (200, "ok"))
