@@ -24,4 +24,4 @@ pub use error::{Class, ErrorTold, ErrorWords, Mark, Next, Shape, read_error};
 pub use reading::{Finish, ReplyFault, Told};
 pub use retell::Retelling;
 pub use tap::Tap;
-pub use translate::read_reply;
+pub use translate::{mend_reply, read_reply};

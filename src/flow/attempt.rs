@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::config::{Route, Server};
-use crate::units::{Endpoint, Moment, Tokens};
+use crate::units::{Endpoint, ModelName, Moment, Tokens};
 use crate::upstream::{Ask, Failure, Outgoing, Phase, Reply, ReplyBody};
-use crate::wire::{Edits, ReplyFault, Retelling, Tap, Told, Translated, read_reply};
+use crate::wire::{Edits, ReplyFault, Retelling, Tap, Told, Translated, mend_reply, read_reply};
 
 use super::account::Account;
 use super::plan::Step;
@@ -157,7 +157,7 @@ struct Try<'t> {
     translated: Option<Box<Translated>>,
 }
 
-impl Try<'_> {
+impl<'t> Try<'t> {
     fn translate(&self) -> Translated {
         let target = &self.running.rules().targets()[self.step.target];
         let edits = self.edits(target.model.as_str());
@@ -173,6 +173,11 @@ impl Try<'_> {
         let input = if call.endpoint() == Endpoint::Messages && call.is_streaming() { call.prompt_tokens() } else { Tokens::ZERO };
         let (id, created) = (&self.asked.request_id, self.account.wall_seconds());
         Some(Retelling::new(call.endpoint(), self.step.wire, translated, id, model.as_str(), created, input))
+    }
+
+    /// As the target's provider knows it.
+    fn model(&self) -> &'t ModelName {
+        &self.running.rules().targets()[self.step.target].model
     }
 
     fn lost(&self) -> Option<Box<Lost>> {
@@ -201,7 +206,7 @@ impl Try<'_> {
         }
         let Some(booked) = booked.take() else { return Err(self.out_of_time(Phase::P2)) };
         let body = match self.retelling() {
-            None => body,
+            None => mend_reply(self.asked.call.endpoint(), body, &told, &self.asked.request_id, self.model()),
             Some(retelling) => retelling.whole(&body, &told, None),
         };
         Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), booked, lost: self.lost() })
@@ -220,9 +225,10 @@ impl Try<'_> {
         }
         let limit = self.step.limit.tokens().or(self.asked.call.output_limit());
         let mut tap = Tap::new(self.asked.call.endpoint(), self.asked.call.asks_for_usage(), limit).expecting(self.asked.call.choices());
-        if let Some(retelling) = self.retelling() {
-            tap = tap.retelling(self.step.wire, retelling);
-        }
+        tap = match self.retelling() {
+            Some(retelling) => tap.retelling(self.step.wire, retelling),
+            None => tap.naming(Arc::clone(&self.asked.request_id), self.model().clone()),
+        };
         if let Some(bill) = booked.as_ref().map(|booked| booked.bill.clone()).filter(|_| self.asked.call.asks_for_usage()) {
             tap = tap.pricing(Box::new(move |told| bill.told_cost(told).map(|(_, cost)| cost)));
         }

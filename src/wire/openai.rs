@@ -2,6 +2,7 @@
 
 mod chunk;
 mod decode;
+mod repair;
 mod reply;
 mod request;
 mod retell;
@@ -11,6 +12,7 @@ mod write;
 
 pub(super) use chunk::Chunk;
 pub(super) use decode::{Decoder, decode_reply};
+pub(super) use repair::{Form, Repair, mended};
 pub(super) use reply::{absorb, error_in_a_list, read_reply};
 pub(super) use request::{read_request, unreadable};
 pub(super) use retell::{retell, told_usage};

@@ -26,7 +26,7 @@ impl Finish {
     }
 
     /// Reads a provider's word; an unknown one is an ordinary end.
-    fn read(word: &str) -> Self {
+    pub(super) fn read(word: &str) -> Self {
         match word {
             "length" | "max_tokens" | "MAX_TOKENS" | "model_length" | "model_context_window_exceeded" => Self::Length,
             "tool_calls" | "function_call" | "tool_use" => Self::ToolCalls,
@@ -72,6 +72,8 @@ pub struct Told {
     pub finish: Option<Finish>,
     /// A content filter ended the answer before any content.
     pub is_blocked: bool,
+    /// A whole answer that may not be quite what its format says.
+    pub is_suspect: bool,
 }
 
 /// Why a reply is none.

@@ -4,6 +4,7 @@ mod anthropic;
 mod openai;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,7 +14,7 @@ use super::retell::{Interpreter, Retelling};
 use super::sse::{Broken, Event, Lines, MAX_EVENT, Plain, plain_event};
 use super::stencil::Stencil;
 use super::{anthropic as messages, gemini, openai as chat};
-use crate::units::{Endpoint, Tokens, Usage, Usd, Wire};
+use crate::units::{Endpoint, ModelName, Tokens, Usage, Usd, Wire};
 
 /// The largest stream.
 const MAX_STREAM: u64 = 64 << 20;
@@ -37,6 +38,7 @@ pub struct Tap {
     lines: Lines,
     reading: Reading,
     stencil: Stencil,
+    repair: chat::Repair,
     /// Events written anew that have not gone out.
     rewritten: Vec<u8>,
     bytes: u64,
@@ -86,6 +88,7 @@ impl Tap {
             lines: Lines::default(),
             reading: Reading::default(),
             stencil: Stencil::default(),
+            repair: chat::Repair::default(),
             rewritten: Vec::new(),
             bytes: 0,
             is_done: false,
@@ -100,6 +103,14 @@ impl Tap {
     pub fn retelling(mut self, wire: Wire, retelling: Retelling) -> Self {
         self.counts = Counts::of(wire);
         self.interpreter = Some(Box::new(Interpreter::new(retelling)));
+        self
+    }
+
+    /// What stands in an answer that names neither itself nor its model: the request's id, from which its own is made, and the model that
+    /// was asked for.
+    #[must_use]
+    pub fn naming(mut self, request: Arc<str>, model: ModelName) -> Self {
+        self.repair = chat::Repair::named(request, model);
         self
     }
 

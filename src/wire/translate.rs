@@ -1,12 +1,14 @@
 //! A call of one format for a target of another.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::call::{BadCall, Call, Edits};
 use super::canonical::Translated;
 use super::reading::{ReplyFault, Told};
 use super::{anthropic, gemini, openai};
-use crate::units::{Quirks, Wire};
+use crate::units::{Endpoint, ModelName, Quirks, Wire};
 
 impl Call {
     /// The fields that the call must have and a target of another format lacks, in order of their names; all of a field that breaks
@@ -36,5 +38,15 @@ pub fn read_reply(wire: Wire, body: &Bytes) -> Result<Told, ReplyFault> {
         Wire::Messages => anthropic::read_reply(body),
         Wire::Generate => gemini::read_reply(body),
         Wire::Chat | Wire::Completions | Wire::Embeddings => openai::read_reply(wire, body),
+    }
+}
+
+/// A whole answer for a client of the provider's own format: as it came, or with mended what the provider gets wrong of it. `request`:
+/// the id of an answer that has none is made from this; `model`: as it was asked for.
+#[must_use]
+pub fn mend_reply(endpoint: Endpoint, body: Bytes, told: &Told, request: &Arc<str>, model: &ModelName) -> Bytes {
+    match std::str::from_utf8(&body) {
+        Ok(text) if told.is_suspect => openai::Repair::named(Arc::clone(request), model.clone()).whole(text, told, endpoint).into(),
+        _ => body,
     }
 }

@@ -88,11 +88,11 @@ async fn what_the_file_sets_is_set_and_nothing_else() {
 
 #[tokio::test]
 async fn a_whole_answer_comes_back_byte_for_byte() {
-    let odd = "\n\n { \"choices\" : [{\"message\":{\"content\":\"caf\\u00e9 \\/ \u{1f600}\",\"x\":1.0},\"finish_reason\":\"stop\"}],\r\n\
+    let odd = "\n\n { \"id\":\"c\",\"model\" : \"m\",\"object\":\"chat.completion\",\"choices\" : [{\"message\":{\"role\":\"assistant\",\"content\":\"caf\\u00e9 \\/ \u{1f600}\",\"x\":1.0},\"finish_reason\":\"stop\"}],\r\n\
         \"big\":12345678901234567890, \"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3,\"total_tokens\":12,\"new\":{\"a\":1e2}} }\n";
     let embeddings = r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":"AACAPw=="}],"model":"m","usage":{"prompt_tokens":2,"total_tokens":2},"x":1.0}"#;
     let completion =
-        r#"{"id":"c","object":"text_completion","choices":[{"text":"hi","index":0,"finish_reason":"length","x":[]}],"y":1.50}"#;
+        r#"{"id":"c","object":"text_completion","model":"m","choices":[{"text":"hi","index":0,"finish_reason":"length","x":[]}],"y":1.50}"#;
     for (path, request, answer) in [
         (CHAT, chat(false), odd),
         ("/v1/embeddings", r#"{"model":"auto","input":"hello"}"#.into(), embeddings),
@@ -106,11 +106,12 @@ async fn a_whole_answer_comes_back_byte_for_byte() {
     }
 }
 
-const ROLE: &str = r#"{"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"odd":1.0}"#;
-const WORD: &str = "{\"id\":\"c1\", \"choices\":[{\"index\":0,\"delta\":{\"content\":\"caf\\u00e9 \\/ \u{1f600}\"},\"finish_reason\":null}] ,\"n\":12345678901234567890}";
+const ROLE: &str = r#"{"id":"c1","object":"o","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"odd":1.0}"#;
+const WORD: &str = "{\"id\":\"c1\", \"object\":\"o\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"caf\\u00e9 \\/ \u{1f600}\"},\"finish_reason\":null}] ,\"n\":12345678901234567890}";
 const NEW: &str = r#"{"type":"something.new","value":1e2}"#;
-const STOP: &str = r#"{"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
-const USAGE: &str = r#"{"id":"c1","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"new":1.0}}"#;
+const STOP: &str = r#"{"id":"c1","object":"o","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+const USAGE: &str =
+    r#"{"id":"c1","object":"o","model":"m","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"new":1.0}}"#;
 
 /// What a client gets of the events that a provider sent as `text`, in pieces of `size` bytes.
 async fn relayed(text: &str, size: usize, asks_for_usage: bool) -> Got {
@@ -167,8 +168,8 @@ async fn a_client_that_asked_for_usage_gets_it_even_if_the_provider_tells_none()
 
 #[tokio::test]
 async fn a_legacy_completion_streams() {
-    let event = r#"{"id":"c","object":"text_completion","choices":[{"text":"hi","index":0,"finish_reason":null,"x":1.0}]}"#;
-    let end = r#"{"id":"c","object":"text_completion","choices":[{"text":"","index":0,"finish_reason":"stop"}]}"#;
+    let event = r#"{"id":"c","object":"text_completion","model":"m","choices":[{"text":"hi","index":0,"finish_reason":null,"x":1.0}]}"#;
+    let end = r#"{"id":"c","object":"text_completion","model":"m","choices":[{"text":"","index":0,"finish_reason":"stop"}]}"#;
     let body = lines(&[event, end, "[DONE]"]);
     let provider = Provider::always(vec![send(format!("{STREAM_HEAD}{}0\r\n\r\n", chunk(&body)))]).await;
     let daemon = Daemon::start(&routes(&[&provider], "")).await;

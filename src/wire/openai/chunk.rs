@@ -28,8 +28,18 @@ pub(in crate::wire) struct Chunk<'a> {
     /// A tool call stands there, if only its frame.
     pub(in crate::wire) mentions_tool: bool,
     pub(in crate::wire) has_audio: bool,
+    /// Choices that name their role, each a bit.
+    pub(in crate::wire) roles: u128,
+    /// Something in it is not as the format has it, beside roles and reasons that only what came before shows to be wrong.
+    pub(in crate::wire) is_odd: bool,
+    pub(in crate::wire) says_stop: bool,
     pub(in crate::wire) holes: Holes,
+    has_choices: bool,
+    has_object: bool,
 }
+
+/// Why a choice may end, in the format's own words.
+const FINISHES: [&str; 5] = ["stop", "length", "tool_calls", "content_filter", "function_call"];
 
 impl<'a> Chunk<'a> {
     /// Reads one JSON object.
@@ -38,6 +48,7 @@ impl<'a> Chunk<'a> {
         let mut scan = Scan::lenient(text);
         scan.object(|scan, key| chunk.top(scan, key))?;
         scan.end()?;
+        chunk.is_odd |= chunk.has_choices && !(chunk.has_object && chunk.id.is_some() && chunk.model.is_some());
         Ok(chunk)
     }
 
@@ -49,9 +60,10 @@ impl<'a> Chunk<'a> {
     fn top(&mut self, scan: &mut Scan<'a>, key: Str<'a>) -> Result<(), Fault> {
         match key.raw() {
             "choices" if scan.peek()? == Kind::Array => {
-                self.has_list = true;
+                (self.has_list, self.has_choices) = (true, true);
                 scan.array(|scan| self.choice(scan))?;
             }
+            "object" => self.has_object = scan.value()?.string().is_some(),
             "id" => self.id = scan.value()?.string(),
             "model" => self.model = scan.value()?.string(),
             "created" => self.created = scan.value()?.digits(),
@@ -78,12 +90,21 @@ impl<'a> Chunk<'a> {
             return skip(scan);
         }
         let mut index = u64::from(self.choices);
-        let mut finish = None;
+        let (mut finish, mut has_role) = (None, false);
         scan.object(|scan, key| {
             match key.raw() {
                 "index" => index = scan.value()?.digits().unwrap_or(index),
                 "finish_reason" => finish = scan.value()?.string(),
-                "delta" | "message" if scan.peek()? == Kind::Object => scan.object(|scan, key| self.delta(scan, key))?,
+                "delta" | "message" if scan.peek()? == Kind::Object => {
+                    let is_delta = key.raw() == "delta";
+                    scan.object(|scan, key| match key.raw() {
+                        "role" => {
+                            has_role = scan.value()?.string().is_some_and(|role| !role.raw().is_empty());
+                            Ok(())
+                        }
+                        _ => self.delta(scan, key, is_delta),
+                    })?;
+                }
                 "text" => self.text += self.weigh(scan, Some(HoleKind::Text))?,
                 "usage" => self.hidden_usage = present(scan.value()?).or(self.hidden_usage),
                 _ => skip(scan)?,
@@ -94,22 +115,29 @@ impl<'a> Chunk<'a> {
         let bit = 1_u128 << index.min(127);
         self.choices += 1;
         self.seen |= bit;
+        self.roles |= if has_role { bit } else { 0 };
         if let Some(word) = finish {
+            self.is_odd |= !FINISHES.contains(&word.raw());
+            self.says_stop |= word.raw() == "stop";
             *(if word.raw().is_empty() { &mut self.maybe_finished } else { &mut self.finished }) |= bit;
             self.finish = Some(word);
         }
         Ok(())
     }
 
-    fn delta(&mut self, scan: &mut Scan<'a>, key: Str<'a>) -> Result<(), Fault> {
+    fn delta(&mut self, scan: &mut Scan<'a>, key: Str<'a>, is_delta: bool) -> Result<(), Fault> {
         match key.raw() {
-            "content" | "refusal" => self.text += self.weigh(scan, Some(HoleKind::Text))?,
+            "content" | "refusal" => {
+                self.is_odd |= scan.peek()? == Kind::Array;
+                self.text += self.weigh(scan, Some(HoleKind::Text))?;
+            }
             "reasoning_content" | "reasoning" => self.reasoning += self.weigh(scan, Some(HoleKind::Reasoning))?,
             // The same words as in `reasoning`, or encrypted ones.
             "reasoning_details" => self.reasoning += u64::from(self.weigh(scan, None)? > 0),
             "tool_calls" | "function_call" => {
-                self.mentions_tool |= scan.peek()? != Kind::Null;
-                let bytes = self.weigh(scan, Some(HoleKind::Text))?;
+                let kind = scan.peek()?;
+                self.mentions_tool |= kind != Kind::Null;
+                let bytes = if is_delta && kind == Kind::Array { self.calls(scan)? } else { self.weigh(scan, Some(HoleKind::Text))? };
                 self.has_tool |= bytes > 0;
                 self.text += bytes;
             }
@@ -117,6 +145,29 @@ impl<'a> Chunk<'a> {
             _ => skip(scan)?,
         }
         Ok(())
+    }
+
+    /// The same as [`Self::weigh`] of tool calls, each of which must say which one it is.
+    fn calls(&mut self, scan: &mut Scan<'a>) -> Result<u64, Fault> {
+        let mut sum = 0;
+        scan.array(|scan| {
+            if scan.peek()? != Kind::Object {
+                sum += self.weigh(scan, Some(HoleKind::Text))?;
+                return Ok(());
+            }
+            let mut has_index = false;
+            scan.object(|scan, key| {
+                match key.raw() {
+                    "index" => has_index = scan.value()?.digits().is_some(),
+                    "type" | "id" | "extra_content" => skip(scan)?,
+                    _ => sum += self.weigh(scan, Some(HoleKind::Text))?,
+                }
+                Ok::<(), Fault>(())
+            })?;
+            self.is_odd |= !has_index;
+            Ok::<(), Fault>(())
+        })?;
+        Ok(sum)
     }
 
     /// The bytes of all strings in a value, without those that only label others.

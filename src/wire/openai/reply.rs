@@ -2,6 +2,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::chunk::Chunk;
+use super::repair::is_suspect;
 use super::usage::Counts;
 use crate::units::Wire;
 use crate::wire::error::read_error;
@@ -27,7 +28,7 @@ pub(in crate::wire) fn read_reply(wire: Wire, body: &Bytes) -> Result<Told, Repl
         return Err(if told.message.is_some() { ReplyFault::from(told) } else { fault });
     }
     reading.doubt_usage_below(reading.text_bytes / BYTES_PER_TOKEN_AT_MOST);
-    Ok(reading.told)
+    Ok(Told { is_suspect: wire != Wire::Embeddings && is_suspect(&chunk), ..reading.told })
 }
 
 /// An error object inside an array, as one provider writes it.

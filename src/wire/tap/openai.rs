@@ -2,9 +2,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{Counts, Tap};
-use crate::units::{Endpoint, Usage, Usd};
+use crate::units::{Usage, Usd};
 use crate::wire::error::read_error;
-use crate::wire::openai::{Chunk, absorb, error_in_a_list, told_usage};
+use crate::wire::openai::{Chunk, Form, absorb, error_in_a_list, mended, told_usage};
 use crate::wire::reading::{ReplyFault, Told};
 use crate::wire::sse::{Event, Plain};
 
@@ -30,13 +30,17 @@ impl Tap {
             return Ok(false);
         }
         self.has_sent_usage |= chunk.usage.is_some();
+        let form = Form { endpoint: self.endpoint, is_stream: true };
+        let mut mends = self.repair.event(&chunk, text, &self.reading, form);
         if let Some(usage) = chunk.usage
             && let Some(cost) = self.cost_to_add(usage)
         {
             // The usage is a part of the text.
             let inside = usage.as_ptr() as usize - text.as_ptr() as usize + 1;
-            let data = format!("{}\"cost\":{},{}", &text[..inside], cost.plain(), &text[inside..]);
-            self.rewrite(&Event { name: name.map(str::to_owned), data });
+            mends.push((inside..inside, format!("\"cost\":{},", cost.plain())));
+        }
+        if !mends.is_empty() {
+            self.rewrite(&Event { name: name.map(str::to_owned), data: mended(text, mends) });
             return Ok(false);
         }
         let tells_usage = chunk.usage.is_some() || chunk.hidden_usage.is_some();
@@ -58,12 +62,12 @@ impl Tap {
     }
 
     pub(super) fn usage_chunk(&self, usage: &Usage) -> Bytes {
-        let object = if self.endpoint == Endpoint::Chat { "chat.completion.chunk" } else { "text_completion" };
+        let form = Form { endpoint: self.endpoint, is_stream: true };
         let chunk = serde_json::json!({
-            "id": self.told().id.as_deref().unwrap_or_default(),
-            "object": object,
+            "id": self.repair.id(self.told(), form),
+            "object": form.object(),
             "created": self.reading.created.unwrap_or(0),
-            "model": self.told().model.as_deref().unwrap_or_default(),
+            "model": self.repair.model(self.told()),
             "choices": [],
         });
         let text = chunk.to_string();
