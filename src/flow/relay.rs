@@ -278,7 +278,11 @@ impl Stretch {
                 self.flow.settle(None);
                 self.state = State::Ended(left);
             }
-            Err(fault) => self.fail(&Failure::from_fault(fault, Phase::P3)),
+            Err(fault) => {
+                // What came together with the end is told before the error.
+                self.state = State::Flowing(left);
+                self.fail(&Failure::from_fault(fault, Phase::P3));
+            }
         }
     }
 

@@ -16,6 +16,7 @@ mod cancels;
 mod catalogue;
 mod charges;
 mod codes;
+mod compatibility;
 mod compressed;
 mod config;
 mod config_faults;

@@ -90,3 +90,10 @@ async fn a_body_that_does_not_end_after_done_is_not_waited_for() {
     assert_eq!(seconds_of(&heard, "[DONE]"), [2], "{heard:?}");
     assert!(heard.iter().all(|(_, piece)| piece.is_ok()), "{heard:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn u20_what_comes_together_with_an_early_end_is_told_before_the_error() {
+    let heard = relayed(&[(1, FIRST)]).await;
+    assert_eq!(seconds_of(&heard, "\"content\":\"a\""), [0, 1], "{heard:?}");
+    assert_eq!((seconds_of(&heard, "upstream_truncated"), heard.last().unwrap().1.clone()), (vec![1], Err(CutShort)), "{heard:?}");
+}
