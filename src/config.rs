@@ -39,7 +39,7 @@ pub use checked::{
     Alerts, Bounds, Budget, BudgetMode, Caller, CallerKey, Cap, Chain, Checked, ConditionPlaces, Conditions, CooldownPolicy, CostSource,
     Covers, DefaultRule, Durability, EstimateBy, Expect, FallbackOn, Given, HoldFor, Key, LedgerSettings, Limits, Member, ModelPattern,
     OnCeiling, OnClientDisconnect, OnDisconnect, OnLow, Provider, Proxy, Route, Rule, Sandbox, Server, SpentWindow, Target, Test,
-    TimeoutChanges, Timeouts, Use, Webhook,
+    TimeoutChanges, Timeouts, UnsupportedParams, Use, Webhook,
 };
 pub use codes::{Code, UnknownCode};
 pub use decode::At;

@@ -30,7 +30,8 @@ pub(super) fn check(draft: &FileDraft, files: Vec<String>, env: &Env<'_>, findin
     let zone = budgets::zone(draft);
     let callers = callers::check(draft, &listed, &zone, findings);
     let budgets = budgets::check(draft, &listed, &callers, &zone, findings);
-    let about = rules::About { listed: &listed, server: &server, callers: &callers, budgets: &budgets };
+    let unsupported_params = draft.defaults.get().and_then(|defaults| defaults.unsupported_params.get()).copied().unwrap_or_default();
+    let about = rules::About { listed: &listed, server: &server, callers: &callers, budgets: &budgets, unsupported_params };
     let rules = rules::check(draft, &mut chains, about, findings);
     let default = match draft.default.get() {
         Some(DefaultDraft::Refuse) => Some(DefaultRule::Refuse),

@@ -455,6 +455,19 @@ pub struct Route {
     pub timeouts: TimeoutChanges,
     /// Whether the same target may be tried again where docs/errors.md says *once*. Default true.
     pub retry: bool,
+    pub unsupported_params: UnsupportedParams,
+}
+
+/// What becomes of a target whose format lacks fields that an answer can do without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnsupportedParams {
+    /// They are left out or adjusted, and the answer names them.
+    #[default]
+    Warn,
+    /// They are left out or adjusted.
+    Drop,
+    /// The target is left out.
+    Reject,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

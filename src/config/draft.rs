@@ -19,7 +19,7 @@ pub(super) use include::{IncludePath, IncludedDraft, include_path};
 pub(super) use ledger::{AlertsDraft, LedgerDraft};
 pub(super) use prices::PriceListDraft;
 pub(super) use provider::{CooldownDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft, Providers, TimeoutsDraft};
-pub(super) use rule::{DefaultDraft, RouteDraft, RuleDraft};
+pub(super) use rule::{DefaultDraft, RouteDraft, RuleDraft, UnsupportedParamsWord};
 pub(super) use test::{ExpectDraft, GivenDraft, TestDraft};
 
 use super::checked::OnClientDisconnect;
@@ -155,6 +155,8 @@ draft! {
         cooldown: OrOff<CooldownDraft>,
         /// Output limit assumed where the call names none, in tokens. Without it 16k, and 32k for models that reason.
         default_max_output_tokens[such as "8k"]: TokenCount = "16k",
+        /// What becomes of a target whose format lacks fields that an answer can do without, for every rule that does not say.
+        unsupported_params: UnsupportedParamsWord = "warn",
     }
     later []
 }

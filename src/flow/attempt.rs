@@ -181,7 +181,7 @@ impl<'t> Try<'t> {
     }
 
     fn lost(&self) -> Option<Box<Lost>> {
-        let Translated { dropped, adjusted, .. } = &**self.translated.as_ref()?;
+        let Translated { dropped, adjusted, .. } = &**self.translated.as_ref().filter(|_| self.step.tells_losses)?;
         Some(Box::new(Lost { dropped: dropped.clone(), adjusted: adjusted.clone() }))
     }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::admit::{Cover, Denial, OverBudget, OverBudgetWhy};
-use crate::config::{Key, OnCeiling, Route, Target};
+use crate::config::{Key, OnCeiling, Route, Target, UnsupportedParams};
 use crate::rules::{Candidate, Estimate, Features, Found, Prompt, Unfit, candidates, estimate, unfit};
 use crate::units::{Endpoint, Format, Tokens, Usd, Wire};
 use crate::upstream::Resting;
@@ -49,6 +49,8 @@ pub(super) struct Step<'r> {
     pub(super) on_fresh_connection: bool,
     /// Whether an answer that a content filter ended before any content lets the next target try.
     pub(super) passes_on_blocked: bool,
+    /// Whether the answer names what the target's format lacks.
+    pub(super) tells_losses: bool,
     /// Why the step is left out, whatever its state.
     pub(super) skip: Option<Skip>,
 }
@@ -223,7 +225,7 @@ fn step<'r>(
         Key::Present(_) | Key::NotNeeded if !running.allows(features, candidate.target) => Some(Skip::NotAllowed),
         Key::Present(_) | Key::NotNeeded => unfit(target, features)
             .map(Skip::Unfit)
-            .or_else(|| untranslatable(provider.format, target, features))
+            .or_else(|| untranslatable(provider.format, target, route, features))
             .or_else(|| unpriceable(features, target, &cover)),
     };
     if let (None, Some(ceiling)) = (&skip, ceiling)
@@ -248,18 +250,22 @@ fn step<'r>(
         wire: provider.format.wire(features.endpoint).unwrap_or(features.endpoint.wire()),
         on_fresh_connection: false,
         passes_on_blocked: opted_in(route, Class::ContentPolicy),
+        tells_losses: route.unsupported_params == UnsupportedParams::Warn,
         skip,
     }
 }
 
 /// Why the call cannot be said in the target's format.
-fn untranslatable(format: Format, target: &Target, features: &Features) -> Option<Skip> {
+fn untranslatable(format: Format, target: &Target, route: &Route, features: &Features) -> Option<Skip> {
     let Some(wire) = format.wire(features.endpoint) else { return Some(Skip::NoSuchApi(features.endpoint)) };
     let call = match &features.prompt {
         Prompt::Of(call) if wire != features.endpoint.wire() => call,
         _ => return None,
     };
-    let unmet = call.unmet(&target.quirks);
+    let mut unmet = call.unmet(&target.quirks);
+    if unmet.is_empty() && route.unsupported_params == UnsupportedParams::Reject {
+        unmet = call.losses(wire, &target.quirks);
+    }
     (!unmet.is_empty()).then_some(Skip::Unmet(unmet))
 }
 

@@ -1,5 +1,6 @@
 //! A call of one format for a target of another.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use super::call::{BadCall, Call, Edits};
 use super::canonical::Translated;
 use super::reading::{ReplyFault, Told};
 use super::{anthropic, gemini, openai};
-use crate::units::{Endpoint, ModelName, Quirks, Wire};
+use crate::units::{Endpoint, ModelName, Quirks, Tokens, Wire};
 
 impl Call {
     /// The fields that the call must have and a target of another format lacks, in order of their names; all of a field that breaks
@@ -19,6 +20,18 @@ impl Call {
             Ok(asked) => asked.unmet(quirks),
             Err(bad) => vec![bad.param.clone().unwrap_or_default()],
         }
+    }
+
+    /// The fields that a target of another format drops or takes for something else, in order of their names.
+    #[must_use]
+    pub fn losses(&self, wire: Wire, quirks: &Quirks) -> Vec<String> {
+        let set = BTreeMap::new();
+        let edits = Edits { model: "", include_usage: false, output_limit: None, assumed_limit: Tokens::ZERO, set: &set };
+        let Translated { mut dropped, adjusted, .. } = self.translate(wire, &edits, quirks).unwrap_or_default();
+        dropped.extend(adjusted);
+        dropped.sort();
+        dropped.dedup();
+        dropped
     }
 
     /// The call as a target that speaks `wire` gets it. [`unmet`](Self::unmet) has to be empty, or parts of the call are lost.

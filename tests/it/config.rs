@@ -438,7 +438,7 @@ fn the_checked_form_says_what_the_file_says() {
     assert_eq!(target("box/echo").prices.as_deref(), Some(&tollgate::units::Prices::default()));
 
     let coding = &checked.rules[0];
-    assert_eq!((coding.name.as_str(), coding.line, coding.route.chain.members().count()), ("coding", 94, 3));
+    assert_eq!((coding.name.as_str(), coding.line, coding.route.chain.members().count()), ("coding", 95, 3));
     let config::Member::Target(first) = &coding.route.chain.first else { unreachable!("no target") };
     let set: Vec<(&str, &str)> = first.set.iter().map(|(key, value)| (key.as_str(), value.get())).collect();
     assert_eq!(set, [("stop", r#"["\n"]"#), ("temperature", "0"), ("user", r#""no""#)]);

@@ -103,3 +103,29 @@ async fn errors_keep_their_meaning() {
     assert_eq!((got.status, got.code()), (502, "upstream_auth".into()), "{}", got.body);
     assert!(!got.body.contains("API key"), "{}", got.body);
 }
+
+#[tokio::test]
+async fn a_rule_says_what_becomes_of_what_the_format_lacks() {
+    let provider = Provider::always(vec![send(json_answer("200 OK", &said(&json!([{ "text": "Low" }]), Some("STOP"))))]).await;
+    let with = |settings: &str, defaults: &str| {
+        let text = file(&provider).replacen("chain: [ge/gemini-3-x]", &format!("chain: [ge/gemini-3-x]{settings}"), 1);
+        text.replacen("version: 1\n", &format!("version: 1\n{defaults}"), 1)
+    };
+    let body = |extra: &str| format!("{{\"model\":\"auto\",\"messages\":[{{\"role\":\"user\",\"content\":\"hi\"}}]{extra}}}");
+    let defaults = "defaults: { unsupported_params: reject }\n";
+    for (settings, defaults, status, dropped) in [
+        ("", "", 200, Some("logit_bias")),
+        (", unsupported_params: warn", defaults, 200, Some("logit_bias")),
+        (", unsupported_params: drop", "", 200, None),
+        (", unsupported_params: reject", "", 400, None),
+        ("", defaults, 400, None),
+    ] {
+        let daemon = Daemon::start(&with(settings, defaults)).await;
+        let got = daemon.ask(&body(r#","logit_bias":{"1":2}"#)).await;
+        assert_eq!((got.status, got.header("x-tollgate-dropped-params")), (status, dropped), "{settings} {defaults} {got:?}");
+        if status == 400 {
+            assert_eq!((got.code(), got.json()["error"]["param"].as_str()), ("unsupported_parameter".into(), Some("logit_bias")));
+        }
+        assert_eq!(daemon.ask(&body("")).await.status, 200, "{settings} {defaults}");
+    }
+}

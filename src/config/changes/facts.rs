@@ -11,7 +11,7 @@ use super::Kind;
 use crate::config::checked::{
     Bounds, Chain, Checked, Conditions, CooldownPolicy, CostSource, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member,
     ModelPattern, OnCeiling, OnClientDisconnect, OnDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges,
-    Timeouts, Use,
+    Timeouts, UnsupportedParams, Use,
 };
 use crate::config::decode::At;
 use crate::config::shapes::spelled;
@@ -286,7 +286,7 @@ fn of_conditions(facts: &mut Facts, of: &str, conditions: &Conditions, file: &Ch
 }
 
 fn of_route(facts: &mut Facts, route: &Route, file: &Checked) {
-    let Route { chain, deadline, max_output_tokens, on_ceiling, fallback_on, timeouts, retry } = route;
+    let Route { chain, deadline, max_output_tokens, on_ceiling, fallback_on, timeouts, retry, unsupported_params } = route;
     facts.say("chain", told_chain(chain, file));
     facts.some("deadline", deadline.map(spelled));
     facts.some("max_output_tokens", *max_output_tokens);
@@ -304,6 +304,11 @@ fn of_route(facts: &mut Facts, route: &Route, file: &Checked) {
         facts.say(key, wait);
     }
     facts.some("retry", (!retry).then_some(false));
+    match unsupported_params {
+        UnsupportedParams::Warn => {}
+        UnsupportedParams::Drop => facts.say("unsupported_params", "drop"),
+        UnsupportedParams::Reject => facts.say("unsupported_params", "reject"),
+    }
 }
 
 fn waits(changes: &TimeoutChanges) -> impl Iterator<Item = (&'static str, String)> {

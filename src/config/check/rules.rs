@@ -7,7 +7,9 @@ use super::callers::Callers;
 use super::chains::{Chains, changes};
 use super::providers::Providers;
 use super::server::warn_waits;
-use crate::config::checked::{Bounds, Chain, ConditionPlaces, Conditions, Member, Route, Rule, Server, SpentWindow, Use};
+use crate::config::checked::{
+    Bounds, Chain, ConditionPlaces, Conditions, Member, Route, Rule, Server, SpentWindow, UnsupportedParams, Use,
+};
 use crate::config::codes::Code;
 use crate::config::collections::{Row, Rows};
 use crate::config::decode::{At, Field, Findings};
@@ -25,6 +27,8 @@ pub(super) struct About<'a> {
     pub(super) server: &'a Server,
     pub(super) callers: &'a Callers<'a>,
     pub(super) budgets: &'a Budgets,
+    /// Of every rule that does not say.
+    pub(super) unsupported_params: UnsupportedParams,
 }
 
 /// All rules in file order, or nothing once a finding says why.
@@ -241,7 +245,7 @@ pub(super) fn route(
     about: &str,
     draft: &RouteDraft,
     chains: &mut Chains<'_>,
-    About { listed, server, .. }: About<'_>,
+    About { listed, server, unsupported_params, .. }: About<'_>,
     findings: &mut Findings,
 ) -> Option<Route> {
     let unfolded = chains.unfold(about, &draft.chain, findings);
@@ -270,6 +274,7 @@ pub(super) fn route(
         fallback_on: values(&draft.fallback_on).unwrap_or_default(),
         timeouts: draft.timeouts.get().map(changes).unwrap_or_default(),
         retry: draft.retry.get().copied().unwrap_or(true),
+        unsupported_params: draft.unsupported_params.get().copied().unwrap_or(unsupported_params),
     })
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::chain::{ChainDraft, WaitsDraft};
 use super::conditions::Match;
 use super::{Deadline, NAME};
-use crate::config::checked::{FallbackOn, OnCeiling};
+use crate::config::checked::{FallbackOn, OnCeiling, UnsupportedParams};
 use crate::config::codes::Code;
 use crate::config::collections::List;
 use crate::config::decode::{Findings, Shape, draft};
@@ -37,8 +37,11 @@ draft! {
         timeouts: WaitsDraft,
         /// Whether one target may be tried again where that is sound and no other step is left.
         retry: Flag = true,
+        /// What becomes of a target whose format lacks fields that an answer can do without: `warn` sends the rest and names them in
+        /// `x-tollgate-dropped-params` and `-adjusted-params`, `drop` names nothing, `reject` leaves the target out. `defaults` where it is not said.
+        unsupported_params: UnsupportedParamsWord = "warn",
     }
-    later ["unsupported_params", "sticky"]
+    later ["sticky"]
     schema {
         "allOf": [
             { "properties": { "name": { "pattern": NAME, "not": { "const": "default" } }, "unless": { "minProperties": 1 } } },
@@ -65,8 +68,11 @@ draft! {
         timeouts: WaitsDraft,
         /// Whether one target may be tried again where that is sound and no other step is left.
         retry: Flag = true,
+        /// What becomes of a target whose format lacks fields that an answer can do without: `warn` sends the rest and names them in
+        /// `x-tollgate-dropped-params` and `-adjusted-params`, `drop` names nothing, `reject` leaves the target out. `defaults` where it is not said.
+        unsupported_params: UnsupportedParamsWord = "warn",
     }
-    later ["unsupported_params", "sticky"]
+    later ["sticky"]
 }
 
 impl RuleDraft {
@@ -80,6 +86,7 @@ impl RuleDraft {
             fallback_on: self.fallback_on.clone(),
             timeouts: self.timeouts.clone(),
             retry: self.retry.clone(),
+            unsupported_params: self.unsupported_params.clone(),
         }
     }
 }
@@ -90,6 +97,16 @@ words! {
         "next_rule" => OnCeiling::NextRule,
         "clamp" => OnCeiling::Clamp,
         "refuse" => OnCeiling::Refuse,
+    }
+    later []
+}
+
+words! {
+    /// What becomes of a target whose format lacks something of the call.
+    UnsupportedParamsWord: UnsupportedParams {
+        "warn" => UnsupportedParams::Warn,
+        "drop" => UnsupportedParams::Drop,
+        "reject" => UnsupportedParams::Reject,
     }
     later []
 }
