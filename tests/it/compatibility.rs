@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use crate::openapi::Described;
 use crate::support::*;
 use parties::{Back, Front};
 use story::{Asked, Case};
@@ -102,7 +103,7 @@ What the rows ask: *text* and *stream* a plain answer; *one tool* and *two paral
 calls and their results; *image* a picture in the request; *json_schema* an answer held to a schema; *reasoning* that the model thinks, and that its thoughts
 are told; these six both whole and streamed. *Error*: a provider's 400 keeps its message, and its 429 its status and `retry-after`, in the front's own format.
 *Cut stream*: a stream that breaks off is told as an error and never looks complete. *Disconnect*: a client that leaves closes the provider's
-connection, and what was written is accounted for.
+connection, and what was written is accounted for. Answers in OpenAI's formats are held to its OpenAPI description, too.
 
 The embeddings of a back stand under the front that asks for them. The sandbox answers in text, whatever is asked, but for schemas.
 ";
@@ -210,6 +211,7 @@ impl Exchange<'_> {
 
     /// The answer as it came at the client is the one that was given.
     fn told(&self, got: &Got, is_streaming: bool) -> Result<(), Cell> {
+        self.described(got, is_streaming)?;
         let answer = if is_streaming {
             let streamed = self.front.streamed(got);
             if !streamed.is_complete || streamed.has_error || !got.is_whole {
@@ -226,6 +228,17 @@ impl Exchange<'_> {
         if is_same && has_ids { Ok(()) } else { Err(fails(&format!("{wanted:?} was answered and {answer:?} told by {}", got.body))) }
     }
 
+    /// What came in one of OpenAI's formats is what its description says.
+    fn described(&self, got: &Got, is_streaming: bool) -> Result<(), Cell> {
+        let Some(described) = self.front.described(is_streaming) else { return Ok(()) };
+        let values = if is_streaming { got.events() } else { vec![got.json()] };
+        let faults: Vec<String> = values
+            .iter()
+            .flat_map(|value| if value.get("error").is_some_and(Value::is_object) { Described::Error } else { described }.faults(value))
+            .collect();
+        if faults.is_empty() { Ok(()) } else { Err(fails(&format!("{} in {}", faults.join("; "), got.body))) }
+    }
+
     /// A provider's 400 and its 429.
     async fn errors(&self) -> Result<Cell, Cell> {
         for status in [400, 429] {
@@ -234,6 +247,7 @@ impl Exchange<'_> {
                 asked.said = format!("fail:{status}");
             }
             let got = self.post(&asked).await?;
+            self.described(&got, false)?;
             let said = self.front.error(&got).ok_or_else(|| fails(&format!("no error of the format: {}", got.body)))?;
             let (kind, retried) = if status == 400 { ("invalid_request_error", "false") } else { ("rate_limit_error", "true") };
             // The sandbox's own word for what went wrong stays.
@@ -251,6 +265,7 @@ impl Exchange<'_> {
 
     async fn cut(&self) -> Result<Cell, Cell> {
         let got = self.post(&self.asked(true)).await?;
+        self.described(&got, true)?;
         let streamed = self.front.streamed(&got);
         if self.back == Back::Sandbox {
             return if streamed.is_complete { Ok(Cell::noted("never breaks off")) } else { Err(fails(&got.body)) };

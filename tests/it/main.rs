@@ -38,6 +38,7 @@ mod limits;
 mod messages;
 mod mutations;
 mod near_the_cap;
+mod openapi;
 mod prices;
 mod process;
 mod relay;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::story::{Answer, Asked, Case, Streamed, string};
 use super::{chat, generate, messages, plain};
+use crate::openapi::Described;
 use crate::support::*;
 
 /// What a provider says of a bad request.
@@ -55,6 +56,17 @@ impl Front {
             Self::Chat | Self::Messages => true,
             Self::Completions => case.is_plain(),
             Self::Embeddings => matches!(case, Case::Text | Case::Error | Case::Disconnect),
+        }
+    }
+
+    /// What OpenAI's description calls an answer, or an event of one.
+    pub(super) fn described(self, is_streaming: bool) -> Option<Described> {
+        match self {
+            Self::Chat if is_streaming => Some(Described::ChatEvent),
+            Self::Chat => Some(Described::Chat),
+            Self::Completions => Some(Described::Completion),
+            Self::Embeddings => Some(Described::Embeddings),
+            Self::Messages => None,
         }
     }
 
