@@ -7,12 +7,13 @@ mod import;
 mod names;
 mod page;
 
+use std::num::NonZeroU32;
 use std::sync::LazyLock;
 
-use crate::units::{Format, Need, Price, Prices, Thinks, Tokens};
+use crate::units::{Format, Need, OnDisconnect, Price, Prices, Thinks, Tokens};
 
 pub use import::{ImportError, PriceList, PriceRow, read_price_list};
-pub use names::{base_name, folded_name, is_same_name};
+pub use names::{Families, base_name, folded_name, is_same_name, plainer_name};
 pub use page::catalogue_page;
 
 /// All that is known.
@@ -22,6 +23,8 @@ pub struct Catalog {
     pub providers: Vec<CatalogProvider>,
     /// What each source is, by its short name.
     pub sources: Vec<(String, String)>,
+    /// Models that go by several names.
+    pub families: Families,
 }
 
 /// One API that many people use.
@@ -46,6 +49,16 @@ pub struct CatalogProvider {
     pub docs: Option<String>,
     /// What else is to be known of it.
     pub note: Option<String>,
+    /// How it bills an answer that was cut, where a source says.
+    pub on_disconnect: Option<OnDisconnect>,
+    /// The fastest that any of its models writes, in tokens per second, where it is faster than most.
+    pub max_output_tps: Option<NonZeroU32>,
+    /// What its API does not have, as far as known.
+    pub lacks: Vec<Lack>,
+    /// How many stop sequences a call may have, where that is not four.
+    pub most_stops: Option<usize>,
+    /// When a stream tells what it used, where a source says.
+    pub stream_usage: Option<StreamUsage>,
     /// The newest first.
     pub models: Vec<CatalogModel>,
 }
@@ -59,6 +72,25 @@ pub enum CatalogFormat {
     Cohere,
 }
 
+/// Something that `OpenAI`'s format has and a provider has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Several answers to one call.
+    N,
+    Logprobs,
+    /// A word on whether tools may be called side by side.
+    ParallelTools,
+}
+
+/// When a stream tells what it used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamUsage {
+    /// Asked or not.
+    Always,
+    /// With `stream_options.include_usage`.
+    Asked,
+}
+
 /// One model of one provider.
 #[derive(Debug)]
 pub struct CatalogModel {
@@ -66,16 +98,20 @@ pub struct CatalogModel {
     pub name: String,
     /// As people write it, where a source says.
     pub title: Option<String>,
-    /// Names that stand for it beside those that [`is_same_name`] sees.
+    /// Names that stand for it at this provider, beside other spellings and those of its family.
     pub aliases: Vec<String>,
-    /// Versions of it that are priced otherwise, so that nothing is known of them.
-    pub other_prices: Vec<String>,
+    /// What stands for each of its names.
+    called: Vec<Box<str>>,
+    /// Versions that are not this one, for all that their names say: they are priced otherwise.
+    pub other_versions: Vec<String>,
     /// Output at the dearest price that it can have: some models bill what they reason apart.
     pub prices: Prices,
     /// What reasoning costs where it is billed apart.
     pub reasoning: Option<Price>,
     pub context: Option<Tokens>,
     pub max_output: Option<Tokens>,
+    /// It makes vectors of texts, and no texts.
+    pub embeds: bool,
     /// Absent: not said.
     pub can: Option<Vec<Need>>,
     /// How it is asked to reason, where its format has several ways.
@@ -109,28 +145,37 @@ impl Catalog {
     }
 
     /// Every model that a name may mean, with its provider: `provider/model` names one, a model alone those of all providers.
+    /// Where no name is spelled so, what stands around it is taken off, until one is.
     #[must_use]
     pub fn named(&self, name: &str) -> Vec<(&CatalogProvider, &CatalogModel)> {
         let one = name.split_once('/').and_then(|(provider, model)| {
             let provider = self.provider(provider)?;
             Some((provider, provider.model(model)?))
         });
-        match one {
-            Some(one) => vec![one],
-            None => self.providers.iter().filter_map(|provider| Some((provider, provider.model(name)?))).collect(),
+        if let Some(one) = one {
+            return vec![one];
+        }
+        let mut name = name;
+        loop {
+            let found: Vec<_> = self.providers.iter().filter_map(|provider| Some((provider, provider.model(name)?))).collect();
+            match plainer_name(name) {
+                Some(plainer) if found.is_empty() => name = plainer,
+                _ => return found,
+            }
         }
     }
 }
 
 impl CatalogProvider {
-    /// A model by its name in any spelling, an alias of it, or one of its dated versions.
+    /// A model by its name in any spelling, another name of it, or one of its dated versions.
     #[must_use]
     pub fn model(&self, name: &str) -> Option<&CatalogModel> {
+        let called = |name: &str| {
+            let family = catalog().families.family_name(name);
+            self.models.iter().find(|model| model.called.contains(&family))
+        };
         let exact = self.models.iter().find(|model| model.name == name);
-        exact.or_else(|| self.models.iter().find(|model| model.is_called(name))).or_else(|| {
-            let base = base_name(name)?;
-            self.models.iter().find(|model| model.is_called(base) && !model.other_prices.iter().any(|other| is_same_name(other, name)))
-        })
+        exact.or_else(|| called(name)).or_else(|| called(base_name(name)?).filter(|model| !model.is_not(name)))
     }
 
     /// The format and address by which this version can use it.
@@ -162,19 +207,21 @@ impl CatalogModel {
     /// Whether a name is this very model's, in whatever spelling.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
-        is_same_name(&self.name, name) || self.aliases.iter().any(|alias| is_same_name(alias, name))
+        self.called.contains(&catalog().families.family_name(name))
+    }
+
+    /// Whether a name is that of a version which is not this one.
+    #[must_use]
+    pub fn is_not(&self, name: &str) -> bool {
+        self.other_versions.iter().any(|other| is_same_name(other, name))
     }
 }
 
 impl CatalogModel {
-    /// What a call may need of it. No source speaks of files, which go where pictures go.
+    /// What a call may need of it; absent: not said.
     #[must_use]
     pub fn serves(&self) -> Option<Vec<Need>> {
-        let mut can = self.can.clone()?;
-        if can.contains(&Need::Vision) {
-            can.push(Need::Files);
-        }
-        Some(can)
+        if self.embeds { Some(Vec::new()) } else { self.can.clone() }
     }
 }
 
@@ -187,6 +234,24 @@ impl CatalogFormat {
             Self::Gemini => "gemini",
             Self::Cohere => "cohere",
         }
+    }
+}
+
+impl Lack {
+    pub const ALL: [Self; 3] = [Self::N, Self::Logprobs, Self::ParallelTools];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::N => "n",
+            Self::Logprobs => "logprobs",
+            Self::ParallelTools => "parallel_tools",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lack| lack.as_str() == word)
     }
 }
 

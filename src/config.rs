@@ -38,8 +38,8 @@ pub use changes::{Change, Kind, What, changes};
 pub use checked::{
     Alerts, Bounds, Budget, BudgetMode, Caller, CallerKey, Cap, Chain, Checked, ConditionPlaces, Conditions, CooldownPolicy, CostSource,
     Covers, DefaultRule, Durability, EstimateBy, Expect, FallbackOn, Given, HoldFor, Key, LedgerSettings, Limits, Member, ModelPattern,
-    OnCeiling, OnClientDisconnect, OnDisconnect, OnLow, Provider, Proxy, Route, Rule, Sandbox, Server, SpentWindow, Target, Test,
-    TimeoutChanges, Timeouts, UnsupportedParams, Use, Webhook,
+    OnCeiling, OnClientDisconnect, OnLow, Provider, Proxy, Route, Rule, Sandbox, Server, SpentWindow, Target, Test, TimeoutChanges,
+    Timeouts, UnsupportedParams, Use, Webhook,
 };
 pub use codes::{Code, UnknownCode};
 pub use decode::At;

@@ -49,7 +49,6 @@ pub struct RuleSet {
     /// Whether some rule asks how much of a budget is used.
     asks_spent: bool,
     by_name: HashMap<TargetName, usize>,
-    by_model: HashMap<Box<str>, Vec<usize>>,
     spellings: Spellings,
     /// Absent where there are few rules.
     index: Option<Index>,
@@ -160,15 +159,14 @@ impl RuleSet {
         &self.rules
     }
 
-    /// The targets that a model name stands for: one for `provider/model`, else every provider's model of that name in file order.
-    /// Where no name is spelled so, those that people write otherwise: in another case, in Hugging Face style, with a date behind.
+    /// The targets that a model name stands for: one for `provider/model`, else every provider's model of that name in file order,
+    /// however people write it: in another case, in Hugging Face style, under the name that a seller gives it, with a date behind.
     #[must_use]
     pub fn targets_named(&self, requested: &str) -> &[usize] {
         TargetName::parse(requested)
             .ok()
             .and_then(|name| self.by_name.get(&name))
             .map(std::slice::from_ref)
-            .or_else(|| self.by_model.get(requested).map(Vec::as_slice))
             .or_else(|| self.spellings.find(requested))
             .unwrap_or_default()
     }

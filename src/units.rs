@@ -31,7 +31,7 @@ pub use name::{BudgetName, CallerName, ChainName, ModelName, NameError, Provider
 pub use owner::LimitOwner;
 pub use price::{Price, Prices, Tier};
 pub use quantity::{QuantityError, Share, parse_bytes, parse_count, parse_duration, parse_share};
-pub use quirks::{Quirks, Thinks};
+pub use quirks::{OnDisconnect, Quirks, Thinks};
 pub use rate::Rate;
 pub use secret::Secret;
 pub use tokens::{Tokens, Usage};

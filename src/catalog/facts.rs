@@ -1,11 +1,12 @@
 //! The facts as the binary carries them, read into types.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
-use super::{Catalog, CatalogFormat, CatalogModel, CatalogProvider};
-use crate::units::{Need, Price, Prices, QuantityError, Thinks, Tier, Tokens};
+use super::{Catalog, CatalogFormat, CatalogModel, CatalogProvider, Families, Lack, StreamUsage};
+use crate::units::{Need, OnDisconnect, Price, Prices, QuantityError, Thinks, Tier, Tokens};
 
 pub(super) const TEXT: &str = include_str!("facts.json");
 
@@ -24,6 +25,9 @@ pub(super) enum FactsError {
 #[serde(deny_unknown_fields)]
 struct File {
     sources: BTreeMap<String, String>,
+    /// Names of one model each, the first of which stands for all.
+    #[serde(default)]
+    families: Vec<Vec<String>>,
     providers: Vec<ProviderFacts>,
 }
 
@@ -42,6 +46,12 @@ struct ProviderFacts {
     key: String,
     docs: Option<String>,
     note: Option<String>,
+    on_disconnect: Option<String>,
+    max_output_tps: Option<NonZeroU32>,
+    #[serde(default)]
+    lacks: Vec<String>,
+    most_stops: Option<usize>,
+    stream_usage: Option<String>,
     models: Vec<ModelFacts>,
 }
 
@@ -53,10 +63,12 @@ struct ModelFacts {
     #[serde(default)]
     aliases: Vec<String>,
     #[serde(default)]
-    other_prices: Vec<String>,
+    other_versions: Vec<String>,
     usd_per_mtok: PriceFacts,
     context: Option<u64>,
     max_output: Option<u64>,
+    #[serde(default)]
+    embeds: bool,
     can: Option<Vec<String>>,
     thinks: Option<String>,
     released: Option<String>,
@@ -76,6 +88,7 @@ struct PriceFacts {
     cache_write: Option<String>,
     reasoning: Option<String>,
     audio_input: Option<String>,
+    audio_output: Option<String>,
     #[serde(default)]
     tiers: Vec<TierFacts>,
 }
@@ -91,11 +104,12 @@ struct TierFacts {
 
 pub(super) fn read(text: &str) -> Result<Catalog, FactsError> {
     let file: File = serde_json::from_str(text)?;
-    let providers = file.providers.into_iter().map(provider).collect::<Result<_, _>>()?;
-    Ok(Catalog { providers, sources: file.sources.into_iter().collect() })
+    let families = Families::new(&file.families);
+    let providers = file.providers.into_iter().map(|facts| provider(facts, &families)).collect::<Result<_, _>>()?;
+    Ok(Catalog { providers, sources: file.sources.into_iter().collect(), families })
 }
 
-fn provider(facts: ProviderFacts) -> Result<CatalogProvider, FactsError> {
+fn provider(facts: ProviderFacts, families: &Families) -> Result<CatalogProvider, FactsError> {
     let format = match facts.format.as_str() {
         "openai" => CatalogFormat::OpenAi,
         "anthropic" => CatalogFormat::Anthropic,
@@ -103,8 +117,28 @@ fn provider(facts: ProviderFacts) -> Result<CatalogProvider, FactsError> {
         "cohere" => CatalogFormat::Cohere,
         word => return Err(FactsError::Word { of: facts.name, word: word.into() }),
     };
+    let unknown = |word: &str| FactsError::Word { of: facts.name.clone(), word: word.into() };
+    let on_disconnect = match facts.on_disconnect.as_deref() {
+        None => None,
+        Some("stops") => Some(OnDisconnect::Stops),
+        Some("finishes") => Some(OnDisconnect::Finishes),
+        Some("unknown") => Some(OnDisconnect::Unknown),
+        Some(word) => return Err(unknown(word)),
+    };
+    let stream_usage = match facts.stream_usage.as_deref() {
+        None => None,
+        Some("always") => Some(StreamUsage::Always),
+        Some("asked") => Some(StreamUsage::Asked),
+        Some(word) => return Err(unknown(word)),
+    };
+    let lacks = facts.lacks.iter().map(|word| Lack::parse(word).ok_or_else(|| unknown(word))).collect::<Result<_, _>>()?;
     Ok(CatalogProvider {
-        models: facts.models.into_iter().map(model).collect::<Result<_, _>>()?,
+        on_disconnect,
+        max_output_tps: facts.max_output_tps,
+        lacks,
+        most_stops: facts.most_stops,
+        stream_usage,
+        models: facts.models.into_iter().map(|facts| model(facts, families)).collect::<Result<_, _>>()?,
         name: facts.name,
         title: facts.title,
         aliases: facts.aliases,
@@ -119,17 +153,19 @@ fn provider(facts: ProviderFacts) -> Result<CatalogProvider, FactsError> {
     })
 }
 
-fn model(facts: ModelFacts) -> Result<CatalogModel, FactsError> {
+fn model(facts: ModelFacts, families: &Families) -> Result<CatalogModel, FactsError> {
     let (prices, reasoning) = prices(&facts.usd_per_mtok).map_err(|error| FactsError::Price { of: facts.name.clone(), error })?;
     let word = |word: &String| Need::parse(word).ok_or_else(|| FactsError::Word { of: facts.name.clone(), word: word.clone() });
     let can = facts.can.as_ref().map(|can| can.iter().map(word).collect::<Result<Vec<_>, _>>()).transpose()?;
     let thinks = |word: &String| Thinks::parse(word).ok_or_else(|| FactsError::Word { of: facts.name.clone(), word: word.clone() });
     let thinks = facts.thinks.as_ref().map(thinks).transpose()?;
     Ok(CatalogModel {
+        called: std::iter::once(&facts.name).chain(&facts.aliases).map(|name| families.family_name(name)).collect(),
         name: facts.name,
         title: facts.title,
         aliases: facts.aliases,
-        other_prices: facts.other_prices,
+        other_versions: facts.other_versions,
+        embeds: facts.embeds,
         prices,
         reasoning,
         context: facts.context.map(Tokens::new),
@@ -161,6 +197,7 @@ fn prices(facts: &PriceFacts) -> Result<(Prices, Option<Price>), QuantityError> 
         cache_read: optional(&facts.cache_read)?,
         cache_write: optional(&facts.cache_write)?,
         audio_input: optional(&facts.audio_input)?,
+        audio_output: optional(&facts.audio_output)?,
         tiers: facts.tiers.iter().map(tier).collect::<Result<_, QuantityError>>()?,
         ..Prices::default()
     };

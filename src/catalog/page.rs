@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{CatalogModel, catalog};
-use crate::units::{Need, Price};
+use super::{CatalogModel, CatalogProvider, StreamUsage, catalog};
+use crate::units::{Need, OnDisconnect, Price};
 
 const HEAD: &str = "\
 # Catalogue
@@ -20,11 +20,17 @@ providers:
 
 - An entry without `models` has every model below; one with `models` has those, and what a chain names.
 - The key's variable counts only for the provider's own host: an entry with another `base_url` names its own `api_key`.
-- Models are found in any case, in Hugging Face style (`deepseek-ai/DeepSeek-V4-Flash`) and with a date or `latest` behind
-  (`gpt-4o-2024-08-06`), for clients and in chains. A dated version in a chain is sent as it is written.
+- Models are found in any case, in Hugging Face style (`deepseek-ai/DeepSeek-V4-Flash`), with a date or `latest` behind
+  (`gpt-4o-2024-08-06`) and under the names that their sellers give them (`llama-3.3-70b-versatile`), for clients and in chains. A dated
+  version in a chain is sent as it is written.
+- Of what a client asks for, what says nothing of the model is taken off: `@20250929`, `:free`, `:nitro`, `:groq`, `openai:`,
+  `us.anthropic.` and `-v1:0`. What changes the answer is not: `:thinking` and `:online` name something else. A name that several
+  targets go by means them in the order of the file. `x-tollgate-target` says who answered.
 - A provider whose own format is not spoken yet is reached where it speaks OpenAI's; the table says where.
 - Where a model bills its reasoning apart, both parts of an answer count at the dearer price: a hold may never be below the bill.
-- No source says which models read files; those that see pictures are taken to.
+- How fast a provider writes at most, and whether it bills what it would have written when an answer is cut, bound what a cut answer
+  is taken to cost. The first is what the provider commonly publishes, rounded up, the second what OpenRouter's page on cancelled
+  streams says. Where nothing is said, 300 tokens a second are assumed, and that it stops.
 
 Prices change. `tollgate prices import FILE|URL` reads models.dev's `api.json` or LiteLLM's
 `model_prices_and_context_window.json` and writes `prices.yaml` beside the routing file; with `include: [prices.yaml]` it counts: what
@@ -58,6 +64,10 @@ pub fn catalogue_page() -> String {
         facts.extend((!aliases.is_empty()).then(|| format!("also called {}", aliases.join(", "))));
         facts.extend(provider.docs.as_ref().map(|url| format!("[its models](<{url}>)")));
         _ = writeln!(page, "· {}", facts.join(" · "));
+        let ways = ways(provider);
+        if !ways.is_empty() {
+            _ = writeln!(page, "· {}", ways.join(" · "));
+        }
         if let Some(note) = &provider.note {
             _ = writeln!(page, "\n{note}");
         }
@@ -69,6 +79,25 @@ pub fn catalogue_page() -> String {
     page
 }
 
+/// What else is known of how it serves.
+fn ways(provider: &CatalogProvider) -> Vec<String> {
+    let mut ways = Vec::new();
+    ways.extend(provider.on_disconnect.map(|how| match how {
+        OnDisconnect::Stops => "stops when an answer is cut".into(),
+        OnDisconnect::Finishes => "bills a cut answer whole".into(),
+        OnDisconnect::Unknown => "may bill a cut answer whole".to_owned(),
+    }));
+    ways.extend(provider.max_output_tps.map(|fastest| format!("writes up to {fastest} tokens a second")));
+    ways.extend(provider.most_stops.map(|most| format!("up to {most} stop sequences")));
+    ways.extend(provider.stream_usage.map(|when| match when {
+        StreamUsage::Always => "streams always tell their usage".into(),
+        StreamUsage::Asked => "streams tell their usage when asked".to_owned(),
+    }));
+    let lacks: Vec<String> = provider.lacks.iter().map(|lack| format!("`{}`", lack.as_str())).collect();
+    ways.extend((!lacks.is_empty()).then(|| format!("has no {}", lacks.join(", "))));
+    ways
+}
+
 fn row(model: &CatalogModel) -> String {
     let price = |price: Price| price.per_mtok().plain();
     let or_dash = |price_of: Option<Price>| price_of.map_or_else(|| "–".into(), price);
@@ -76,7 +105,10 @@ fn row(model: &CatalogModel) -> String {
     for tier in &model.prices.tiers {
         _ = write!(name, "; above {} tokens {} / {}", tier.above, price(tier.input), price(tier.output));
     }
-    let can: Vec<&str> = model.can.iter().flatten().copied().map(Need::as_str).collect();
+    if !model.aliases.is_empty() {
+        _ = write!(name, ", also `{}`", model.aliases.join("`, `"));
+    }
+    let can: Vec<&str> = if model.embeds { vec!["embeds"] } else { model.can.iter().flatten().copied().map(Need::as_str).collect() };
     format!(
         "| {name} | {} | {} | {}, {} | {} | {} | {} | {}, {} |\n",
         price(model.prices.input),

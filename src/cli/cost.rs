@@ -230,7 +230,9 @@ fn named(text: &str, targets: &[Target]) -> anyhow::Result<Vec<Row>> {
     if !own.is_empty() {
         return Ok(own);
     }
-    let known: Vec<Row> = catalog().named(text).into_iter().map(|(of, model)| of_catalogue(of, model)).collect();
+    // A model that many sell: the cheapest of them first.
+    let mut known: Vec<Row> = catalog().named(text).into_iter().map(|(of, model)| of_catalogue(of, model)).collect();
+    known.sort_by_key(|row| (row.prices.output, row.prices.input));
     if known.is_empty() {
         bail!("no price is known for `{text}`: give it, as in `{text}=2.50/10`, or name a model of docs/catalogue.md");
     }
@@ -331,7 +333,11 @@ mod tests {
         };
         assert_eq!(prices("My Model=0.10/0.35"), ["My Model $0.1/$0.35"]);
         assert_eq!(prices("openai/gpt-4o"), ["openai/gpt-4o $2.5/$10"]);
-        assert_eq!(prices("gpt-4o"), ["global-apis/gpt-4o $2.5/$10", "openai/gpt-4o $2.5/$10"]);
+        assert_eq!(
+            prices("gpt-4o"),
+            ["global-apis/gpt-4o $2.5/$10", "openai/gpt-4o $2.5/$10", "openrouter/openai/gpt-4o $2.5/$10", "vercel/openai/gpt-4o $2.5/$10"]
+        );
+        assert_eq!(prices("Qwen3-235B-A22B-Thinking-2507")[0], "wandb/Qwen/Qwen3-235B-A22B-Thinking-2507 $0.1/$0.1");
         for text in ["gpt-99", "x=1", "x=1/y"] {
             assert!(named(text, &[]).is_err(), "{text}");
         }

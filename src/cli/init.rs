@@ -21,6 +21,9 @@ const PICKS: [(&str, &str, &str); 10] = [
     ("openrouter", "deepseek/deepseek-v4-flash", "deepseek/deepseek-v4-flash"),
 ];
 
+/// Keys that are in many environments for something else.
+const ELSEWHERE: [&str; 2] = ["HF_TOKEN", "WANDB_API_KEY"];
+
 /// A provider whose key is in the environment.
 struct Starter {
     known: &'static CatalogProvider,
@@ -99,7 +102,7 @@ fn starter(has: impl Fn(&str) -> bool) -> String {
         "\n# Spend stops at a cap, before the money is spent. Take the `#` out, and write what you can afford:\n# budgets:\n#   everything: { cap: [$300/month, $40/day], warn_at: [50%, 80%] }",
     );
     // A hard cap covers only what has a ceiling.
-    for starter in found.iter().filter(|starter| starter.known.models.iter().any(|model| model.max_output.is_none())) {
+    for starter in found.iter().filter(|starter| starter.known.models.iter().any(|model| model.max_output.is_none() && !model.embeds)) {
         line(&format!(
             "# How much some models of {} write at most is not known, so a cap asks for a limit: `{}: {{ max_output_tokens: 16k }}`.",
             starter.known.name, starter.known.name
@@ -126,9 +129,11 @@ fn starter(has: impl Fn(&str) -> bool) -> String {
 /// Those whose keys are there, the picked ones first; of two with one key the first.
 fn starters(has: impl Fn(&str) -> bool) -> Vec<Starter> {
     let others = catalog().providers.iter().filter(|known| PICKS.iter().all(|(name, ..)| *name != known.name)).filter_map(|known| {
-        let cheapest = known.models.iter().min_by_key(|model| model.prices.output)?;
-        Some(Starter { known, strong: &known.models.first()?.name, cheap: &cheapest.name })
+        let writers = || known.models.iter().filter(|model| !model.embeds);
+        let cheapest = writers().min_by_key(|model| model.prices.output)?;
+        Some(Starter { known, strong: &writers().next()?.name, cheap: &cheapest.name })
     });
+    let others = others.filter(|starter| !ELSEWHERE.contains(&starter.known.key_variable.as_str()));
     let mut found: Vec<Starter> = Vec::new();
     for starter in picked().chain(others).filter(|starter| has(&starter.known.key_variable)) {
         if found.iter().all(|other| other.known.key_variable != starter.known.key_variable) {
@@ -151,7 +156,7 @@ mod tests {
     #[test]
     fn every_starter_is_sound_and_in_its_canonical_form() {
         let none = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-        let keys = || catalog().providers.iter().map(|known| known.key_variable.as_str());
+        let keys = || catalog().providers.iter().map(|known| known.key_variable.as_str()).filter(|key| !ELSEWHERE.contains(key));
         let all: Vec<Vec<&str>> = std::iter::once(Vec::new()).chain(keys().map(|key| vec![key])).chain([keys().collect()]).collect();
         for keys in all {
             let text = starter(|key| keys.contains(&key));

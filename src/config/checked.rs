@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use super::decode::At;
 use super::diagnostic::Place;
 use crate::units::{
-    BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, Prices, ProviderName, Quirks, Rate, RuleName, Secret, Share,
-    TargetName, TaskName, Tokens, Usd, Window,
+    BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, OnDisconnect, Prices, ProviderName, Quirks, Rate, RuleName, Secret,
+    Share, TargetName, TaskName, Tokens, Usd, Window,
 };
 
 /// A whole configuration. `targets` holds every model of every provider, in file order; rules name them by index.
@@ -224,17 +224,6 @@ pub struct Webhook {
     pub url: http::Uri,
     /// Signs each message (HMAC-SHA-256) where it is there.
     pub secret: Option<Secret>,
-}
-
-/// How a provider bills an answer that was cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDisconnect {
-    /// It stops, and bills what it had written.
-    #[default]
-    Stops,
-    /// It writes on, and bills all of it.
-    Finishes,
-    Unknown,
 }
 
 /// Whose figure counts where a provider tells its own cost.

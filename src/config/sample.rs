@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{CooldownPolicy, CostSource, Key, Limits, OnDisconnect, Provider, Proxy, Target, Timeouts};
-use crate::units::{Format, ModelName, ProviderName, Quirks, TargetName, Tokens};
+use super::{CooldownPolicy, CostSource, Key, Limits, Provider, Proxy, Target, Timeouts};
+use crate::units::{Format, ModelName, OnDisconnect, ProviderName, Quirks, TargetName, Tokens};
 
 const TIMEOUTS: Timeouts =
     Timeouts { connect: Duration::from_secs(2), first_content: Duration::from_mins(1), idle: Duration::from_mins(2) };

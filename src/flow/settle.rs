@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admit::{End, Open};
-use crate::config::{CostSource, OnDisconnect, Provider, Target};
-use crate::units::{AttemptId, Basis, Clock, DisputeClass, Moment, Tokens, Usage, Usd};
+use crate::config::{CostSource, Provider, Target};
+use crate::units::{AttemptId, Basis, Clock, DisputeClass, Moment, OnDisconnect, Tokens, Usage, Usd};
 use crate::upstream::{Failure, Phase};
 use crate::wire::{Call, Class, Told};
 

@@ -19,7 +19,7 @@ fn provider(base_url: &str, key: Key) -> Provider {
         cooldown: None,
         proxy: Proxy::None,
         http1_only: false,
-        on_disconnect: crate::config::OnDisconnect::default(),
+        on_disconnect: crate::units::OnDisconnect::default(),
         cost_source: crate::config::CostSource::default(),
         sandbox: None,
     }

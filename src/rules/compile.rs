@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::config::Checked;
@@ -13,10 +12,6 @@ impl From<(Checked, Revision)> for RuleSet {
     fn from((checked, revision): (Checked, Revision)) -> Self {
         let Checked { files, server, providers, targets, rules, default, tests: _, budgets, callers, ledger, alerts } = checked;
         let by_name = targets.iter().enumerate().map(|(index, target)| (target.name.clone(), index)).collect();
-        let mut by_model: HashMap<Box<str>, Vec<usize>> = HashMap::new();
-        for (index, target) in targets.iter().enumerate() {
-            by_model.entry(target.model.as_str().into()).or_default().push(index);
-        }
         let spellings = Spellings::new(&providers, &targets);
         let rules: Vec<Rule> = rules
             .into_iter()
@@ -44,7 +39,6 @@ impl From<(Checked, Revision)> for RuleSet {
             alerts,
             asks_spent,
             by_name,
-            by_model,
             spellings,
             index,
         }

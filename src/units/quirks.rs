@@ -31,6 +31,17 @@ impl Default for Quirks {
     }
 }
 
+/// How a provider bills an answer that was cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// It stops, and bills what it had written.
+    #[default]
+    Stops,
+    /// It writes on, and bills all of it.
+    Finishes,
+    Unknown,
+}
+
 /// How a target is asked to reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Thinks {
@@ -45,6 +56,17 @@ pub enum Thinks {
     Budget,
     /// By a level, as `thinkingLevel`.
     Level,
+}
+
+impl OnDisconnect {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stops => "stops",
+            Self::Finishes => "finishes",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 impl Thinks {

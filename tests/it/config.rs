@@ -589,7 +589,7 @@ fn what_the_file_says_of_money_is_what_is_checked() {
     );
     assert_eq!(
         (file.providers[0].on_disconnect, file.providers[0].cost_source),
-        (config::OnDisconnect::Finishes, config::CostSource::Provider)
+        (tollgate::units::OnDisconnect::Finishes, config::CostSource::Provider)
     );
 }
 

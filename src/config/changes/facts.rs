@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::Kind;
 use crate::config::checked::{
     Bounds, Chain, Checked, Conditions, CooldownPolicy, CostSource, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member,
-    ModelPattern, OnCeiling, OnClientDisconnect, OnDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges,
-    Timeouts, UnsupportedParams, Use,
+    ModelPattern, OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts,
+    UnsupportedParams, Use,
 };
 use crate::config::decode::At;
 use crate::config::shapes::spelled;
-use crate::units::{Effort, Prices, Rate, Tier};
+use crate::units::{Effort, OnDisconnect, Prices, Rate, Tier};
 
 /// A thing of the file, and what is said of it.
 pub(super) struct Thing {

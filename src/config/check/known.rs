@@ -7,7 +7,7 @@ use crate::catalog::{CatalogModel, CatalogProvider, base_name, catalog};
 use crate::config::codes::Code;
 use crate::config::collections::Row;
 use crate::config::decode::{At, Field, Findings, Shape};
-use crate::config::diagnostic::{Diagnostic, nearest};
+use crate::config::diagnostic::{Diagnostic, Place, nearest};
 use crate::config::draft::{ChainDraft, DefaultDraft, FileDraft, MemberDraft, ModelDraft, ProviderDraft};
 use crate::config::tree::{Node, Value};
 use crate::config::urls;
@@ -22,6 +22,8 @@ pub(super) struct Facts {
     pub(super) can: Option<Vec<Need>>,
     /// How it is asked to reason.
     pub(super) thinks: Option<Thinks>,
+    /// How many stop sequences a call may have.
+    pub(super) most_stops: Option<usize>,
 }
 
 /// Imported price lists, by provider and model.
@@ -48,6 +50,7 @@ impl Imported {
                 max_output: value.max_output.get().copied(),
                 can: value.can.get().map(|can| can.iter().map(|need| need.value).collect()),
                 thinks: None,
+                most_stops: None,
             };
             all.entry((provider_key(provider), model.to_owned())).or_insert(facts);
         }
@@ -91,8 +94,16 @@ pub(super) fn filled(
     if draft.api_key.is_absent() && is_at_home {
         draft.api_key = given(&format!("${{{}}}?", known.key_variable));
     }
+    or_known(&mut draft.on_disconnect, row.key, known.on_disconnect);
+    or_known(&mut draft.max_output_tps, row.key, known.max_output_tps.map(|fastest| u64::from(fastest.get())));
     draft.models = models(row, &draft.models, (known, imported), named, findings);
     draft
+}
+
+fn or_known<T>(field: &mut Field<T>, place: Place, known: Option<T>) {
+    if let (true, Some(value)) = (field.is_absent(), known) {
+        *field = Field::Given { key: place, at: At { place, value } };
+    }
 }
 
 /// The models that the file lists, or all that are known where it lists none; besides those that a chain names.
@@ -153,6 +164,7 @@ pub(super) fn facts(provider: (&str, Option<&CatalogProvider>), imported: &Impor
         max_output: row.max_output.or(model.and_then(|model| model.max_output)),
         can: row.can.or_else(|| model.and_then(CatalogModel::serves)),
         thinks: model.and_then(|model| model.thinks),
+        most_stops: known.and_then(|known| known.most_stops),
     }
 }
 

@@ -308,7 +308,7 @@ fn target(
         Some(written) => Some(prices(written, findings)?),
         None => free_sandbox.or(facts.prices),
     };
-    let quirks = quirks(of, &row.name, can.as_deref(), facts.thinks);
+    let quirks = quirks(of, &row.name, can.as_deref(), (facts.thinks, facts.most_stops));
     let (provider, model) = (provider?, model?);
     Some(Target {
         name: TargetName::new(provider, &model),
@@ -330,8 +330,10 @@ fn target(
     })
 }
 
-/// How a target of that format takes what was made for another. `thinks`: how it is asked to reason, where that is known.
-fn quirks(of: &ProviderDraft, model: &str, can: Option<&[Need]>, thinks: Option<Thinks>) -> Quirks {
+/// How a target of that format takes what was made for another. `known`: how it is asked to reason, and how many stop sequences
+/// it takes, where that is known.
+fn quirks(of: &ProviderDraft, model: &str, can: Option<&[Need]>, known: (Option<Thinks>, Option<usize>)) -> Quirks {
+    let (thinks, most_stops) = known;
     let may = |need| can.is_none_or(|can| can.contains(&need));
     let general = Quirks { structured_outputs: may(Need::JsonSchema), ..Quirks::default() };
     if of.format.get() == Some(&Format::Anthropic) {
@@ -354,6 +356,7 @@ fn quirks(of: &ProviderDraft, model: &str, can: Option<&[Need]>, thinks: Option<
     let host = of.base_url.get().and_then(|url| urls::host(url)).unwrap_or_default();
     let is_first_hand = ["openai.com", "openai.azure.com"].iter().any(|own| host == *own || host.ends_with(&format!(".{own}")));
     let assumed = if may(Need::Reasoning) { Thinks::Effort } else { Thinks::No };
+    let general = Quirks { most_stops: most_stops.unwrap_or(general.most_stops), ..general };
     Quirks { names_limit_newly: is_first_hand, cache_breakpoints: is_first_hand, thinks: thinks.unwrap_or(assumed), ..general }
 }
 

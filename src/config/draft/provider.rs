@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use super::budget::OwnBudget;
 use super::{NAME, Patience, Rest, Wait};
 use crate::catalog::catalog;
-use crate::config::checked::{CostSource, OnDisconnect};
+use crate::config::checked::CostSource;
 use crate::config::codes::Code;
 use crate::config::collections::{List, OrOff, Rows, Table};
 use crate::config::decode::{Findings, Shape, draft, scalar};
@@ -15,7 +15,7 @@ use crate::config::shapes::{
     Dollars, Flag, HOUR, Pace, PerMtok, Percent, Text, Time, TokenCount, Whole, quantity_finding, scalar_schema, words,
 };
 use crate::config::tree::{Entry, Node, Value};
-use crate::units::{Format, Need, QuantityError, Rate};
+use crate::units::{Format, Need, OnDisconnect, QuantityError, Rate};
 
 draft! {
     /// One API endpoint with one key. Under a name of the catalogue, `{}` says it all.
