@@ -17,6 +17,7 @@ mod plan;
 mod question;
 mod relay;
 mod running;
+mod session;
 mod settle;
 mod testing;
 mod tried;
@@ -158,7 +159,10 @@ impl Parts {
                     }
                 };
                 let step = plan.sets_out(position, limit, broken.is_some());
-                match attempt::attempt(running, asked, step, booked, deadline, &mut account).await {
+                let begun = attempt::attempt(running, asked, step, booked, deadline, &mut account).await;
+                plan.learn(running, position, begun.as_ref());
+                let step = &plan.steps[position];
+                match begun {
                     Ok(Begun::Whole(whole)) => return account.answered(running, step, *whole, entry),
                     Ok(Begun::Stream(stream)) => return self.relay(running, step, stream, deadline, account, entry),
                     Err(failure) if failure.may_go_again => broken = Some(failure),

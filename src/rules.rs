@@ -9,6 +9,7 @@ mod features;
 mod index;
 mod live;
 mod matcher;
+mod pool;
 mod reach;
 mod revision;
 mod spellings;
@@ -18,7 +19,7 @@ mod world;
 use std::collections::HashMap;
 
 use crate::config::{Alerts, Budget, Caller, DefaultRule, LedgerSettings, Place, Provider, Route, Server, Target};
-use crate::units::{RuleName, TargetName};
+use crate::units::{RuleName, Score, TargetName, TaskName};
 
 use index::Index;
 use spellings::Spellings;
@@ -28,6 +29,7 @@ pub use estimate::{Estimate, Unfit, estimate, unfit};
 pub use features::{Features, Prompt, Spent, Task, TaskSource};
 pub use live::Live;
 pub use matcher::{Matcher, Mismatch};
+pub use pool::{Paces, Rank};
 pub use reach::analyze;
 pub use revision::Revision;
 
@@ -48,6 +50,10 @@ pub struct RuleSet {
     alerts: Alerts,
     /// Whether some rule asks how much of a budget is used.
     asks_spent: bool,
+    /// By task: the score of each target.
+    scores: HashMap<TaskName, Vec<Option<Score>>>,
+    /// What each rule says, `default` last; empty where no rule keeps sessions on a target.
+    prints: Vec<u64>,
     by_name: HashMap<TargetName, usize>,
     spellings: Spellings,
     /// Absent where there are few rules.
@@ -137,6 +143,18 @@ impl RuleSet {
     #[must_use]
     pub fn asks_spent(&self) -> bool {
         self.asks_spent
+    }
+
+    /// How good a target's answers to a task are; nothing where nobody measured it.
+    #[must_use]
+    pub fn score(&self, task: &TaskName, target: usize) -> Option<Score> {
+        self.scores.get(task)?.get(target).copied().flatten()
+    }
+
+    /// What the rule of this index, or `default` behind them all, says in all, as a number. 0 where no rule keeps sessions on a target.
+    #[must_use]
+    pub fn print(&self, rule: usize) -> u64 {
+        self.prints.get(rule).copied().unwrap_or_default()
     }
 
     #[must_use]

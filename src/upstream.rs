@@ -11,6 +11,7 @@ mod headers;
 mod network;
 mod resolve;
 mod sandbox;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -31,9 +32,10 @@ use resolve::Directory;
 use sandbox::Sandbox;
 
 pub use body::ReplyBody;
-pub use cooldown::{Cooldowns, Entry, Resting, Rests, Standing, Trial};
+pub use cooldown::{Awaited, Cooldowns, Entry, Resting, Rests, Standing, Trial};
 pub use failure::{Failure, FailureFacts, Phase};
 pub use resolve::{Names, Resolver};
+pub use sessions::{SessionKey, Sessions};
 
 /// Every provider's client. Outlives rule sets.
 #[derive(Debug)]

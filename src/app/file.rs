@@ -38,7 +38,9 @@ pub fn check(sources: Sources, env: &Env<'_>) -> Checking {
     let (checked, mut findings) = config::read(&sources, env);
     let mut unreached = Vec::new();
     let checked = checked.filter(|checked| {
-        findings.extend(config::expired(checked, jiff::Timestamp::now()));
+        let now = jiff::Timestamp::now();
+        findings.extend(config::expired(checked, now));
+        findings.extend(config::old_scores(checked, now));
         findings.extend(rules::analyze(&RuleSet::from((checked.clone(), revision_of(&sources))), &sources));
         let tested = flow::run_tests(checked, &revision_of(&sources));
         let is_sound = tested.findings.is_empty();

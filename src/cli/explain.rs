@@ -197,6 +197,9 @@ fn told(explained: &Explained) -> String {
     for (number, step) in explained.steps.iter().enumerate() {
         line(format!("  {}. {}", number + 1, told_step(step)));
     }
+    if let Some(target) = &explained.session {
+        line(format!("  the session stays on {target}, so it comes first"));
+    }
     match &explained.refusal {
         Some(refusal) => line(format!("it would be refused with {} `{}`: {}", refusal.status, refusal.code, refusal.message)),
         None => line(format!("it would go to {}", explained.order.join(", then "))),
@@ -212,7 +215,8 @@ fn told_step(step: &ExplainedStep) -> String {
         Some(reason) => format!("left out: {reason}"),
         None => step.state.clone(),
     };
-    format!("{}: {verdict}; output up to {} tokens{assumed}, {cost}{limit}", step.target, step.output_tokens)
+    let pool = step.pick.as_ref().zip(step.why.as_ref()).map(|(pick, why)| format!(" (pool `{pick}`: {why})")).unwrap_or_default();
+    format!("{}{pool}: {verdict}; output up to {} tokens{assumed}, {cost}{limit}", step.target, step.output_tokens)
 }
 
 fn endpoint(word: &str) -> Result<Endpoint, String> {

@@ -4,6 +4,7 @@ mod facts;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
@@ -23,6 +24,7 @@ pub enum Kind {
     Alerts,
     Rule,
     Default,
+    Score,
     Test,
 }
 
@@ -78,6 +80,19 @@ pub fn changes(old: &Checked, new: &Checked) -> Vec<Change> {
         all.extend(differences(&before.facts, &thing.facts).into_iter().map(|what| change(thing, what)));
     }
     all
+}
+
+/// What each rule says in all, its conditions and its chain, as a number; that of `default` is the last. Another number: the rule changed.
+#[must_use]
+pub fn prints(file: &Checked) -> Vec<u64> {
+    let of_rules = facts::things(file).into_iter().filter(|thing| matches!(thing.kind, Kind::Rule | Kind::Default));
+    let print = |thing: Thing| {
+        let mut hasher = DefaultHasher::new();
+        thing.name.hash(&mut hasher);
+        thing.facts.iter().for_each(|fact| (&fact.key, &fact.exact).hash(&mut hasher));
+        hasher.finish()
+    };
+    of_rules.map(print).collect()
 }
 
 /// The settings that differ, in the order of the new one.
@@ -142,6 +157,7 @@ impl fmt::Display for Change {
             Kind::Ledger => "`ledger`".to_owned(),
             Kind::Alerts => "`alerts`".to_owned(),
             Kind::Rule => format!("rule `{}`", self.name),
+            Kind::Score => format!("score of {}", self.name),
             Kind::Test => format!("test `{}`", self.name),
         };
         match &self.what {

@@ -3,6 +3,7 @@
 mod budgets;
 mod callers;
 mod chains;
+mod evals;
 mod known;
 mod ledger;
 mod providers;
@@ -13,6 +14,7 @@ mod unpriceable;
 mod windows;
 
 pub(super) use chains::Chains;
+pub use evals::old_scores;
 pub(super) use providers::prices;
 pub(super) use test::question;
 
@@ -40,6 +42,10 @@ pub(super) fn check(draft: &FileDraft, files: Vec<String>, env: &Env<'_>, findin
     };
     let tests = test::check(draft, about, findings);
     let alerts = ledger::alerts(draft, env, findings);
+    let evals = evals::check(draft, &listed, findings);
+    if let (Some(rules), Some(default)) = (&rules, &default) {
+        evals::warn_never_picked(rules, default, &evals, &listed, findings);
+    }
     if let (Some(rules), Some(default), Some(callers), Some(budgets)) = (&rules, &default, &callers.list, &budgets.list) {
         let file = unpriceable::File { rules, default, callers, budgets, listed: &listed };
         unpriceable::check(file, findings);
@@ -64,5 +70,6 @@ pub(super) fn check(draft: &FileDraft, files: Vec<String>, env: &Env<'_>, findin
         callers,
         ledger: ledger::check(draft),
         alerts: alerts?,
+        evals,
     })
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde_json::value::RawValue;
 
 use super::decode::At;
 use super::diagnostic::Place;
 use crate::units::{
-    BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, OnDisconnect, Prices, ProviderName, Quirks, Rate, RuleName, Secret,
-    Share, TargetName, TaskName, Tokens, Usd, Window,
+    BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, OnDisconnect, Prices, ProviderName, Quirks, Rate, RuleName, Score,
+    Secret, Share, TargetName, TaskName, Tokens, Usd, Window,
 };
 
 /// A whole configuration. `targets` holds every model of every provider, in file order; rules name them by index.
@@ -33,6 +34,22 @@ pub struct Checked {
     pub callers: Vec<Caller>,
     pub ledger: LedgerSettings,
     pub alerts: Alerts,
+    pub evals: Vec<Eval>,
+}
+
+/// How good a target's answers to one task are: one entry of `evals:`.
+#[derive(Clone, Debug)]
+pub struct Eval {
+    pub task: TaskName,
+    /// Index into [`Checked::targets`].
+    pub target: usize,
+    pub score: Score,
+    /// How many answers were looked at.
+    pub n: Option<u64>,
+    /// When that was.
+    pub date: Option<Date>,
+    /// Where the target's name stands.
+    pub place: Place,
 }
 
 /// A cap on spend per window, over all that it covers.
@@ -445,6 +462,8 @@ pub struct Route {
     /// Whether the same target may be tried again where docs/errors.md says *once*. Default true.
     pub retry: bool,
     pub unsupported_params: UnsupportedParams,
+    /// Whether a session stays on the target that served it.
+    pub sticky: bool,
 }
 
 /// What becomes of a target whose format lacks fields that an answer can do without.
@@ -498,8 +517,57 @@ pub enum Member {
     Target(Use),
     /// The target that the client named.
     Requested,
-    /// One member drawn by weight, the rest following by weight; never empty.
-    Split(Vec<Use>),
+    Pool(Pool),
+}
+
+impl Member {
+    /// The targets that it names.
+    #[must_use]
+    pub fn uses(&self) -> &[Use] {
+        match self {
+            Self::Target(one) => std::slice::from_ref(one),
+            Self::Requested => &[],
+            Self::Pool(pool) => &pool.of,
+        }
+    }
+}
+
+/// Several targets that are put in order for each request.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    pub pick: Pick,
+    /// Never empty.
+    pub of: Vec<Use>,
+}
+
+/// How a pool puts its members in order; the rest follow the first as fallbacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// By the worst case of the request.
+    Cheapest,
+    /// By the time to first content seen lately.
+    Fastest,
+    /// One drawn by weight.
+    Split,
+    /// By score. Members without a score, and those below the floor, are left out.
+    Best {
+        /// Whose scores count; absent: those for the request's task.
+        task: Option<TaskName>,
+        /// With a floor the cheapest of those that reach it is first, without one the best.
+        min_score: Option<Score>,
+    },
+}
+
+impl Pick {
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Cheapest => "cheapest",
+            Self::Fastest => "fastest",
+            Self::Split => "split",
+            Self::Best { .. } => "best",
+        }
+    }
 }
 
 /// A target as one chain uses it.

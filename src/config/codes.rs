@@ -42,6 +42,7 @@ codes! {
     BAD_NAME = "bad-name": "a name with letters that names do not have";
     BAD_PRICE_ROW = "bad-price-row": "a row of an imported price list that cannot be read";
     BAD_RATE = "bad-rate": "a rate that is not written `500/min`";
+    BAD_SCORE = "bad-score": "a score that cannot be read";
     BAD_SECRET = "bad-secret": "a secret that is empty, has spaces or control characters, or a reference that cannot be read";
     BAD_SHARE = "bad-share": "a share that is not written `80%`";
     BAD_SIZE = "bad-size": "a size in bytes that cannot be read";
@@ -82,9 +83,11 @@ codes! {
     MISSING_SECRET = "missing-secret": "a secret that is not where the file says";
     NEEDS_RESTART = "needs-restart": "an address that changes under a running daemon";
     NEVER_MATCHES = "never-matches": "a rule whose conditions exclude each other";
+    NEVER_PICKED = "never-picked": "a member of a `best` pool that no score lets in";
     NEVER_UNDER_CEILING = "never-under-ceiling": "a step without a price in a rule about money";
     NOT_A_FILE = "not-a-file": "a path that names a folder, a pipe or a device";
     NOT_YET_SUPPORTED = "not-yet-supported": "a setting that this version does not have";
+    OLD_SCORE = "old-score": "a score that was measured long ago";
     OPEN_LISTENER = "open-listener": "a listener that other machines reach, without callers";
     OUT_OF_RANGE = "out-of-range": "a value above or below what makes sense";
     OUTPUT_ABOVE_CONTEXT = "output-above-context": "an output limit above the context window";
@@ -117,6 +120,7 @@ codes! {
     UNTRUSTED_LABELS = "untrusted-labels": "a budget that matches by what clients say of themselves";
     UNUSED_CHAIN = "unused-chain": "a chain that nothing uses";
     UNUSED_PROVIDER = "unused-provider": "a provider that no chain can reach";
+    UNUSED_SCORE = "unused-score": "a score of a target that is not in the file";
     WAS_IN_USE = "was-in-use": "a former name of a budget that is still one";
     WRONG_TYPE = "wrong-type": "a list where a map belongs, or the like";
     YAML_ALIAS = "yaml-alias": "an alias without its anchor, or one that contains itself";

@@ -4,6 +4,7 @@ mod budget;
 mod caller;
 mod chain;
 mod conditions;
+mod evals;
 mod include;
 mod ledger;
 mod prices;
@@ -13,8 +14,9 @@ mod test;
 
 pub(super) use budget::{BudgetDraft, CoversDraft, TermsDraft};
 pub(super) use caller::{CallerDraft, CallersDraft, KeyDraft};
-pub(super) use chain::{ChainDraft, MemberDraft, StepDraft, WaitsDraft};
+pub(super) use chain::{ChainDraft, MemberDraft, PickBy, PoolDraft, StepDraft, WaitsDraft};
 pub(super) use conditions::ConditionsDraft;
+pub(super) use evals::{Evals, ScoreDraft, ScoreNumber};
 pub(super) use include::{IncludePath, IncludedDraft, include_path};
 pub(super) use ledger::{AlertsDraft, LedgerDraft};
 pub(super) use prices::PriceListDraft;
@@ -43,7 +45,7 @@ draft! {
         /// Changes to built-in defaults, for every provider and rule.
         defaults: DefaultsDraft,
         /// Further files below this file's folder, by path or pattern: `[rules/*.yaml, evals.yaml]`. Each holds `providers`,
-        /// `budgets`, `callers`, `chains`, `rules` and `tests`. Rules count in this order: those of this file, then each included file in the order of the list, the files
+        /// `budgets`, `callers`, `chains`, `rules`, `tests`, `prices` and `evals`. Rules count in this order: those of this file, then each included file in the order of the list, the files
         /// of a pattern sorted by name, then `default`.
         include[such as ["rules/*.yaml", "evals.yaml"]]: List<IncludePath>,
         /// API endpoints by name, each with its key and models.
@@ -67,14 +69,18 @@ draft! {
         alerts: AlertsDraft,
         /// An imported price list; mostly in an included file of its own.
         prices: PriceListDraft,
+        /// How good each target's answers are, by task: what pools with `pick: best` go by. `tollgate bench --write` writes it into an
+        /// included file of its own.
+        evals[such as { "coding": { "openai/gpt-4o": { "score": 9.4, "n": 164, "date": "2026-06-01" } } }]: Evals,
     }
-    later ["evals", "publish", "classify", "otlp", "log"]
+    later ["publish", "classify", "otlp", "log"]
     schema {
         "allOf": [
             { "properties": {
                 "providers": { "propertyNames": { "pattern": NAME, "not": { "const": "auto" } } },
                 "budgets": { "propertyNames": { "pattern": NAME, "not": { "pattern": r"^(provider|caller)\." } } },
-                "chains": { "propertyNames": { "pattern": NAME, "not": { "enum": ["auto", "requested"] } } }
+                "chains": { "propertyNames": { "pattern": NAME, "not": { "enum": ["auto", "requested"] } } },
+                "evals": { "propertyNames": { "pattern": NAME } }
             } },
             { "anyOf": [{ "required": ["providers"] }, { "required": ["include"] }] },
             // A listener that other machines reach has callers.

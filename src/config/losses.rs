@@ -172,8 +172,7 @@ fn route(about: &str, route: &Route, file: &Checked, names: &mut Vec<String>) {
     for member in route.chain.members() {
         match member {
             Member::Requested => names.push(format!("step `requested` of {about}")),
-            Member::Target(one) => step(about, one, file, names),
-            Member::Split(uses) => uses.iter().for_each(|one| step(about, one, file, names)),
+            Member::Target(_) | Member::Pool(_) => member.uses().iter().for_each(|one| step(about, one, file, names)),
         }
     }
 }

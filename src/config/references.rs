@@ -51,6 +51,17 @@ impl Directory {
         at.map(|at| listed.first_target + at)
     }
 
+    /// The index of a target by name, with nothing told.
+    pub(super) fn quietly(&self, name: &str) -> Option<usize> {
+        let (provider, _) = name.split_once('/')?;
+        self.listed.iter().any(|listed| listed.name == provider).then(|| self.find("", name, Place::default(), &mut Findings::default()))?
+    }
+
+    /// Whether every provider could be read with its models, so that a name that is not there is a wrong one.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole && self.listed.iter().all(|listed| listed.models.is_some())
+    }
+
     /// The index of a provider by name. Nothing once a finding says why, or when it cannot be judged.
     pub(super) fn provider(&self, about: &str, name: &str, place: Place, findings: &mut Findings) -> Option<usize> {
         let found = self.listed.iter().position(|listed| listed.name == name);

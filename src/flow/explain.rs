@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admit::Denial;
-use crate::rules::{Features, Found};
+use crate::rules::{Features, Found, Rank};
 use crate::units::{Tokens, Usd};
 use crate::upstream::Standing;
 
@@ -23,6 +23,9 @@ pub struct Explained {
     pub steps: Vec<ExplainedStep>,
     /// The targets that would be tried, in order.
     pub order: Vec<String>,
+    /// The target that the client's session stays on, where it comes first for that reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// Why nothing would be tried; absent where something would.
     pub refusal: Option<ExplainedRefusal>,
 }
@@ -88,6 +91,12 @@ pub struct ExplainedStep {
     pub skip: Option<String>,
     /// The same in words.
     pub reason: Option<String>,
+    /// How the pool that it is a member of puts its members in order: `cheapest`, `fastest`, `split` or `best`. Absent for other steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pick: Option<String>,
+    /// Why it stands where it does among them, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// `ready`, or why the target rests.
     pub state: String,
     /// Upper bound of the input.
@@ -136,12 +145,20 @@ pub fn explain(running: &Running, features: &Features) -> Explained {
         rule: found.map(|found| found.name.to_string()),
         steps,
         order,
+        session: plan.as_ref().and_then(|plan| stays_on(running, plan)),
         refusal: refusal.map(|refusal| ExplainedRefusal {
             status: refusal.status.as_u16(),
             code: refusal.code.into(),
             message: refusal.message,
         }),
     }
+}
+
+/// The target that a session stays on, where that is what comes first.
+fn stays_on(running: &Running, plan: &Plan<'_>) -> Option<String> {
+    let stays = plan.session.as_ref()?.target.as_ref()?;
+    let first = plan.steps.first()?;
+    (first.skip.is_none() && running.rules().targets()[first.target].name == *stays).then(|| stays.to_string())
 }
 
 fn explained_features(features: &Features) -> ExplainedFeatures {
@@ -220,6 +237,8 @@ fn explained_step(running: &Running, step: &Step<'_>, skip: Option<&Skip>) -> Ex
         target: target.name.to_string(),
         skip: skip.map(|skip| skip.as_str().into()),
         reason: skip.map(Skip::reason),
+        pick: step.rank.map(|rank| rank.pick().into()),
+        why: step.rank.map(Rank::why),
         state,
         input_tokens: step.estimate.input.map(Tokens::count),
         counted_by: step.cover.is_hard().then(|| exact::counted_by(running, step).into()),

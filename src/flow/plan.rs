@@ -1,13 +1,14 @@
 use std::time::Duration;
 
 use crate::admit::{Cover, Denial, OverBudget, OverBudgetWhy};
-use crate::config::{Key, OnCeiling, Route, Target, UnsupportedParams};
-use crate::rules::{Candidate, Estimate, Features, Found, Prompt, Unfit, candidates, estimate, unfit};
-use crate::units::{Endpoint, Format, Tokens, Usd, Wire};
+use crate::config::{Key, Member, OnCeiling, Pick, Pool, Route, Target, UnsupportedParams, Use};
+use crate::rules::{Candidate, Estimate, Features, Found, Prompt, Rank, Unfit, candidates, estimate, unfit};
+use crate::units::{Endpoint, Format, Score, TaskName, Tokens, Usd, Wire};
 use crate::upstream::Resting;
 use crate::wire::Class;
 
 use super::hold::unpriceable;
+use super::session::Session;
 use super::{Running, opted_in};
 
 /// The smallest output limit that a clamp may leave: below it an answer is of no use.
@@ -19,6 +20,8 @@ pub(super) struct Plan<'r> {
     pub(super) found: Found<'r>,
     pub(super) steps: Vec<Step<'r>>,
     features: &'r Features,
+    /// The client's session, where the rule keeps it on one target.
+    pub(super) session: Option<Session>,
 }
 
 impl<'r> Plan<'r> {
@@ -36,7 +39,9 @@ pub(super) struct Step<'r> {
     /// Its place in the plan, 0 for the first.
     pub(super) index: usize,
     pub(super) target: usize,
-    pub(super) uses: Option<&'r crate::config::Use>,
+    pub(super) uses: Option<&'r Use>,
+    /// Why its pool put it where it is.
+    pub(super) rank: Option<Rank>,
     pub(super) estimate: Estimate,
     pub(super) limit: OutputLimit,
     /// The budgets that a call here counts in.
@@ -100,6 +105,12 @@ pub enum Skip {
     },
     /// The sandbox answers only where every other step lacks its key.
     SandboxStandsBack,
+    /// Its pool goes by scores, and there is none for this task.
+    NoScore(TaskName),
+    BelowFloor {
+        score: Score,
+        floor: Score,
+    },
     /// The prompt did not fit a window, and this one is not known to be larger.
     NotLarger,
 }
@@ -126,6 +137,8 @@ impl Skip {
             Self::Unmet(_) => "unsupported",
             Self::AboveCeiling { .. } => "above_ceiling",
             Self::SandboxStandsBack => "sandbox_stands_back",
+            Self::NoScore(_) => "no_score",
+            Self::BelowFloor { .. } => "below_floor",
             Self::NotLarger => "context_not_larger",
         }
     }
@@ -160,6 +173,8 @@ impl Skip {
             }
             Self::AboveCeiling { ceiling, worst_case: None } => format!("has no price, so it cannot be held to the ceiling of {ceiling}"),
             Self::SandboxStandsBack => "the sandbox answers only where every other step lacks its key".into(),
+            Self::NoScore(task) => format!("no score for `{task}` under `evals`"),
+            Self::BelowFloor { score, floor } => format!("its score of {score} is below {floor}"),
             Self::NotLarger => "its window is not known to be larger than the one that was too small".into(),
         }
     }
@@ -169,7 +184,8 @@ impl Skip {
 pub(super) fn plan<'r>(running: &'r Running, found: Found<'r>, features: &'r Features) -> Plan<'r> {
     let rules = running.rules();
     let ceiling = [found.cost_ceiling, features.max_cost].into_iter().flatten().min();
-    let mut steps: Vec<Step<'r>> = candidates(rules, &found.route.chain, features)
+    let pace = |target: usize| running.pace(target, features.stream);
+    let mut steps: Vec<Step<'r>> = candidates(rules, found.route, features, &pace)
         .into_iter()
         .enumerate()
         .map(|(index, candidate)| step(running, &found, index, candidate, ceiling, features))
@@ -181,11 +197,18 @@ pub(super) fn plan<'r>(running: &'r Running, found: Found<'r>, features: &'r Fea
             step.skip = Some(Skip::SandboxStandsBack);
         }
     }
+    let session = Session::of(running, &found, features);
+    if let Some(at) = session.as_ref().and_then(|session| session.stays_at(running, &steps)) {
+        steps[..=at].rotate_right(1);
+        for (index, step) in steps.iter_mut().enumerate() {
+            step.index = index;
+        }
+    }
     // A blocked answer is an answer: the last target's goes to the client as it came.
     if let Some(last) = steps.iter_mut().rfind(|step| step.skip.is_none()) {
         last.passes_on_blocked = false;
     }
-    Plan { found, steps, features }
+    Plan { found, steps, features, session }
 }
 
 impl Plan<'_> {
@@ -223,8 +246,8 @@ fn step<'r>(
     let mut skip = match &provider.key {
         Key::Missing(source) => Some(Skip::NoKey(source.clone())),
         Key::Present(_) | Key::NotNeeded if !running.allows(features, candidate.target) => Some(Skip::NotAllowed),
-        Key::Present(_) | Key::NotNeeded => unfit(target, features)
-            .map(Skip::Unfit)
+        Key::Present(_) | Key::NotNeeded => left_out(found, &candidate, features)
+            .or_else(|| unfit(target, features).map(Skip::Unfit))
             .or_else(|| untranslatable(provider.format, target, route, features))
             .or_else(|| unpriceable(features, target, &cover)),
     };
@@ -242,6 +265,7 @@ fn step<'r>(
         index,
         target: candidate.target,
         uses: candidate.uses,
+        rank: candidate.rank,
         limit: output_limit(target, candidate, route, ceiling.is_some() || cover.is_hard(), &estimate, features),
         cover,
         estimate,
@@ -253,6 +277,20 @@ fn step<'r>(
         tells_losses: route.unsupported_params == UnsupportedParams::Warn,
         skip,
     }
+}
+
+/// Why the candidate's pool leaves it out.
+fn left_out(found: &Found<'_>, candidate: &Candidate<'_>, features: &Features) -> Option<Skip> {
+    let Rank::Score { score, floor, .. } = candidate.rank.filter(|rank| !rank.lets_in())? else { return None };
+    if let (Some(score), Some(floor)) = (score, floor) {
+        return Some(Skip::BelowFloor { score, floor });
+    }
+    let is_it = |one: &Use| candidate.uses.is_some_and(|uses| std::ptr::eq(one, uses));
+    let of_pool = found.route.chain.members().find_map(|member| match member {
+        Member::Pool(Pool { pick: Pick::Best { task, .. }, of }) if of.iter().any(is_it) => task.as_ref(),
+        _ => None,
+    });
+    Some(Skip::NoScore(of_pool.unwrap_or(&features.task.name).clone()))
 }
 
 /// Why the call cannot be said in the target's format.

@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admit::{Budgets, Gate, Meters, Purse};
-use crate::config::{Caller, Target};
+use crate::config::{Caller, Member, Pick, Pool, Target};
 use crate::record::{Metrics, Series, Sink};
 use crate::rules::{Features, Found, RuleSet};
 use crate::tokens::Vocabulary;
 use crate::units::{Clock, Glob, RuleName, TargetName};
-use crate::upstream::{Cooldowns, Resolver, Rests, Upstream, Upstreams};
+use crate::upstream::{Awaited, Cooldowns, Resolver, Rests, Sessions, Upstream, Upstreams};
 
 use super::head::header_value;
 
@@ -25,6 +25,7 @@ pub struct Parts {
     pub cooldowns: Cooldowns,
     pub upstreams: Upstreams,
     pub metrics: Metrics,
+    pub sessions: Arc<Sessions>,
     pub sink: Sink,
     pub tracker: TaskTracker,
     /// Streams on their way to a client.
@@ -40,6 +41,9 @@ pub struct Running {
     gate: Gate,
     purse: Purse,
     rests: Rests,
+    sessions: Arc<Sessions>,
+    /// By target: whether a pool goes by how fast it is.
+    timed: Vec<bool>,
     upstreams: Vec<Arc<Upstream>>,
     /// By target: what its model counts with, where that is known.
     vocabularies: Vec<Option<Vocabulary>>,
@@ -62,6 +66,7 @@ impl Parts {
             cooldowns: Cooldowns::new(clock.clone()),
             upstreams: Upstreams::new(clock.clone(), resolver),
             metrics: Metrics::new(),
+            sessions: Arc::new(Sessions::new(clock.clone())),
             sink,
             tracker: TaskTracker::new(),
             open_streams: Arc::default(),
@@ -89,6 +94,8 @@ impl Parts {
             gate: self.meters.adopt(rules.providers(), rules.targets(), rules.callers()),
             purse: self.budgets.adopt(rules.budgets(), rules.callers(), rules.ledger()),
             allowed: rules.callers().iter().map(|caller| allowed(caller, rules.targets())).collect(),
+            sessions: Arc::clone(&self.sessions),
+            timed: timed(&rules),
             rests: self.cooldowns.adopt(rules.providers(), rules.targets()),
             upstreams: self.upstreams.adopt(rules.providers()),
             vocabularies: rules.targets().iter().map(|target| Vocabulary::of_model(target.model.as_str())).collect(),
@@ -121,6 +128,23 @@ impl Running {
     #[must_use]
     pub fn rests(&self) -> &Rests {
         &self.rests
+    }
+
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// The target took so long to the first content of a stream, or to its whole answer. Kept where a pool goes by it.
+    pub(super) fn took(&self, target: usize, is_streaming: bool, took: Duration) {
+        if self.timed[target] {
+            self.rests.took(target, awaited(is_streaming), took);
+        }
+    }
+
+    /// How long it took lately, where a pool goes by it.
+    pub(super) fn pace(&self, target: usize, is_streaming: bool) -> Option<Duration> {
+        self.rests.pace(target, awaited(is_streaming))
     }
 
     #[must_use]
@@ -184,6 +208,26 @@ impl Running {
         let target = &self.rules.targets()[target];
         target.limits.tokens.is_some() || self.rules.providers()[target.provider].limits.tokens.is_some()
     }
+}
+
+fn awaited(is_streaming: bool) -> Awaited {
+    if is_streaming { Awaited::Stream } else { Awaited::Whole }
+}
+
+/// By target: whether it is a member of a `fastest` pool.
+fn timed(rules: &RuleSet) -> Vec<bool> {
+    let mut timed = vec![false; rules.targets().len()];
+    let default = rules.default().map(|found| found.route);
+    for route in rules.rules().iter().map(|rule| &rule.route).chain(default) {
+        for member in route.chain.members() {
+            if let Member::Pool(Pool { pick: Pick::Fastest, of }) = member {
+                for one in of {
+                    timed[one.target] = true;
+                }
+            }
+        }
+    }
+    timed
 }
 
 /// The targets that a caller's `allow` names; nothing where it has none.

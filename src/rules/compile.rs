@@ -1,7 +1,8 @@
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::config::Checked;
-use crate::units::RuleName;
+use crate::config::{Checked, DefaultRule, prints};
+use crate::units::{RuleName, Score, TaskName};
 
 use super::index::Index;
 use super::spellings::Spellings;
@@ -10,7 +11,15 @@ use super::{Matcher, Revision, Rule, RuleSet};
 /// Total: a checked file leaves nothing to refuse.
 impl From<(Checked, Revision)> for RuleSet {
     fn from((checked, revision): (Checked, Revision)) -> Self {
-        let Checked { files, server, providers, targets, rules, default, tests: _, budgets, callers, ledger, alerts } = checked;
+        let prints = if keeps_sessions(&checked) { prints(&checked) } else { Vec::new() };
+        let Checked { files, server, providers, targets, rules, default, tests: _, budgets, callers, ledger, alerts, evals } = checked;
+        let mut scores: HashMap<TaskName, Vec<Option<Score>>> = HashMap::new();
+        for eval in evals {
+            let of_task = scores.entry(eval.task).or_insert_with(|| vec![None; targets.len()]);
+            if let Some(score) = of_task.get_mut(eval.target) {
+                *score = Some(eval.score);
+            }
+        }
         let by_name = targets.iter().enumerate().map(|(index, target)| (target.name.clone(), index)).collect();
         let spellings = Spellings::new(&providers, &targets);
         let rules: Vec<Rule> = rules
@@ -38,11 +47,19 @@ impl From<(Checked, Revision)> for RuleSet {
             ledger,
             alerts,
             asks_spent,
+            scores,
+            prints,
             by_name,
             spellings,
             index,
         }
     }
+}
+
+/// Whether some rule keeps sessions on a target: only then is it asked whether a rule stayed as it was.
+fn keeps_sessions(checked: &Checked) -> bool {
+    let by_default = matches!(&checked.default, DefaultRule::Route(route) if route.sticky);
+    by_default || checked.rules.iter().any(|rule| rule.route.sticky)
 }
 
 /// The name under which `default` is told, in answers, records and metrics.

@@ -259,7 +259,8 @@ fn prompt_holds(bounds: Bounds<Tokens>, features: &Features) -> bool {
 }
 
 fn some_target_is_within(ceiling: Usd, rules: &RuleSet, route: &Route, features: &Features) -> bool {
-    candidates(rules, &route.chain, features).iter().any(|candidate| {
+    let nobody_knows = |_: usize| None;
+    candidates(rules, route, features, &nobody_knows).iter().filter(|candidate| candidate.is_let_in()).any(|candidate| {
         let target = &rules.targets()[candidate.target];
         unfit(target, features).is_none()
             && estimate(target, candidate.uses, route, features).worst_case.is_some_and(|worst_case| worst_case <= ceiling)

@@ -2,16 +2,20 @@
 //!
 //! A healthy target costs a few atomic reads; a lock is met only where something failed.
 
+mod pace;
 mod rest;
 mod tally;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use pace::Pace;
 use rest::{Leave, Outage, Rest};
 use tally::{Latencies, Tally};
+
+pub use pace::Awaited;
 
 use crate::config::{CooldownPolicy, Provider, Target};
 use crate::units::{Clock, Moment, ProviderName};
@@ -217,6 +221,17 @@ impl Rests {
         }
     }
 
+    /// The target took so long to what was awaited, or at least so long before it was given up.
+    pub fn took(&self, target: usize, awaited: Awaited, took: Duration) {
+        self.slots[target].health.pace.get_or_init(Box::default).add(awaited, took, self.clock.now());
+    }
+
+    /// The median of what [`took`](Self::took) was told lately.
+    #[must_use]
+    pub fn pace(&self, target: usize, awaited: Awaited) -> Option<Duration> {
+        self.slots[target].health.pace.get()?.median(awaited)
+    }
+
     /// Takes one from the target's budget of retries, if there is one: a fifth of its requests of the last ten seconds, never fewer
     /// than three.
     #[must_use]
@@ -327,6 +342,8 @@ struct Health {
     requests: Tally,
     retries: Tally,
     latencies: Latencies,
+    /// Made when it is first asked for: only members of a `fastest` pool have one.
+    pace: OnceLock<Box<Pace>>,
 }
 
 #[derive(Debug, Default)]

@@ -145,15 +145,12 @@ fn with_key(key: &str) -> String {
 }
 
 #[test]
-fn the_worked_example_of_the_design_waits_only_for_what_is_not_there_yet() {
-    let text = fs::read_to_string(folder("design.yaml")).unwrap();
+fn the_worked_example_of_the_design_has_no_finding() {
+    let text = fs::read_to_string(folder("good").join("design.yaml")).unwrap();
     let (checked, findings) = read(&text);
-    assert!(checked.is_none());
-    let told: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
-    assert_eq!(told, ["`cheapest` is not yet supported"]);
-    // With a pool that is there already, nothing is wrong with it.
-    let now = fs::read_to_string(folder("good").join("design.yaml")).unwrap();
-    assert_eq!(now, text.replace("{ pick: cheapest,", "{ pick: split,"));
+    assert_eq!(findings, []);
+    let first = &checked.unwrap().rules[2].route.chain.first;
+    assert!(matches!(first, config::Member::Pool(pool) if pool.pick == config::Pick::Cheapest && pool.of.len() == 2), "{first:?}");
 }
 
 #[test]
@@ -444,7 +441,9 @@ fn the_checked_form_says_what_the_file_says() {
     assert_eq!(set, [("stop", r#"["\n"]"#), ("temperature", "0"), ("user", r#""no""#)]);
     assert_eq!(coding.unless.as_ref().unwrap().needs.as_deref(), Some(&[tollgate::units::Need::Vision][..]));
     assert_eq!(checked.rules[2].matches.headers.keys().map(String::as_str).collect::<Vec<_>>(), ["x-team"]);
-    assert!(matches!(&checked.rules[1].route.chain.first, config::Member::Split(uses) if uses.len() == 2 && uses[0].weight.get() == 95));
+    assert!(
+        matches!(&checked.rules[1].route.chain.first, config::Member::Pool(pool) if pool.pick == config::Pick::Split && pool.of.len() == 2 && pool.of[0].weight.get() == 95)
+    );
     assert!(matches!(checked.rules[3].route.chain.first, config::Member::Requested));
     assert!(matches!(checked.default, config::DefaultRule::Refuse));
 }

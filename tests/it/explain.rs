@@ -69,13 +69,17 @@ fn file(choices: &mut Choices<'_>) -> String {
         writeln!(text, "  - {{ name: r{index}, match: {{ {condition} }}, {} }}", route(choices)).unwrap();
     }
     writeln!(text, "default: {}", if choices.below(4) == 3 { "refuse".into() } else { format!("{{ {} }}", route(choices)) }).unwrap();
+    text.push_str("evals: { coding: { s0/m: { score: 8.5 }, s1/m: { score: 7 }, k0/m: { score: 9 } } }\n");
     text
 }
 
 fn route(choices: &mut Choices<'_>) -> String {
     let members = choices.some(&TARGETS);
     let chain = match choices.below(4) {
-        0 => format!("[{{ pick: split, of: [{}] }}]", members.join(", ")),
+        0 => {
+            let pick = choices.of(&["split", "cheapest", "fastest", "best, for: coding", "best, for: coding, min_score: 8"]);
+            format!("[{{ pick: {pick}, of: [{}] }}]", members.join(", "))
+        }
         1 => format!("[requested, {}]", members.join(", ")),
         2 => format!(
             "[{{ target: {}, max_output_tokens: 300 }}{}]",

@@ -39,6 +39,7 @@ mod messages;
 mod mutations;
 mod near_the_cap;
 mod openapi;
+mod pools;
 mod prices;
 mod process;
 mod relay;

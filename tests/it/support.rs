@@ -346,17 +346,17 @@ impl Inside {
 
     /// The same with another clock.
     pub(crate) fn at(clock: Clock, routes: &str) -> Self {
-        let nothing = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
-        let env = tollgate::config::Env { variable: &|_| None, file: &nothing, credential: &nothing };
-        let (checked, findings) = tollgate::config::read(&tollgate::config::Sources::new("routes.yaml", routes), &env);
-        let checked = checked.unwrap_or_else(|| panic!("{findings:#?}\n{routes}"));
         let records = Records::default();
         let (sink, thread) = Sink::to(records.clone());
         let budgets = tollgate::admit::Budgets::offline(clock.clone());
         let parts = Arc::new(Parts::new(clock, budgets, tollgate::upstream::Resolver::System, sink));
-        let revision = Revision { number: 1, hash: "0".repeat(64) };
-        let running = Arc::new(parts.adopt(RuleSet::from((checked, revision))));
+        let running = Arc::new(parts.adopt(compiled(routes)));
         Self { parts, running, records, sink: Some(thread) }
+    }
+
+    /// The same parts with another file.
+    pub(crate) fn reloaded(self, routes: &str) -> Self {
+        Self { running: Arc::new(self.parts.adopt(compiled(routes))), ..self }
     }
 
     /// A request as the server hands it on.
@@ -399,6 +399,15 @@ impl Inside {
         assert!(thread.finish(PATIENCE));
         self.records.all()
     }
+}
+
+/// A file in which no variable is set.
+fn compiled(routes: &str) -> RuleSet {
+    let nothing = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let env = tollgate::config::Env { variable: &|_| None, file: &nothing, credential: &nothing };
+    let (checked, findings) = tollgate::config::read(&tollgate::config::Sources::new("routes.yaml", routes), &env);
+    let checked = checked.unwrap_or_else(|| panic!("{findings:#?}\n{routes}"));
+    RuleSet::from((checked, Revision { number: 1, hash: "0".repeat(64) }))
 }
 
 /// Reads an answer's bytes.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::Kind;
 use crate::config::checked::{
-    Bounds, Chain, Checked, Conditions, CooldownPolicy, CostSource, DefaultRule, Expect, FallbackOn, Given, Key, Limits, Member,
-    ModelPattern, OnCeiling, OnClientDisconnect, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges, Timeouts,
-    UnsupportedParams, Use,
+    Bounds, Chain, Checked, Conditions, CooldownPolicy, CostSource, DefaultRule, Eval, Expect, FallbackOn, Given, Key, Limits, Member,
+    ModelPattern, OnCeiling, OnClientDisconnect, Pick, Pool, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges,
+    Timeouts, UnsupportedParams, Use,
 };
 use crate::config::decode::At;
 use crate::config::shapes::spelled;
@@ -36,7 +36,7 @@ pub(super) struct Fact {
 
 /// Everything, in the order of the file.
 pub(super) fn things(file: &Checked) -> Vec<Thing> {
-    let Checked { files: _, server, providers, targets, rules, default, tests, budgets, callers, ledger, alerts } = file;
+    let Checked { files: _, server, providers, targets, rules, default, tests, budgets, callers, ledger, alerts, evals } = file;
     let thing = |kind, name: &dyn Display, facts: Facts| Thing { kind, name: name.to_string(), facts: facts.0 };
     let mut all = vec![thing(Kind::Server, &"", of_server(server))];
     all.extend(providers.iter().map(|provider| thing(Kind::Provider, &provider.name, of_provider(provider))));
@@ -52,6 +52,15 @@ pub(super) fn things(file: &Checked) -> Vec<Thing> {
         DefaultRule::Route(route) => of_route(&mut facts, route, file),
     }
     all.push(thing(Kind::Default, &"", facts));
+    all.extend(evals.iter().map(|eval| {
+        let Eval { task, target, score, n, date, place: _ } = eval;
+        let name = file.targets.get(*target).map(|target| target.name.to_string()).unwrap_or_default();
+        let mut facts = Facts::default();
+        facts.say("score", score);
+        facts.some("n", *n);
+        facts.some("date", *date);
+        Thing { kind: Kind::Score, name: format!("{name} for {task}"), facts: facts.0 }
+    }));
     all.extend(tests.iter().map(|test| thing(Kind::Test, &test.name, of_test(test, file))));
     all
 }
@@ -286,7 +295,7 @@ fn of_conditions(facts: &mut Facts, of: &str, conditions: &Conditions, file: &Ch
 }
 
 fn of_route(facts: &mut Facts, route: &Route, file: &Checked) {
-    let Route { chain, deadline, max_output_tokens, on_ceiling, fallback_on, timeouts, retry, unsupported_params } = route;
+    let Route { chain, deadline, max_output_tokens, on_ceiling, fallback_on, timeouts, retry, unsupported_params, sticky } = route;
     facts.say("chain", told_chain(chain, file));
     facts.some("deadline", deadline.map(spelled));
     facts.some("max_output_tokens", *max_output_tokens);
@@ -309,6 +318,7 @@ fn of_route(facts: &mut Facts, route: &Route, file: &Checked) {
         UnsupportedParams::Drop => facts.say("unsupported_params", "drop"),
         UnsupportedParams::Reject => facts.say("unsupported_params", "reject"),
     }
+    facts.some("sticky", sticky.then_some("session"));
 }
 
 fn waits(changes: &TimeoutChanges) -> impl Iterator<Item = (&'static str, String)> {
@@ -323,13 +333,24 @@ fn told_chain(chain: &Chain, file: &Checked) -> String {
         .map(|member| match member {
             Member::Target(one) => told_use(one, file),
             Member::Requested => "requested".into(),
-            Member::Split(uses) => {
-                let uses: Vec<String> = uses.iter().map(|one| format!("{} parts {}", one.weight, told_use(one, file))).collect();
+            Member::Pool(Pool { pick: Pick::Split, of }) => {
+                let uses: Vec<String> = of.iter().map(|one| format!("{} parts {}", one.weight, told_use(one, file))).collect();
                 format!("split of {}", list(&uses))
+            }
+            Member::Pool(Pool { pick, of }) => {
+                let uses: Vec<String> = of.iter().map(|one| told_use(one, file)).collect();
+                format!("{} of {}", told_pick(pick), list(&uses))
             }
         })
         .collect();
     list(&members)
+}
+
+fn told_pick(pick: &Pick) -> String {
+    let Pick::Best { task, min_score } = pick else { return pick.as_str().into() };
+    let task = task.as_ref().map(|task| format!(" for {task}")).unwrap_or_default();
+    let floor = min_score.map(|floor| format!(" from {floor} up")).unwrap_or_default();
+    format!("best{task}{floor}")
 }
 
 fn of_test(test: &Test, file: &Checked) -> Facts {

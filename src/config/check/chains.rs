@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use super::server::nonzero;
-use crate::config::checked::{Member, TimeoutChanges, Use};
+use crate::config::checked::{Member, Pick, Pool, TimeoutChanges, Use};
 use crate::config::codes::Code;
 use crate::config::collections::Row;
 use crate::config::decode::{At, Field, Findings};
 use crate::config::diagnostic::{Diagnostic, Place, nearest};
-use crate::config::draft::{ChainDraft, MemberDraft, StepDraft, WaitsDraft};
+use crate::config::draft::{ChainDraft, MemberDraft, PickBy, PoolDraft, StepDraft, WaitsDraft};
 use crate::config::references::Directory;
 use crate::units::{ChainName, NameError};
 
@@ -172,7 +172,7 @@ impl<'a> Chains<'a> {
                 }
                 self.step(about, step, out, findings).map(Member::Target)
             }
-            MemberDraft::Pool(members) => self.pool(about, members, out, findings),
+            MemberDraft::Pool(pool) => self.pool(about, pool, out, findings),
         };
         if let Some(value) = found {
             out.members.push(At { place: member.place, value });
@@ -182,7 +182,18 @@ impl<'a> Chains<'a> {
         }
     }
 
-    fn pool(&mut self, about: &str, members: &[At<MemberDraft>], out: &mut Unfolded, findings: &mut Findings) -> Option<Member> {
+    fn pool(&mut self, about: &str, pool: &PoolDraft, out: &mut Unfolded, findings: &mut Findings) -> Option<Member> {
+        let by = *pool.pick.get()?;
+        let pick = pick(by, pool, findings);
+        let members = pool.of.get().map(Vec::as_slice).unwrap_or_default();
+        for member in members.iter().filter(|_| by != PickBy::Split) {
+            if let MemberDraft::Step(step) = &member.value
+                && let Some(place) = step.weight.key()
+            {
+                let finding = Diagnostic::error(Code::KEY_DOES_NOT_APPLY, place, "`weight` is a share of a `split`, and this pool is none");
+                findings.push(finding.hint("take it out, or write `pick: split`"));
+            }
+        }
         let uses: Vec<Option<Use>> = members
             .iter()
             .map(|member| match &member.value {
@@ -202,7 +213,8 @@ impl<'a> Chains<'a> {
                 }
             })
             .collect();
-        uses.into_iter().collect::<Option<Vec<Use>>>().map(Member::Split)
+        let of = uses.into_iter().collect::<Option<Vec<Use>>>()?;
+        Some(Member::Pool(Pool { pick: pick?, of }))
     }
 
     fn step(&mut self, about: &str, step: &StepDraft, out: &mut Unfolded, findings: &mut Findings) -> Option<Use> {
@@ -255,6 +267,25 @@ impl<'a> Chains<'a> {
             finding.hint(NameError::Target.to_string())
         }
     }
+}
+
+/// How a pool chooses. `for` and `min_score` say something of `best` alone.
+fn pick(by: PickBy, pool: &PoolDraft, findings: &mut Findings) -> Option<Pick> {
+    let misplaced = [("for", pool.r#for.key()), ("min_score", pool.min_score.key())];
+    for (key, place) in misplaced.into_iter().filter(|_| by != PickBy::Best) {
+        if let Some(place) = place {
+            let message = format!("`{key}` is about scores, and only `best` goes by them");
+            findings.push(Diagnostic::error(Code::KEY_DOES_NOT_APPLY, place, message).hint("take it out, or write `pick: best`"));
+        }
+    }
+    Some(match by {
+        PickBy::Cheapest => Pick::Cheapest,
+        PickBy::Fastest => Pick::Fastest,
+        PickBy::Split => Pick::Split,
+        // What could not be read is told, and asks for more than nothing.
+        PickBy::Best if matches!(pool.r#for, Field::Wrong) || matches!(pool.min_score, Field::Wrong) => return None,
+        PickBy::Best => Pick::Best { task: pool.r#for.get().cloned(), min_score: pool.min_score.get().copied() },
+    })
 }
 
 /// A target without settings of its own.

@@ -195,7 +195,7 @@ fn in_member<'d>(member: &'d MemberDraft, names: &mut Vec<&'d str>) {
     match member {
         MemberDraft::Name(name) => names.push(name),
         MemberDraft::Step(step) => names.extend(step.target.get().map(String::as_str)),
-        MemberDraft::Pool(members) => members.iter().for_each(|member| in_member(&member.value, names)),
+        MemberDraft::Pool(pool) => pool.of.get().into_iter().flatten().for_each(|member| in_member(&member.value, names)),
     }
 }
 

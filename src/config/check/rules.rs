@@ -8,7 +8,7 @@ use super::chains::{Chains, changes};
 use super::providers::Providers;
 use super::server::warn_waits;
 use crate::config::checked::{
-    Bounds, Chain, ConditionPlaces, Conditions, Member, Route, Rule, Server, SpentWindow, UnsupportedParams, Use,
+    Bounds, Chain, ConditionPlaces, Conditions, Member, Pick, Pool, Route, Rule, Server, SpentWindow, UnsupportedParams,
 };
 use crate::config::codes::Code;
 use crate::config::collections::{Row, Rows};
@@ -255,7 +255,7 @@ pub(super) fn route(
         warn_waits(waits, longest, findings);
     }
     warn_duplicates(about, &unfolded.members, listed, findings);
-    let steps: usize = unfolded.members.iter().map(|member| uses(&member.value).len().max(1)).sum();
+    let steps: usize = unfolded.members.iter().map(|member| member.value.uses().len().max(1)).sum();
     if let Some(key) = draft.chain.key()
         && steps > LONG_CHAIN
     {
@@ -275,15 +275,8 @@ pub(super) fn route(
         timeouts: draft.timeouts.get().map(changes).unwrap_or_default(),
         retry: draft.retry.get().copied().unwrap_or(true),
         unsupported_params: draft.unsupported_params.get().copied().unwrap_or(unsupported_params),
+        sticky: draft.sticky.get().is_some(),
     })
-}
-
-fn uses(member: &Member) -> &[Use] {
-    match member {
-        Member::Target(one) => std::slice::from_ref(one),
-        Member::Requested => &[],
-        Member::Split(uses) => uses,
-    }
 }
 
 fn warn_duplicates(about: &str, members: &[At<Member>], listed: &Providers, findings: &mut Findings) {
@@ -294,7 +287,7 @@ fn warn_duplicates(about: &str, members: &[At<Member>], listed: &Providers, find
             let finding = Diagnostic::warning(Code::DUPLICATE_MEMBER, member.place, format!("{about} names `requested` twice"));
             findings.push(finding.hint("it stands for one target: take one of the two out"));
         }
-        for one in uses(&member.value) {
+        for one in member.value.uses() {
             if seen.contains(&one.target) {
                 let name = listed.targets.get(one.target).and_then(Option::as_ref).map(|target| target.name.to_string());
                 let message = format!("{about} names `{}` twice", name.unwrap_or_default());
@@ -302,6 +295,10 @@ fn warn_duplicates(about: &str, members: &[At<Member>], listed: &Providers, find
                 findings.push(finding.hint("what failed once is seldom worth a second step: take it out"));
             }
             seen.push(one.target);
+        }
+        // What such a pool leaves out may stand behind it.
+        if let Member::Pool(Pool { pick: Pick::Best { .. }, of }) = &member.value {
+            seen.retain(|target| of.iter().all(|one| one.target != *target));
         }
     }
 }
@@ -318,7 +315,7 @@ fn warn_unpriced(
     if conditions.cost_ceiling.get().is_none() && conditions.max_cost.get().is_none() {
         return;
     }
-    for one in route.chain.members().flat_map(uses) {
+    for one in route.chain.members().flat_map(Member::uses) {
         let Some(target) = listed.targets.get(one.target).and_then(Option::as_ref) else {
             continue;
         };

@@ -1,7 +1,7 @@
 //! Targets that a budget covers although nobody can say what a call costs there at most.
 
 use super::providers::Providers;
-use crate::config::checked::{Budget, BudgetMode, Caller, DefaultRule, Member, Route, Rule, Target, Use};
+use crate::config::checked::{Budget, BudgetMode, Caller, DefaultRule, Member, Route, Rule, Target};
 use crate::config::codes::Code;
 use crate::config::decode::Findings;
 use crate::config::diagnostic::{Diagnostic, Place};
@@ -146,10 +146,5 @@ impl File<'_> {
 
 /// Whether a chain can come to a target. What the client names can be any.
 fn leads_to(route: &Route, target: usize) -> bool {
-    let is_it = |one: &Use| one.target == target;
-    route.chain.members().any(|member| match member {
-        Member::Target(one) => is_it(one),
-        Member::Split(uses) => uses.iter().any(is_it),
-        Member::Requested => true,
-    })
+    route.chain.members().any(|member| matches!(member, Member::Requested) || member.uses().iter().any(|one| one.target == target))
 }

@@ -6,7 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{NAME, TARGET, Wait};
+use super::conditions::Task;
+use super::{NAME, ScoreNumber, TARGET, Wait};
 use crate::config::codes::Code;
 use crate::config::collections::List;
 use crate::config::decode::{At, Findings, Shape, draft};
@@ -47,23 +48,45 @@ draft! {
 }
 
 draft! {
-    /// Several targets of which one is drawn for each request, the rest following as fallbacks.
+    /// Several targets that are put in order for each request: the first is tried, the rest follow as fallbacks.
     PoolDraft is "a pool" such as { "pick": "split", "of": [{ "target": "openai/gpt-4o", "weight": 95 }, "house/llama3.2"] } {
-        /// How one is chosen: `split` draws by weight.
-        pick(required: "write `pick: split`"): PickWord,
+        /// How they are ordered: `cheapest` by the worst case of this very request, `fastest` by the time to first content seen lately,
+        /// `split` drawn by weight, `best` by the scores under `evals`.
+        pick(required: "write `pick: cheapest`, `fastest`, `split` or `best`")[such as "split"]: PickWord,
         /// The targets of the pool.
         of(required: "write `of: [provider/model, …]`")
             [such as [{ "target": "openai/gpt-4o", "weight": 95 }, "house/llama3.2"]]: List<PooledDraft>,
+        /// The task whose scores count, of `best` alone. Without it the task of the request.
+        r#for[such as "coding"]: Task,
+        /// The least score, of `best` alone: members below it are left out, and of the others the cheapest is first. Without it the
+        /// highest score is first.
+        min_score[such as 8.5]: ScoreNumber,
     }
-    later ["for", "min_score"]
+    later []
+    schema { "allOf": [{
+        "if": { "properties": { "pick": { "const": "best" } } },
+        "else": { "properties": { "for": false, "min_score": false } }
+    }] }
 }
 
 words! {
     /// How a pool chooses.
-    PickWord: () {
-        "split" => (),
+    PickWord: PickBy {
+        "cheapest" => PickBy::Cheapest,
+        "fastest" => PickBy::Fastest,
+        "split" => PickBy::Split,
+        "best" => PickBy::Best,
     }
-    later ["cheapest", "fastest", "best"]
+    later []
+}
+
+/// The word behind `pick`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum PickBy {
+    Cheapest,
+    Fastest,
+    Split,
+    Best,
 }
 
 /// A key of a provider's `timeouts` where a rule's stand.
@@ -139,7 +162,7 @@ pub(in crate::config) enum MemberDraft {
     /// `provider/model`, `requested` or the name of a chain.
     Name(String),
     Step(Box<StepDraft>),
-    Pool(Vec<At<MemberDraft>>),
+    Pool(Box<PoolDraft>),
 }
 
 impl Shape for MemberDraft {
@@ -151,7 +174,8 @@ impl Shape for MemberDraft {
             Value::Map(entries) if entries.iter().any(|entry| entry.key == "pick" || entry.key == "of") => {
                 let pool = PoolDraft::read(node, findings)?;
                 pool.pick.get()?;
-                pool.of.get().cloned().map(Self::Pool)
+                pool.of.get()?;
+                Some(Self::Pool(Box::new(pool)))
             }
             Value::Map(_) => StepDraft::read(node, findings).map(|step| Self::Step(Box::new(step))),
             _ => {

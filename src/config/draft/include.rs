@@ -1,10 +1,11 @@
 //! `include:`, and the files that it brings, as written.
 
 use super::{
-    BudgetDraft, CallerDraft, CallersDraft, ChainDraft, Each, FileDraft, PriceListDraft, Providers, RuleDraft, TestDraft, Version,
+    BudgetDraft, CallerDraft, CallersDraft, ChainDraft, Each, Evals, FileDraft, NAME, PriceListDraft, Providers, RuleDraft, ScoreDraft,
+    TestDraft, Version,
 };
 use crate::config::codes::Code;
-use crate::config::collections::{Row, Table};
+use crate::config::collections::{Row, Rows, Table};
 use crate::config::decode::{At, Field, Findings, Shape, draft, scalar};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::shapes::scalar_schema;
@@ -29,8 +30,11 @@ draft! {
         tests: Each<TestDraft>,
         /// An imported price list, as `tollgate prices import` writes it. Of two lists the first one that knows a model counts.
         prices: PriceListDraft,
+        /// How good each target's answers are, by task, beside what the other files say.
+        evals[such as { "coding": { "openai/gpt-4o": { "score": 9.4, "n": 164, "date": "2026-06-01" } } }]: Evals,
     }
-    later ["evals"]
+    later []
+    schema { "properties": { "evals": { "propertyNames": { "pattern": NAME } } } }
 }
 
 /// What is said once, in the main file.
@@ -72,10 +76,32 @@ impl FileDraft {
             (own @ Field::Absent, more) => *own = more,
             _ => {}
         }
+        self.join_evals(included.evals, findings);
     }
 }
 
 impl FileDraft {
+    /// Scores for one task may stand in several files, but each target's in one.
+    fn join_evals(&mut self, mut included: Field<Rows<Rows<ScoreDraft>>>, findings: &mut Findings) {
+        if let (Field::Given { at: own, .. }, Field::Given { at: more, .. }) = (&mut self.evals, &mut included) {
+            more.value.retain_mut(|task| {
+                let Some(known) = own.value.iter_mut().find(|known| known.name == task.name) else { return true };
+                let (Some(known), Some(rows)) = (&mut known.value, task.value.take()) else { return false };
+                for row in rows {
+                    if let Some(first) = known.iter().find(|first| first.name == row.name) {
+                        let first = findings.pointed(first.key, row.key);
+                        let message = format!("`{}` has two scores for `{}`, the first in {first}", row.name, task.name);
+                        findings.push(Diagnostic::error(Code::DUPLICATE_NAME, row.key, message).hint("keep one of them"));
+                    } else {
+                        known.push(row);
+                    }
+                }
+                false
+            });
+        }
+        join(&mut self.evals, included);
+    }
+
     /// Who is served by name is told beside `open` by nobody.
     fn join_callers(&mut self, included: Field<CallersDraft>, findings: &mut Findings) {
         let is_open = |callers: &Field<CallersDraft>| matches!(callers.get(), Some(CallersDraft::Open));

@@ -40,8 +40,11 @@ draft! {
         /// What becomes of a target whose format lacks fields that an answer can do without: `warn` sends the rest and names them in
         /// `x-tollgate-dropped-params` and `-adjusted-params`, `drop` names nothing, `reject` leaves the target out. `defaults` where it is not said.
         unsupported_params: UnsupportedParamsWord = "warn",
+        /// `session` keeps a caller's session on one target while that target works and the rule stays as it is. A session is what the
+        /// client names in `x-tollgate-session`, or in its own header (`x-claude-code-session-id`).
+        sticky: StickyWord,
     }
-    later ["sticky"]
+    later []
     schema {
         "allOf": [
             { "properties": { "name": { "pattern": NAME, "not": { "const": "default" } }, "unless": { "minProperties": 1 } } },
@@ -71,8 +74,10 @@ draft! {
         /// What becomes of a target whose format lacks fields that an answer can do without: `warn` sends the rest and names them in
         /// `x-tollgate-dropped-params` and `-adjusted-params`, `drop` names nothing, `reject` leaves the target out. `defaults` where it is not said.
         unsupported_params: UnsupportedParamsWord = "warn",
+        /// `session` keeps a caller's session on one target while that target works and this stays as it is.
+        sticky: StickyWord,
     }
-    later ["sticky"]
+    later []
 }
 
 impl RuleDraft {
@@ -87,6 +92,7 @@ impl RuleDraft {
             timeouts: self.timeouts.clone(),
             retry: self.retry.clone(),
             unsupported_params: self.unsupported_params.clone(),
+            sticky: self.sticky.clone(),
         }
     }
 }
@@ -107,6 +113,14 @@ words! {
         "warn" => UnsupportedParams::Warn,
         "drop" => UnsupportedParams::Drop,
         "reject" => UnsupportedParams::Reject,
+    }
+    later []
+}
+
+words! {
+    /// What is kept on one target.
+    StickyWord: () {
+        "session" => (),
     }
     later []
 }

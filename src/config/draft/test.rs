@@ -105,6 +105,8 @@ words! {
         "no_key" => "no_key",
         "at_rest" => "at_rest",
         "context" => "context",
+        "no_score" => "no_score",
+        "below_floor" => "below_floor",
         "needs" => "needs",
         "above_ceiling" => "above_ceiling",
         "sandbox_stands_back" => "sandbox_stands_back",

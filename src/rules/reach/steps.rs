@@ -23,11 +23,7 @@ pub(super) fn never_used(rule: &Rule, rules: &RuleSet, space: &Space) -> Vec<Dia
 
 /// The targets that a chain names.
 pub(super) fn uses<'c>(members: impl Iterator<Item = &'c Member>) -> impl Iterator<Item = &'c Use> {
-    members.flat_map(|member| match member {
-        Member::Target(one) => std::slice::from_ref(one),
-        Member::Split(uses) => uses.as_slice(),
-        Member::Requested => &[],
-    })
+    members.flat_map(Member::uses)
 }
 
 /// Why a target fits no request of a rule, and what to do; nothing where it fits one.
