@@ -53,10 +53,17 @@ pub async fn probe(provider: &Provider, timeout: Duration, clock: &Clock) -> Pro
     let Some(base_url) = &provider.base_url else {
         return Probe { reachable: true, key_works: None, models: None, status: None, took: Duration::ZERO, problem: None };
     };
-    let base = base_url.to_string();
+    let whole = base_url.to_string();
+    let (base, version) = whole.split_once('?').map_or((whole.as_str(), String::new()), |(base, query)| (base, format!("?{query}")));
     let base = base.trim_end_matches('/');
     let is_anthropic = provider.format == Format::Anthropic;
-    let url = format!("{base}{}/models", if is_anthropic && !base.ends_with("/v1") { "/v1" } else { "" });
+    // Where Azure's address names a version of its API and no path, its models are below `/openai`.
+    let between = match () {
+        () if is_anthropic && !base.ends_with("/v1") => "/v1",
+        () if !version.is_empty() && !base.contains("/openai") => "/openai",
+        () => "",
+    };
+    let url = format!("{base}{between}/models{version}");
     let mut probe = match tokio::time::timeout(timeout, ask(provider, &url)).await {
         Ok(Ok((status, list))) => read(&provider.key, status, &list),
         Ok(Err(error)) => unanswered(describe(error)),
@@ -85,6 +92,7 @@ async fn ask(provider: &Provider, url: &str) -> reqwest::Result<(StatusCode, Vec
         request = match provider.format {
             Format::Anthropic => request.header("x-api-key", key.expose()).header("anthropic-version", "2023-06-01"),
             Format::Gemini => request.header("x-goog-api-key", key.expose()),
+            Format::OpenAi if provider.is_azure() => request.header("api-key", key.expose()),
             Format::OpenAi | Format::Sandbox => request.bearer_auth(key.expose()),
         };
     }

@@ -3,6 +3,7 @@
 //! Floor 3. A call goes out once; a second time only where the first met a connection that was already dead. What comes
 //! back is a [`Reply`] whose head can be passed on, or a [`Failure`] that says what to do next.
 
+mod azure;
 mod body;
 mod cooldown;
 mod dial;

@@ -5,6 +5,7 @@
 //! the target's, and its answer the other way round.
 
 mod anthropic;
+mod bedrock;
 mod call;
 mod canonical;
 mod error;
@@ -18,6 +19,7 @@ mod stencil;
 mod tap;
 mod translate;
 
+pub use bedrock::{BedrockAnswer, BedrockApi, BedrockStream};
 pub use call::{BadCall, Call, Edits, least_prompt};
 pub use canonical::Translated;
 pub use error::{Class, ErrorTold, ErrorWords, Mark, Next, Shape, read_error};

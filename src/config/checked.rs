@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::value::RawValue;
@@ -311,7 +312,7 @@ pub struct Provider {
     pub name: ProviderName,
     pub format: Format,
     /// `http` or `https`, host and optional path; no trailing slash. Absent for the sandbox.
-    pub base_url: Option<http::Uri>,
+    pub base_url: Option<Uri>,
     pub key: Key,
     pub limits: Limits,
     pub timeouts: Timeouts,
@@ -325,6 +326,19 @@ pub struct Provider {
     pub cost_source: CostSource,
     /// How the offline provider behaves; present exactly when `format` is the sandbox.
     pub sandbox: Option<Sandbox>,
+}
+
+/// Hosts of Azure's models.
+const AZURE: [&str; 3] = [".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"];
+
+impl Provider {
+    /// Whether Azure serves it, whose keys go under a name of their own: by its host, or because its address names a version of the API,
+    /// as nobody else's does.
+    #[must_use]
+    pub fn is_azure(&self) -> bool {
+        let is_at_azure = |url: &Uri| url.query().is_some() || url.host().is_some_and(|host| AZURE.iter().any(|end| host.ends_with(end)));
+        self.base_url.as_ref().is_some_and(is_at_azure)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,11 @@ pub(super) fn host(url: &str) -> Option<String> {
 
 /// A provider's URL without its trailing slash, or nothing once a finding says why.
 pub(super) fn read_base(url: &At<String>, allow_http: bool, findings: &mut Findings) -> Option<Uri> {
-    let text = url.value.trim_end_matches('/');
+    // Only Azure's calls take a query: the version of its API.
+    let (text, version) = match url.value.split_once('?') {
+        Some((before, query)) if is_version(query) => (before.trim_end_matches('/'), Some(query)),
+        _ => (url.value.trim_end_matches('/'), None),
+    };
     let uri = parts(text, url, false, findings)?;
     let host = uri.host().unwrap_or_default();
     let kind = HostKind::of(host);
@@ -37,7 +41,16 @@ pub(super) fn read_base(url: &At<String>, allow_http: bool, findings: &mut Findi
         findings.push(finding.hint(format!("write what stands before it: `{}`", text.trim_end_matches(end))));
         return None;
     }
-    Some(uri)
+    match version {
+        Some(version) => format!("{text}?{version}").parse().ok(),
+        None => Some(uri),
+    }
+}
+
+/// `api-version=2024-10-21`, alone.
+fn is_version(query: &str) -> bool {
+    let version = query.strip_prefix("api-version=");
+    version.is_some_and(|version| !version.is_empty() && version.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'))
 }
 
 /// The URL that alerts are posted to, or nothing once a finding says why.
@@ -121,7 +134,10 @@ fn parts(text: &str, url: &At<String>, may_have_user: bool, findings: &mut Findi
         return refuse("this URL has a fragment, which is never sent".into(), "take out what stands behind `#`");
     }
     if rest.contains('?') {
-        return refuse("this URL has a query, which the provider's calls do not take".into(), "take out what stands behind `?`");
+        return refuse(
+            "this URL has a query, which the provider's calls do not take".into(),
+            "take out what stands behind `?`; only Azure's take one, `?api-version=…`",
+        );
     }
     match text.parse::<Uri>() {
         Ok(uri) if uri.host().is_some_and(is_host) => Some(uri),

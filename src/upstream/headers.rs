@@ -23,6 +23,7 @@ static PASSED: [HeaderName; 1] = [HeaderName::from_static("openai-beta")];
 const PASSED_OF_ANTHROPIC: &str = "anthropic-";
 static VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 static ANTHROPIC_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static AZURE_KEY: HeaderName = HeaderName::from_static("api-key");
 static GEMINI_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// What all requests to a provider carry, made ready once.
@@ -75,6 +76,7 @@ fn common(provider: &Provider, base: &Uri) -> HeaderMap {
         let (name, text) = match provider.format {
             Format::Anthropic => (ANTHROPIC_KEY.clone(), key.expose().to_owned()),
             Format::Gemini => (GEMINI_KEY.clone(), key.expose().to_owned()),
+            Format::OpenAi if provider.is_azure() => (AZURE_KEY.clone(), key.expose().to_owned()),
             Format::OpenAi | Format::Sandbox => (AUTHORIZATION, format!("Bearer {}", key.expose())),
         };
         if let Ok(mut value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {

@@ -15,6 +15,7 @@ use crate::config::{Key, Provider};
 use crate::units::{Clock, Moment, Wire};
 use crate::wire::{ErrorTold, read_error};
 
+use super::azure;
 use super::body::{Pieces, ReplyBody, read_error_body};
 use super::dial::{Dial, DialError, Link, sources};
 use super::failure::{Failure, Phase};
@@ -181,6 +182,7 @@ impl Network {
     fn uri(&self, outgoing: &Outgoing) -> Uri {
         let [chat, completions, embeddings, messages, tokens] = &self.uris;
         match outgoing.ask {
+            Ask::Answer(wire) if let Some(uri) = azure::uri(&self.base, wire, outgoing.model.as_str()) => uri,
             Ask::Answer(Wire::Chat) => chat.clone(),
             Ask::Answer(Wire::Completions) => completions.clone(),
             Ask::Answer(Wire::Embeddings) => embeddings.clone(),

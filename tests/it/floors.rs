@@ -59,6 +59,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_rustls", &["upstream"]),
     ("flate2", &["server::coding"]),
     ("brotli_decompressor", &["server::coding"]),
+    ("crc32fast", &["wire::bedrock"]),
     ("ruzstd", &["server::coding"]),
     ("hyper::server", &["server"]),
     ("hyper_util::server", &["server"]),

@@ -8,6 +8,7 @@
 
 mod admin;
 mod alerts;
+mod azure;
 mod boot;
 mod budget_edits;
 mod budgets;

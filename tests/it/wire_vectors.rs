@@ -2,6 +2,7 @@
 //!
 //! `WIRE_VECTORS` names another folder of vectors than `tests/wire`.
 
+mod bedrock;
 mod clients;
 mod requests;
 
@@ -14,7 +15,8 @@ use tollgate::wire::{Finish, ReplyFault, Retelling, Tap, Told, Translated, read_
 
 use clients::{Heard, hear};
 
-/// Formats of which nothing is read yet. Each must be gone before its format is said to work.
+/// Formats of which nothing is read yet, each of which must be gone before its format is said to work; but Bedrock's streams are read
+/// in `bedrock`.
 const NOT_YET: [&str; 2] = ["openai.responses", "bedrock.converse"];
 
 /// The formats in which clients are told answers that come in others.

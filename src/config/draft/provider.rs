@@ -26,7 +26,7 @@ draft! {
         like[such as "openai"]: Text,
         /// The wire format it speaks: `openai`, `anthropic`, `gemini`, or `sandbox` for the offline provider in the binary. The catalogue knows that of many.
         format: FormatWord,
-        /// Address, known for names of the catalogue: `https://host/path`, below which `/chat/completions` is found, `/v1/messages` for `format: anthropic`, or `/models/…:generateContent` for `format: gemini`. Plain `http` only to loopback and private addresses, or with `allow_http`.
+        /// Address, known for names of the catalogue: `https://host/path`, below which `/chat/completions` is found, `/v1/messages` for `format: anthropic`, or `/models/…:generateContent` for `format: gemini`. Azure's take the version of the API: `https://NAME.openai.azure.com/openai/v1`, or `https://NAME.openai.azure.com?api-version=2024-10-21` for deployments named like the models. Plain `http` only to loopback and private addresses, or with `allow_http`.
         base_url[such as "https://api.openai.com/v1"]: Text,
         /// The key, in its usual variable for names of the catalogue: `${VAR}`, `${file:/path}` or `${credential:name}`; a `?` behind it lets it be missing.
         api_key[such as "${OPENAI_API_KEY}?"]: Text,
@@ -115,7 +115,8 @@ draft! {
 }
 
 /// A URL without user, query, fragment or reference, which names no single call.
-const URL: &str = r"^https?://(?!.*/(chat/completions|completions|embeddings|models)/*$)[^\s@?#{}/][^\s@?#{}]*$";
+const URL: &str =
+    r"^https?://(?!.*/(chat/completions|completions|embeddings|models)/*$)[^\s@?#{}/][^\s@?#{}]*(\?api-version=[A-Za-z0-9.-]+)?$";
 /// A URL whose host nobody means: unspecified, link-local, a metadata service, or a number in a spelling of its own.
 const NOBODY: &str = r"^https?://(0\.0\.0\.0|169\.254\.|\[fe[89ab]|\[::\]|\[::ffff:169\.254\.|metadata(\.google\.internal)?\.?([:/]|$)|instance-data\.?([:/]|$)|0x|[0-9]+([:/]|$))";
 const PUBLIC_HTTP: &str = r"^http://(?!127\.|10\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.|localhost\.?([:/]|$)|[^:/]*\.localhost\.?([:/]|$)|\[::1\]|\[f[cd]|\[::ffff:)";

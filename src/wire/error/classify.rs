@@ -58,6 +58,12 @@ const WEAK_WORDS: &[(&str, Class)] = &[
     ("capacity_exceeded", Class::Overloaded),
     ("timeout_error", Class::Timeout),
     ("upstream_timeout", Class::Timeout),
+    // Bedrock tells these in the middle of a stream, where there is no status.
+    ("ServiceUnavailableException", Class::Overloaded),
+    ("ModelTimeoutException", Class::Timeout),
+    ("ValidationException", Class::InvalidRequest),
+    ("AccessDeniedException", Class::Permission),
+    ("ResourceNotFoundException", Class::ModelNotFound),
 ];
 
 pub(super) fn read(status: Option<u16>, headers: &HeaderMap, json: &Value) -> ErrorTold {

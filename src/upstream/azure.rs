@@ -1,0 +1,62 @@
+//! Azure's ways of naming what is asked: its own version of the format, or a deployment in the path.
+
+use std::fmt::Write as _;
+
+use http::Uri;
+
+use crate::units::Wire;
+
+/// Where a call goes when the base names a version of the API; nothing where it does not, or for calls that Azure does not know.
+///
+/// Below `…/v1` the paths are those of everyone. Else the path names a deployment: the base's own, or one with the model's name.
+pub(super) fn uri(base: &Uri, wire: Wire, model: &str) -> Option<Uri> {
+    let version = base.query()?;
+    let end = match wire {
+        Wire::Chat => "/chat/completions",
+        Wire::Completions => "/completions",
+        Wire::Embeddings => "/embeddings",
+        Wire::Messages | Wire::Generate => return None,
+    };
+    let own = base.path().trim_end_matches('/');
+    let path = if own.ends_with("/v1") || own.contains("/deployments/") {
+        format!("{own}{end}?{version}")
+    } else {
+        let start = if own.ends_with("/openai") { own.to_owned() } else { format!("{own}/openai") };
+        format!("{start}/deployments/{}{end}?{version}", escaped(model))
+    };
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = path.parse().ok();
+    Uri::from_parts(parts).ok()
+}
+
+/// A name as one part of a path.
+fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
+            // Writing to a String cannot fail.
+            byte => drop(write!(text, "%{byte:02X}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_leads_to_a_deployment_or_to_azures_own_paths() {
+        for (base, wire, uri) in [
+            ("https://a.openai.azure.com/?api-version=1", Wire::Chat, "/openai/deployments/gpt%2F4o/chat/completions?api-version=1"),
+            ("https://a.openai.azure.com/openai?api-version=1", Wire::Embeddings, "/openai/deployments/gpt%2F4o/embeddings?api-version=1"),
+            ("https://a/openai/deployments/d?api-version=1", Wire::Completions, "/openai/deployments/d/completions?api-version=1"),
+            ("https://a/openai/v1?api-version=preview", Wire::Chat, "/openai/v1/chat/completions?api-version=preview"),
+        ] {
+            let found = super::uri(&base.parse().unwrap(), wire, "gpt/4o").unwrap();
+            assert_eq!(found.path_and_query().unwrap().as_str(), uri, "{base}");
+        }
+        assert_eq!(super::uri(&"https://a.openai.azure.com/openai/v1".parse().unwrap(), Wire::Chat, "m"), None);
+    }
+}
