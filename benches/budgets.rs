@@ -16,7 +16,7 @@ use tollgate::config::{Env, HoldFor, Sources, read};
 use tollgate::flow::Question;
 use tollgate::rules::{Revision, RuleSet};
 use tollgate::store::Ledger;
-use tollgate::units::{Basis, Clock, Endpoint, LedgerQueue, RequestFacts, TaskName, Usd};
+use tollgate::units::{Basis, Clock, Endpoint, LedgerQueue, Pairs, RequestFacts, TaskName, Usd};
 
 const FILE: &str = "version: 1
 providers:
@@ -86,8 +86,8 @@ fn work(purse: &Purse, rules: &RuleSet) -> Vec<Duration> {
         endpoint: Endpoint::Chat,
         rule: None,
         caller: None,
-        tags: Arc::default(),
-        labels: Arc::default(),
+        tags: Pairs::default(),
+        labels: Pairs::default(),
         task: TaskName::unknown(),
         revision: "1".into(),
     });

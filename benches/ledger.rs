@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tollgate::config::HoldFor;
 use tollgate::store::Ledger;
 use tollgate::units::{
-    AttemptId, Basis, BudgetName, CallerName, EndedEntry, Endpoint, Entry, HeldEntry, LedgerQueue, MOST_WAITING, Period, Prices,
+    AttemptId, Basis, BudgetName, CallerName, EndedEntry, Endpoint, Entry, HeldEntry, LedgerQueue, MOST_WAITING, Pairs, Period, Prices,
     RequestFacts, RuleName, SettledEntry, TargetName, TaskName, Tokens, Usage, Usd, WindowKey,
 };
 
@@ -122,8 +122,8 @@ impl Facts {
             endpoint: Endpoint::Chat,
             rule: Some(self.rule.clone()),
             caller: Some(self.caller.clone()),
-            tags: Arc::default(),
-            labels: Arc::default(),
+            tags: Pairs::default(),
+            labels: Pairs::default(),
             task: TaskName::unknown(),
             revision: Arc::clone(&self.revision),
         })

@@ -33,7 +33,7 @@ use queue::Turn;
 pub use reservation::{Admitted, Held, Open};
 pub use stake::{End, SentFacts, Stake};
 
-use crate::units::{Clock, LimitOwner, Tokens};
+use crate::units::{Clock, LimitOwner, Moment, Tokens};
 
 /// What a retry should wait for a call to end, when nobody knows how long it will take.
 const SOON: Duration = Duration::from_secs(1);
@@ -158,13 +158,13 @@ impl Gate {
         self.passages[target].views.iter().try_for_each(passes)
     }
 
-    /// What is left of the target's limits of this kind, where there are any: its provider's or its own, whichever is tighter.
+    /// What is left at `now` of the target's limits of this kind, where there are any: its provider's or its own, whichever is tighter.
     ///
     /// # Panics
     /// When `target` is no index of the adopted file.
     #[must_use]
-    pub fn room(&self, target: usize, kind: LimitKind) -> Option<Room> {
-        self.passages[target].views.iter().filter_map(|view| view.room(kind)).min_by_key(|room| room.remaining)
+    pub fn room(&self, target: usize, kind: LimitKind, now: Moment) -> Option<Room> {
+        self.passages[target].views.iter().filter_map(|view| view.room(kind, now)).min_by_key(|room| room.remaining)
     }
 
     /// True tokens per thousand estimated: the largest of late at this target.
@@ -190,7 +190,8 @@ impl Gate {
     /// When `target` is no index of the adopted file.
     #[must_use]
     pub fn levels(&self, target: usize) -> Vec<Level> {
-        self.passages[target].views.iter().flat_map(View::levels).collect()
+        let now = self.clock.now();
+        self.passages[target].views.iter().flat_map(|view| view.levels(now)).collect()
     }
 
     /// Takes what the passage asks for once its turn has come.
@@ -314,14 +315,14 @@ impl View {
         self.owner.queue.wake();
     }
 
-    fn levels(&self) -> impl Iterator<Item = Level> {
-        LimitKind::ALL.into_iter().filter_map(|kind| self.room(kind).map(|room| self.owner.level(kind, room)))
+    fn levels(&self, now: Moment) -> impl Iterator<Item = Level> {
+        LimitKind::ALL.into_iter().filter_map(move |kind| self.room(kind, now).map(|room| self.owner.level(kind, room)))
     }
 
-    fn room(&self, kind: LimitKind) -> Option<Room> {
+    fn room(&self, kind: LimitKind, now: Moment) -> Option<Room> {
         match kind {
-            LimitKind::Requests => self.requests(Limit::room),
-            LimitKind::Tokens => self.tokens(Limit::room),
+            LimitKind::Requests => self.requests(|limit| limit.room(now)),
+            LimitKind::Tokens => self.tokens(|limit| limit.room(now)),
             LimitKind::Concurrent => self.owner.seats.room(),
         }
     }

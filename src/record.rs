@@ -6,7 +6,6 @@
 mod metrics;
 mod sink;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 pub use sink::{Sink, SinkThread};
 
-use crate::units::{CallerName, Endpoint, RuleName, TargetName, TaskName, Usage, Usd};
+use crate::units::{CallerName, Endpoint, Pairs, RuleName, TargetName, TaskName, Usage, Usd};
 
 /// One request, from accept to the last byte: one line of JSON.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -32,6 +31,7 @@ pub struct Record {
     pub endpoint: Endpoint,
     /// The rule that matched; absent when the request ended before one was looked for or none was found.
     #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleName>,
     /// The rule set that served it.
     pub revision: Arc<str>,
@@ -44,32 +44,42 @@ pub struct Record {
     pub stream: bool,
     /// Who asked; absent where the file names no callers.
     #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<CallerName>,
     /// From the caller's entry.
-    pub tags: Arc<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Pairs::is_empty")]
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
+    pub tags: Pairs,
     /// What the client said of itself in `x-tollgate-labels`.
-    pub labels: Arc<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Pairs::is_empty")]
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
+    pub labels: Pairs,
     /// The target that answered.
     #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetName>,
     /// The model that the answer named, where it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub served_model: Option<String>,
     pub outcome: Outcome,
     /// The status that the client got; 499 when it hung up before.
     pub status: u16,
     /// The error code that the client got.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     pub attempts: Vec<AttemptRecord>,
     pub skipped: Vec<SkipRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_tokens_estimate: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageRecord>,
     pub usage_source: UsageSource,
     /// Billionths of a dollar; absent where prices are unknown.
-    #[serde(serialize_with = "nano_usd")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "nano_usd")]
     #[schemars(with = "Option<u64>")]
     pub cost_nano_usd: Option<Usd>,
     /// From sending the attempt that answered to its first content, in milliseconds.
-    #[serde(rename = "ttft_ms", serialize_with = "millis_if_any")]
+    #[serde(rename = "ttft_ms", skip_serializing_if = "Option::is_none", serialize_with = "millis_if_any")]
     #[schemars(with = "Option<f64>")]
     pub ttft: Option<Duration>,
     /// From accept to the last byte, in milliseconds.
@@ -88,12 +98,15 @@ pub struct AttemptRecord {
     #[schemars(with = "String")]
     pub target: TargetName,
     /// What went wrong, one of a closed list; absent when nothing did.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<&'static str>,
     /// The class of the error, one of a closed list.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<&'static str>,
     /// How far it came: `P0` nothing sent, `P1` sent, `P2` head received, `P3` content relayed, `P4` complete.
     pub phase: &'static str,
     /// The upstream's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// In milliseconds.
     #[serde(rename = "duration_ms", serialize_with = "millis")]

@@ -7,8 +7,10 @@ mod format;
 mod glob;
 mod heartbeat;
 mod ledger;
+mod map;
 mod name;
 mod owner;
+mod pairs;
 mod price;
 mod quantity;
 mod quirks;
@@ -28,8 +30,10 @@ pub use ledger::{
     MOST_WAITING, NotWritten, Remembered, RememberedDispute, RememberedWindow, RequestFacts, ResolvedEntry, SettledEntry, Taken, Then,
     Told, WindowKey,
 };
+pub use map::QuickMap;
 pub use name::{BudgetName, CallerName, ChainName, ModelName, NameError, ProviderName, RuleName, TargetName, TaskName};
 pub use owner::LimitOwner;
+pub use pairs::Pairs;
 pub use price::{Price, Prices, Tier};
 pub use quantity::{QuantityError, Share, parse_bytes, parse_count, parse_duration, parse_share};
 pub use quirks::{OnDisconnect, Quirks, Thinks};
@@ -37,5 +41,5 @@ pub use rate::Rate;
 pub use score::Score;
 pub use secret::Secret;
 pub use tokens::{Tokens, Usage};
-pub use usd::Usd;
+pub use usd::{Usd, push_digits};
 pub use window::{Period, StartsOn, Stretch, Window};

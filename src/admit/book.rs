@@ -5,7 +5,7 @@
 mod disputes;
 mod windows;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::grants::Pace;
 use super::purse::Tight;
 use crate::config::BudgetMode;
-use crate::units::{AttemptId, BudgetName, Disputed, Entry, Moment, Period, Share, Usd, Window, WindowKey};
+use crate::units::{AttemptId, BudgetName, Disputed, Entry, Moment, Period, QuickMap, Share, Usd, Window, WindowKey};
 
 pub(super) use disputes::Dispute;
 use disputes::Disputes;
@@ -41,14 +41,14 @@ pub(super) struct Book {
     pools: BTreeMap<PoolId, Pool>,
     next_pool: PoolId,
     /// Attempts in flight.
-    open: HashMap<AttemptId, Hold>,
+    open: QuickMap<AttemptId, Hold>,
     disputes: Disputes,
     /// The windows that the ledger told of at the start, by the names that they had then.
-    remembered: HashMap<WindowKey, PoolId>,
+    remembered: QuickMap<WindowKey, PoolId>,
     /// What settlements and ended disputes have freed whose rows are not on disk yet, in the order of their telling.
     freed: VecDeque<Freed>,
     /// The pools that a set of accounts means now; emptied when one of them rolls over.
-    sets: HashMap<Box<[AccountId]>, Arc<Set>>,
+    sets: QuickMap<Box<[AccountId]>, Arc<Set>>,
     told: Vec<Tell>,
 }
 

@@ -14,7 +14,7 @@ use governor::state::{NotKeyed, StateStore};
 use governor::{NotUntil, Quota, RateLimiter};
 
 use super::Room;
-use crate::units::{Clock, Rate};
+use crate::units::{Clock, Moment, Rate};
 
 pub(super) use cell::Cell;
 use cell::Store;
@@ -99,8 +99,8 @@ impl Limit {
         self.cell.scale((times, over), self.clock.now().as_nanos(), self.deepest());
     }
 
-    pub(super) fn room(&self) -> Room {
-        let used = self.cell.arrival().saturating_sub(self.clock.now().as_nanos());
+    pub(super) fn room(&self, now: Moment) -> Room {
+        let used = self.cell.arrival().saturating_sub(now.as_nanos());
         Room {
             capacity: u64::from(self.burst.get()).saturating_mul(self.grain),
             remaining: self.span().saturating_sub(used) / self.step * self.grain,

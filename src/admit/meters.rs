@@ -62,13 +62,14 @@ impl Meters {
     /// How full each limit of the adopted file is: providers', targets', callers', each in the order of names.
     #[must_use]
     pub fn levels(&self) -> Vec<Level> {
+        let now = self.clock.now();
         let owners: Vec<Arc<Owner>> =
             self.lock().values().filter(|entry| entry.gone.is_none()).map(|entry| Arc::clone(&entry.owner)).collect();
         owners
             .iter()
             .flat_map(|owner| {
                 let rates = [(LimitKind::Requests, &owner.requests), (LimitKind::Tokens, &owner.tokens)];
-                let rates = rates.into_iter().filter_map(|(kind, meter)| Some(owner.level(kind, meter.present()?.room())));
+                let rates = rates.into_iter().filter_map(|(kind, meter)| Some(owner.level(kind, meter.present()?.room(now))));
                 let seats = owner.seats.room().map(|room| owner.level(LimitKind::Concurrent, room));
                 rates.chain(seats).collect::<Vec<_>>()
             })

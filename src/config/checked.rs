@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use super::decode::At;
 use super::diagnostic::Place;
 use crate::units::{
-    BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, OnDisconnect, Prices, ProviderName, Quirks, Rate, RuleName, Score,
-    Secret, Share, TargetName, TaskName, Tokens, Usd, Window,
+    BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, OnDisconnect, Pairs, Prices, ProviderName, Quirks, Rate, RuleName,
+    Score, Secret, Share, TargetName, TaskName, Tokens, Usd, Window,
 };
 
 /// A whole configuration. `targets` holds every model of every provider, in file order; rules name them by index.
@@ -166,7 +166,7 @@ pub struct Caller {
     pub place: Place,
     /// At least one; two while a key is exchanged.
     pub keys: Vec<CallerKey>,
-    pub tags: Arc<BTreeMap<String, String>>,
+    pub tags: Pairs,
     pub limits: Limits,
     /// Globs on targets that this caller may use, whatever a rule says. Absent: all.
     pub allow: Option<Vec<String>>,

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use crate::admit::{Admitted, Denial, LimitKind, SentFacts};
 use crate::record::{AttemptRecord, Outcome, Record, SkipRecord, UsageRecord, UsageSource};
 use crate::rules::{Features, Found, TaskSource};
-use crate::units::{self, AttemptId, Basis, EndedEntry, Endpoint, Moment, RequestFacts, TaskName, Tokens, Usd};
+use crate::units::{self, AttemptId, Basis, EndedEntry, Endpoint, Moment, Pairs, RequestFacts, TaskName, Tokens, Usd, push_digits};
 use crate::upstream::{Entry, Failure, Phase};
 use crate::wire::{Shape, Told};
 
@@ -64,8 +63,8 @@ impl Account {
             requested_model: asked.call.model().to_owned(),
             stream: asked.call.is_streaming(),
             caller: None,
-            tags: Arc::default(),
-            labels: Arc::default(),
+            tags: Pairs::default(),
+            labels: Pairs::default(),
             target: None,
             served_model: None,
             outcome: Outcome::HungUp,
@@ -103,10 +102,10 @@ impl Account {
     pub(super) fn classified(&mut self, features: &Features) {
         self.note(|record| {
             record.caller.clone_from(&features.caller);
-            record.tags = Arc::clone(&features.tags);
+            record.tags = features.tags.clone();
             record.task = features.task.name.clone();
             record.task_source = features.task.source.as_str();
-            record.labels = Arc::clone(&features.labels);
+            record.labels = features.labels.clone();
         });
     }
 
@@ -227,7 +226,7 @@ impl Account {
         let rest = booked.settle(Some(used), &end);
         let mut head = Head::default();
         head.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        head.write(&name::LENGTH, body.len());
+        head.number(&name::LENGTH, body.len() as u64);
         self.describe_step(&mut head, running, step, &headers, rest);
         describe_lost(&mut head, lost.as_deref());
         if let Some(model) = self.record.as_ref().and_then(|record| record.served_model.as_deref()) {
@@ -235,7 +234,7 @@ impl Account {
         }
         if let Some(record) = &self.record {
             if let Some(cost) = record.cost_nano_usd {
-                head.text(&name::COST, &cost.plain());
+                head.with(&name::COST, |text| cost.write_plain(text));
             }
             head.set(&name::USAGE_SOURCE, HeaderValue::from_static(record.usage_source.as_str()));
         }
@@ -382,8 +381,8 @@ impl Account {
                 endpoint: record.endpoint,
                 rule: record.rule.clone(),
                 caller: record.caller.clone(),
-                tags: Arc::clone(&record.tags),
-                labels: Arc::clone(&record.labels),
+                tags: record.tags.clone(),
+                labels: record.labels.clone(),
                 task: record.task.clone(),
                 revision: Arc::clone(&record.revision),
             })
@@ -411,7 +410,7 @@ impl Account {
         if let Some(rule) = &self.rule_header {
             head.set(&name::RULE, rule.clone());
         }
-        head.write(&name::ATTEMPTS, self.sent);
+        head.number(&name::ATTEMPTS, self.sent as u64);
         let Some(record) = &self.record else { return };
         if record.task_source != TaskSource::None.as_str() {
             head.write(&name::TASK, format_args!("{};source={}", record.task, record.task_source));
@@ -421,35 +420,41 @@ impl Account {
     /// The headers that tell which step answered.
     fn describe_step(&self, head: &mut Head, running: &Running, step: &Step<'_>, upstream: &HeaderMap, rest: Option<Usd>) {
         head.set(&name::TARGET, running.target_value(step.target).clone());
-        head.write(&name::FALLBACK_INDEX, self.fallback_index);
+        head.number(&name::FALLBACK_INDEX, self.fallback_index as u64);
         let theirs = [&name::REQUEST_ID, &name::REQUEST_ID_SHORT, &name::AZURE_REQUEST_ID];
         if let Some(id) = theirs.into_iter().find_map(|name| upstream.get(name)) {
             head.set(&name::UPSTREAM_REQUEST_ID, id.clone());
         }
         if let Some(rest) = rest {
-            head.text(&name::BUDGET_REMAINING, &rest.plain());
+            head.with(&name::BUDGET_REMAINING, |text| rest.write_plain(text));
         }
         match step.limit {
             OutputLimit::AsSent => {}
             OutputLimit::Injected(limit) => head.write(&name::INJECTED, format_args!("max_tokens={limit}")),
             OutputLimit::Clamped(limit) => head.write(&name::CLAMPED, format_args!("max_tokens={limit}")),
         }
+        let now = self.now();
         for (kind, [limit, remaining, reset]) in [(LimitKind::Requests, &name::OF_REQUESTS), (LimitKind::Tokens, &name::OF_TOKENS)] {
-            if let Some(room) = running.gate().room(step.target, kind) {
-                head.write(limit, room.capacity);
-                head.write(remaining, room.remaining);
-                head.write(reset, format_args!("{}ms", room.reset.as_millis()));
+            if let Some(room) = running.gate().room(step.target, kind, now) {
+                head.number(limit, room.capacity);
+                head.number(remaining, room.remaining);
+                head.with(reset, |text| {
+                    push_digits(text, whole_millis(room.reset));
+                    text.push_str("ms");
+                });
             }
         }
     }
 
     fn tell_times(&self, head: &mut Head, upstream: Duration, ttft: Option<Duration>) {
-        let own = Millis(self.parts.clock.now().since(self.accepted).saturating_sub(self.away.max(upstream)));
-        let upstream = Millis(upstream);
-        match ttft.map(Millis) {
-            None => head.write(&name::SERVER_TIMING, format_args!("tollgate;dur={own}, upstream;dur={upstream}")),
-            Some(ttft) => head.write(&name::SERVER_TIMING, format_args!("tollgate;dur={own}, upstream;dur={upstream}, ttft;dur={ttft}")),
-        }
+        let own = self.parts.clock.now().since(self.accepted).saturating_sub(self.away.max(upstream));
+        head.with(&name::SERVER_TIMING, |text| {
+            push_timing(text, "tollgate;dur=", own);
+            push_timing(text, ", upstream;dur=", upstream);
+            if let Some(ttft) = ttft {
+                push_timing(text, ", ttft;dur=", ttft);
+            }
+        });
     }
 }
 
@@ -502,12 +507,18 @@ pub(super) fn event_stream_headers() -> HeaderMap {
     headers
 }
 
-/// Milliseconds with two decimals, cut off.
-struct Millis(Duration);
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hundredths = self.0.as_micros() / 10;
-        write!(f, "{}.{:02}", hundredths / 100, hundredths % 100)
+/// Milliseconds with two decimals, cut off, behind their name.
+fn push_timing(text: &mut String, name: &str, took: Duration) {
+    text.push_str(name);
+    push_digits(text, whole_millis(took));
+    text.push('.');
+    let hundredths = took.subsec_micros() % 1_000 / 10;
+    if hundredths < 10 {
+        text.push('0');
     }
+    push_digits(text, u64::from(hundredths));
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 
 use crate::rules::{Features, Prompt, Spent, Task, TaskSource};
-use crate::units::{TaskName, Usd};
+use crate::units::{Pairs, TaskName, Usd};
 use crate::wire::Call;
 
 use super::Refusal;
@@ -33,10 +33,10 @@ pub fn features(call: &Arc<Call>, headers: &Arc<HeaderMap>) -> Result<Features, 
         requested_model: requested_model.into(),
         task: stated.map_or(Ok(Task { name: TaskName::unknown(), source: TaskSource::None }), |(text, param)| task(text, param))?,
         max_cost: header(headers, &MAX_COST)?.map(max_cost).transpose()?,
-        labels: Arc::new(header(headers, &LABELS)?.map_or(Ok(BTreeMap::new()), labels)?),
+        labels: header(headers, &LABELS)?.map_or(Ok(BTreeMap::new()), labels)?.into(),
         headers: Arc::clone(headers),
         caller: None,
-        tags: Arc::default(),
+        tags: Pairs::default(),
         spent: Spent::default(),
         effort: call.effort(),
         stream: call.is_streaming(),

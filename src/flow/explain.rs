@@ -176,9 +176,9 @@ fn explained_features(features: &Features) -> ExplainedFeatures {
         turns: features.turns(),
         effort: features.effort.map(|effort| effort.as_str().into()),
         stream: features.stream,
-        labels: BTreeMap::clone(&features.labels),
+        labels: (*features.labels).clone(),
         caller: features.caller.as_ref().map(ToString::to_string),
-        tags: BTreeMap::clone(&features.tags),
+        tags: (*features.tags).clone(),
     }
 }
 

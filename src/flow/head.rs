@@ -5,6 +5,8 @@ use std::fmt::{Display, Write};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::units::push_digits;
+
 /// Room for what every answer carries and its limits, so that the map grows for nobody.
 pub(super) const USUAL: usize = 24;
 /// As for the text of all values that are worked out for one answer.
@@ -83,10 +85,20 @@ impl Head {
         }
     }
 
+    /// A whole number; it takes the place of an earlier value.
+    pub(super) fn number(&mut self, name: &'static HeaderName, number: u64) {
+        self.with(name, |text| push_digits(text, number));
+    }
+
+    /// What `push` writes behind the text that it is given; it takes the place of an earlier value.
+    pub(super) fn with(&mut self, name: &'static HeaderName, push: impl FnOnce(&mut String)) {
+        push(&mut self.text);
+        self.written.push((name, self.text.len()));
+    }
+
     /// A text as it is; it takes the place of an earlier value.
     pub(super) fn text(&mut self, name: &'static HeaderName, value: &str) {
-        self.text.push_str(value);
-        self.written.push((name, self.text.len()));
+        self.with(name, |text| text.push_str(value));
     }
 
     pub(super) fn finish(self) -> HeaderMap {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{self, Diagnostic, Given, SpentWindow};
 use crate::rules::{Features, Prompt, RuleSet, Spent, Task, TaskSource};
-use crate::units::{Effort, Endpoint, Share, TaskName, Tokens, Usd};
+use crate::units::{Effort, Endpoint, Pairs, Share, TaskName, Tokens, Usd};
 use crate::wire::Call;
 
 use super::{Refusal, classify};
@@ -55,7 +55,7 @@ impl Question {
             requested_model: model.into(),
             task,
             max_cost: given.max_cost,
-            labels: Arc::new(given.labels.clone()),
+            labels: given.labels.clone().into(),
             headers: Arc::new(given.headers.clone()),
             caller: given.caller.clone(),
             tags,
@@ -137,8 +137,8 @@ impl Question {
     }
 
     /// The tags of the caller that is named, else those that are stated.
-    fn tags(&self, rules: &RuleSet) -> Result<Arc<BTreeMap<String, String>>, Refusal> {
-        let Some(name) = &self.given.caller else { return Ok(Arc::new(self.given.tags.clone())) };
+    fn tags(&self, rules: &RuleSet) -> Result<Pairs, Refusal> {
+        let Some(name) = &self.given.caller else { return Ok(self.given.tags.clone().into()) };
         let caller = rules.callers().iter().find(|caller| caller.name == *name);
         let caller = caller.ok_or_else(|| Refusal::invalid("caller", format!("there is no caller `{name}` in this file")))?;
         if let (Some(expires), Some(time)) = (caller.expires, self.given.time)
@@ -146,7 +146,7 @@ impl Question {
         {
             return Err(Refusal::invalid("caller", format!("caller `{name}` has expired by {time}")));
         }
-        Ok(Arc::clone(&caller.tags))
+        Ok(caller.tags.clone())
     }
 
     fn spent(&self, rules: &RuleSet) -> Result<Spent, Refusal> {

@@ -181,7 +181,7 @@ impl Running {
     pub(super) fn known(&self, features: Features, caller: Option<usize>) -> Features {
         let caller = caller.map(|index| &self.rules.callers()[index]);
         let spent = if self.rules.asks_spent() { self.purse.all_spent().into_iter().collect() } else { features.spent };
-        let tags = caller.map_or(features.tags, |caller| Arc::clone(&caller.tags));
+        let tags = caller.map_or(features.tags, |caller| caller.tags.clone());
         Features { caller: caller.map(|caller| caller.name.clone()), tags, spent, ..features }
     }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// A record with every field filled, named `request_id`.
@@ -14,8 +16,8 @@ pub(super) fn record(request_id: &str) -> Box<Record> {
         requested_model: "auto".into(),
         stream: true,
         caller: Some(CallerName::parse("search").unwrap()),
-        tags: Arc::new(BTreeMap::from([("team".into(), "search".into())])),
-        labels: Arc::new(BTreeMap::from([("feature".into(), "x".into())])),
+        tags: BTreeMap::from([("team".into(), "search".into())]).into(),
+        labels: BTreeMap::from([("feature".into(), "x".into())]).into(),
         target: Some(target.clone()),
         served_model: None,
         outcome: Outcome::FellBack,
@@ -47,8 +49,8 @@ fn a_record_is_one_line_of_documented_fields() {
         concat!(
             r#"{"request_id":"r1","at":"2026-11-18T11:06:40.120Z","endpoint":"chat","rule":"coding","revision":"3-abc","task":"coding","#,
             r#""task_source":"declared","requested_model":"auto","stream":true,"caller":"search","tags":{"team":"search"},"labels":{"feature":"x"},"target":"openai/gpt-4o","#,
-            r#""served_model":null,"outcome":"fell_back","status":200,"code":null,"attempts":[{"target":"openai/gpt-4o","fault":"reset","#,
-            r#""class":"connect","phase":"P1","status":null,"duration_ms":1.234}],"skipped":[{"target":"openai/gpt-4o","reason":"no_key"}],"#,
+            r#""outcome":"fell_back","status":200,"attempts":[{"target":"openai/gpt-4o","fault":"reset","#,
+            r#""class":"connect","phase":"P1","duration_ms":1.234}],"skipped":[{"target":"openai/gpt-4o","reason":"no_key"}],"#,
             r#""prompt_tokens_estimate":12,"usage":{"input":10,"cache_read":2,"cache_write":0,"output":7,"reasoning":0},"#,
             r#""usage_source":"provider","cost_nano_usd":1500,"ttft_ms":31.0,"duration_ms":45.679,"own_ms":0.021}"#
         )

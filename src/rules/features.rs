@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::config::SpentWindow;
-use crate::units::{CallerName, Effort, Endpoint, Need, Share, TaskName, Tokens, Usd};
+use crate::units::{CallerName, Effort, Endpoint, Need, Pairs, Share, TaskName, Tokens, Usd};
 use crate::wire::Call;
 
 /// All that a rule may look at. What costs time is worked out when a rule first asks for it.
@@ -17,12 +17,12 @@ pub struct Features {
     pub task: Task,
     /// The ceiling for this one request that the client declared.
     pub max_cost: Option<Usd>,
-    pub labels: Arc<BTreeMap<String, String>>,
+    pub labels: Pairs,
     pub headers: Arc<HeaderMap>,
     /// Who asks, where there are callers.
     pub caller: Option<CallerName>,
     /// From the caller's entry alone.
-    pub tags: Arc<BTreeMap<String, String>>,
+    pub tags: Pairs,
     pub spent: Spent,
     pub effort: Option<Effort>,
     pub stream: bool,

@@ -371,7 +371,7 @@ mod tests {
         let mut features = some_requests(&[], 1, 0).remove(0);
         assert_eq!(index.candidates(&features).count_ones(..), 0);
         features.requested_model = "family-201-x".into();
-        features.labels = std::sync::Arc::new([("run".into(), "run-402".into())].into());
+        features.labels = crate::units::Pairs::from(BTreeMap::from([("run".into(), "run-402".into())]));
         features.headers =
             std::sync::Arc::new([(http::HeaderName::from_static("x-app"), http::HeaderValue::from_static("app-3"))].into_iter().collect());
         assert_eq!(index.candidates(&features).ones().collect::<Vec<_>>(), [3, 201, 402]);

@@ -106,12 +106,9 @@ fn whose(callers: &[Caller], key: &[u8], now: Timestamp) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
     use super::*;
     use crate::config::{CallerKey, Limits, Place};
-    use crate::units::{CallerName, Clock};
+    use crate::units::{CallerName, Clock, Pairs};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -123,7 +120,7 @@ mod tests {
             name: CallerName::parse(name).unwrap(),
             place: Place::default(),
             keys: keys.iter().map(key).collect(),
-            tags: Arc::new(BTreeMap::new()),
+            tags: Pairs::default(),
             limits: Limits::default(),
             allow: None,
             expires: expires.map(at),

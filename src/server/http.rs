@@ -84,7 +84,8 @@ impl Applications {
         if path == "/v1/messages/count_tokens" {
             only(&head, &Method::POST)?;
             let asked = self.asked(&running, Endpoint::Messages, head, incoming, caller, request_id).await?;
-            return Ok(Arc::clone(&self.server.parts).count_tokens(running, asked).await);
+            // Boxed: asked rarely, it would be carried along by every request.
+            return Ok(Box::pin(Arc::clone(&self.server.parts).count_tokens(running, asked)).await);
         }
         if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| path.strip_prefix("/v1") == Some(endpoint.path())) {
             only(&head, &Method::POST)?;

@@ -1,6 +1,6 @@
 //! What those who move money tell the one who writes it down.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{BudgetName, CallerName, Endpoint, Period, Prices, RuleName, TargetName, TaskName, Usage, Usd};
+use super::{BudgetName, CallerName, Endpoint, Pairs, Period, Prices, RuleName, TargetName, TaskName, Usage, Usd};
 
 /// How many entries may wait to be written. New holds are refused above it; what ends an attempt is always taken.
 pub const MOST_WAITING: usize = 100_000;
@@ -46,8 +46,8 @@ pub struct RequestFacts {
     pub endpoint: Endpoint,
     pub rule: Option<RuleName>,
     pub caller: Option<CallerName>,
-    pub tags: Arc<BTreeMap<String, String>>,
-    pub labels: Arc<BTreeMap<String, String>>,
+    pub tags: Pairs,
+    pub labels: Pairs,
     pub task: TaskName,
     pub revision: Arc<str>,
 }

@@ -1,5 +1,6 @@
 //! The ledger as its file and its commands are met from outside: a disk that fails, a file that is damaged, a process that is killed.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
@@ -43,8 +44,8 @@ fn request(number: u64) -> Arc<RequestFacts> {
         endpoint: Endpoint::Chat,
         rule: RuleName::parse("coding").ok(),
         caller: None,
-        tags: Arc::new([("team".to_owned(), "search".to_owned())].into()),
-        labels: Arc::new([("run".to_owned(), format!("{}", number % 2))].into()),
+        tags: BTreeMap::from([("team".to_owned(), "search".to_owned())]).into(),
+        labels: BTreeMap::from([("run".to_owned(), format!("{}", number % 2))]).into(),
         task: TaskName::unknown(),
         revision: "1-abc".into(),
     })

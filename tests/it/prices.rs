@@ -13,7 +13,7 @@ use tollgate::catalog::catalog;
 use tollgate::config::HoldFor;
 use tollgate::store::Ledger;
 use tollgate::units::{
-    AttemptId, Basis, EndedEntry, Endpoint, Entry, HeldEntry, RequestFacts, SettledEntry, TargetName, TaskName, Tokens, Usage,
+    AttemptId, Basis, EndedEntry, Endpoint, Entry, HeldEntry, Pairs, RequestFacts, SettledEntry, TargetName, TaskName, Tokens, Usage,
 };
 
 use crate::support::*;
@@ -179,8 +179,8 @@ fn recorded(folder: &Folder) {
                 endpoint: Endpoint::Chat,
                 rule: None,
                 caller: None,
-                tags: Arc::default(),
-                labels: Arc::default(),
+                tags: Pairs::default(),
+                labels: Pairs::default(),
                 task: TaskName::parse(task).unwrap(),
                 revision: "1-abc".into(),
             });

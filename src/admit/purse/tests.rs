@@ -16,7 +16,7 @@ use super::*;
 use crate::admit::{Budgets, End, SentFacts};
 use crate::config::{Cap, Covers, Place};
 use crate::units::{
-    Clock, Endpoint, LedgerInbox, LedgerQueue, NotWritten, Remembered, RequestFacts, StartsOn, TargetName, TaskName, Then, Window,
+    Clock, Endpoint, LedgerInbox, LedgerQueue, NotWritten, Pairs, Remembered, RequestFacts, StartsOn, TargetName, TaskName, Then, Window,
 };
 
 const CAP: u64 = 1_000;
@@ -54,8 +54,8 @@ fn facts() -> SentFacts {
         endpoint: Endpoint::Chat,
         rule: None,
         caller: None,
-        tags: Arc::default(),
-        labels: Arc::default(),
+        tags: Pairs::default(),
+        labels: Pairs::default(),
         task: TaskName::unknown(),
         revision: "1".into(),
     };

@@ -1,7 +1,6 @@
 //! `callers:`: names, keys by their hashes, and what each may use.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -174,7 +173,7 @@ fn one(
         name: name?,
         place: row.key,
         keys: keys?.iter().map(key).collect(),
-        tags: Arc::new(tags?),
+        tags: tags?.into(),
         limits: limits(&draft.limits),
         allow: draft.allow.get().map(|all| all.iter().map(|pattern| pattern.value.clone()).collect()),
         expires: draft.expires.get().map(|when| when.in_zone(zone)),

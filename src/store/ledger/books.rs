@@ -3,7 +3,7 @@
 mod disputes;
 mod entries;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
@@ -13,7 +13,7 @@ use super::error::Trouble;
 use super::row::{self, Bound, Hash, Int, Kind, Named, Row, Text, Word};
 use super::seen::Seen;
 use super::windows::Windows;
-use crate::units::{AttemptId, Entry};
+use crate::units::{AttemptId, Entry, QuickMap};
 
 pub(super) use disputes::{About, OpenDispute, TARGET, stored};
 
@@ -58,11 +58,11 @@ pub(super) struct Open {
 pub(super) struct Books {
     pub(super) head: Head,
     pub(super) windows: Windows,
-    pub(super) open: HashMap<i64, Open>,
+    pub(super) open: QuickMap<i64, Open>,
     pub(super) seen: Seen,
     dictionary: Dictionary,
     /// Contexts of attempts whose rows are written and whose requests were not over then; and of such before them.
-    unended: [HashMap<i64, Ref>; 2],
+    unended: [QuickMap<i64, Ref>; 2],
     batch: Batch,
 }
 
@@ -74,7 +74,7 @@ struct Batch {
     held: Vec<i64>,
     released: Vec<i64>,
     /// Disputes that this transaction opens, and has not ended.
-    disputed: HashMap<About, OpenDispute>,
+    disputed: QuickMap<About, OpenDispute>,
     hashed: Vec<u8>,
 }
 
@@ -93,8 +93,8 @@ impl Books {
     pub(super) fn load(connection: &Connection, now: i64, seen: Seen) -> Result<Self, Trouble> {
         let head = Head::read(connection)?;
         let windows = Windows::load(connection, now)?;
-        let empty = || [HashMap::new(), HashMap::new()];
-        let (open, dictionary, batch) = (HashMap::new(), Dictionary::default(), Batch::default());
+        let empty = || [QuickMap::default(), QuickMap::default()];
+        let (open, dictionary, batch) = (QuickMap::default(), Dictionary::default(), Batch::default());
         let mut books = Self { head, windows, open, seen, dictionary, unended: empty(), batch };
         books.load_holds(connection)?;
         Ok(books)
@@ -205,7 +205,7 @@ impl Books {
     }
 }
 
-fn remember(unended: &mut [HashMap<i64, Ref>; 2], attempt: i64, context: Ref) {
+fn remember(unended: &mut [QuickMap<i64, Ref>; 2], attempt: i64, context: Ref) {
     if unended[0].len() >= UNENDED {
         unended.swap(0, 1);
         unended[0].clear();

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql};
 use sha2::{Digest, Sha256};
 
 use super::row::Hash;
-use crate::units::{CallerName, Price, Prices, RequestFacts, RuleName, TargetName, TaskName, WindowKey};
+use crate::units::{CallerName, Pairs, Price, Prices, RequestFacts, RuleName, TargetName, TaskName, WindowKey};
 
 /// Beyond so many the memory of a table begins anew; the table itself goes on.
 const REMEMBERED: usize = 20_000;
@@ -45,7 +45,7 @@ struct ContextKey {
     endpoint: &'static str,
     rule: Option<RuleName>,
     caller: Option<CallerName>,
-    tags: Arc<BTreeMap<String, String>>,
+    tags: Pairs,
     task: TaskName,
     target: Option<TargetName>,
     revision: Arc<str>,
@@ -97,7 +97,7 @@ impl Dictionary {
             endpoint: facts.endpoint.as_str(),
             rule: facts.rule.clone(),
             caller: facts.caller.clone(),
-            tags: Arc::clone(&facts.tags),
+            tags: facts.tags.clone(),
             task: facts.task.clone(),
             target: target.cloned(),
             revision: Arc::clone(&facts.revision),

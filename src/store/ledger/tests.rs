@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::units::{
-    AdjustedEntry, AttemptId, Basis, BudgetName, DisputeClass, DisputeId, Disputed, EndedEntry, Endpoint, HeldEntry, LedgerQueue, Period,
-    RememberedWindow, RequestFacts, ResolvedEntry, RuleName, SettledEntry, TargetName, TaskName, Usd, WindowKey,
+    AdjustedEntry, AttemptId, Basis, BudgetName, DisputeClass, DisputeId, Disputed, EndedEntry, Endpoint, HeldEntry, LedgerQueue, Pairs,
+    Period, RememberedWindow, RequestFacts, ResolvedEntry, RuleName, SettledEntry, TargetName, TaskName, Usd, WindowKey,
 };
 
 /// A state folder that goes with the test.
@@ -53,8 +53,8 @@ fn facts(request: &str) -> Arc<RequestFacts> {
         endpoint: Endpoint::Chat,
         rule: RuleName::parse("coding").ok(),
         caller: None,
-        tags: Arc::default(),
-        labels: Arc::default(),
+        tags: Pairs::default(),
+        labels: Pairs::default(),
         task: TaskName::unknown(),
         revision: "1-abc".into(),
     })

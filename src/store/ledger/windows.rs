@@ -1,13 +1,11 @@
 //! The counters of every window that is in use, as they stand in the file.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use sha2::{Digest, Sha256};
 
 use super::error::Trouble;
-use crate::units::{BudgetName, Period, RememberedWindow, Usd, WindowKey};
+use crate::units::{BudgetName, Period, QuickMap, RememberedWindow, Usd, WindowKey};
 
 /// One window's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +24,10 @@ pub(super) struct Window {
 /// Windows and the names of their budgets, read when they are first asked for.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
-    by_id: HashMap<i64, Window>,
-    by_key: HashMap<(i64, Period, i64), i64>,
-    budgets: HashMap<BudgetName, i64>,
-    names: HashMap<i64, BudgetName>,
+    by_id: QuickMap<i64, Window>,
+    by_key: QuickMap<(i64, Period, i64), i64>,
+    budgets: QuickMap<BudgetName, i64>,
+    names: QuickMap<i64, BudgetName>,
     changed: Vec<i64>,
 }
 

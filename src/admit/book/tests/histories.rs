@@ -1,5 +1,6 @@
 //! Random histories of a book against a plain model: holds, ends, crashes, reloads and clocks in any order.
 
+use std::collections::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 
 use fastrand::Rng;
