@@ -53,5 +53,6 @@ mod streaming;
 mod support;
 mod two_ledgers;
 mod upstream_faults;
+mod week;
 mod wire_vectors;
 mod worst_case;

@@ -373,7 +373,11 @@ impl Inside {
     }
 
     pub(crate) async fn handle(&self, asked: Asked) -> Got {
-        let answer = Arc::clone(&self.parts).handle(Arc::clone(&self.running), asked).await;
+        Self::read(Arc::clone(&self.parts).handle(Arc::clone(&self.running), asked).await).await
+    }
+
+    /// An answer down to its end.
+    pub(crate) async fn read(answer: tollgate::flow::Answer) -> Got {
         let value = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
         let headers = answer.headers.iter().map(|(name, text)| (name.to_string(), value(text))).collect();
         let mut got = Got { status: answer.status.as_u16(), headers, body: String::new(), is_whole: true };
