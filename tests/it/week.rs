@@ -191,9 +191,12 @@ async fn pools_keep_close_to_the_lowest_possible_through_a_changing_week() {
     assert!([plain, cheapest, fastest].iter().all(|sums| sums.failed * 500 < sums.requests), "hardly any request goes without an answer");
     assert!(cheapest.cost_above() <= 0.03, "{table}");
     assert!(fastest.wait_above() <= 0.10, "{table}");
-    assert!(best.below_floor == 0 && plain.below_floor > 0, "{table}");
+    assert_eq!(best.below_floor, 0, "{table}");
     // In a few hours the chain that stays as it is may happen to be right.
     if minutes() >= 7 * 24 * 60 {
-        assert!(cheapest.cost_above() < plain.cost_above() && fastest.wait_above() < plain.wait_above(), "{table}");
+        assert!(
+            plain.below_floor > 0 && cheapest.cost_above() < plain.cost_above() && fastest.wait_above() < plain.wait_above(),
+            "{table}"
+        );
     }
 }
