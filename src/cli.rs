@@ -3,6 +3,7 @@
 //! Floor 6.
 
 mod check;
+mod classify;
 mod cost;
 mod daemon;
 mod explain;
@@ -71,6 +72,8 @@ enum Command {
     Check(check::Options),
     /// Say what would happen to one request, and why
     Explain(Box<explain::Options>),
+    /// Say which task a text asks for, or how often that is right on labelled texts
+    Classify(classify::Options),
     /// Write a starter file for the provider keys in the environment
     Init(init::Options),
     /// Print another gateway's file as one of tollgate's, and say what could not be carried over
@@ -126,6 +129,7 @@ impl Cli {
             Command::Serve(options) => serve::run(&options),
             Command::Check(options) => check::run(&options),
             Command::Explain(options) => explain::run(&options),
+            Command::Classify(options) => classify::run(&options),
             Command::Init(options) => init::run(&options),
             Command::Import(options) => import::run(&options),
             Command::Fmt(options) => fmt::run(&options),

@@ -23,7 +23,7 @@
 //! | 5 | [`server`] [`reload`] [`control`] [`report`] | the ways the world reaches us, and what it is told of money |
 //! | 4 | [`flow`] | the request's story; holds handles, owns no state |
 //! | 3 | [`admit`] [`upstream`] [`record`] [`store`] [`outside`] | counters, outgoing calls, output, what outlives the process |
-//! | 2 | [`rules`] | the compiled rule set: immutable, shared, no counters |
+//! | 2 | [`rules`] [`tasks`] | the compiled rule set and the classifier: immutable, shared, no counters |
 //! | 1 | [`config`] [`wire`] [`catalog`] [`tokens`] | text in, types out; no I/O, no async, no locks |
 //! | 0 | [`units`] | money, tokens, names, rates, time |
 //!
@@ -37,6 +37,7 @@ pub mod tokens;
 pub mod wire;
 
 pub mod rules;
+pub mod tasks;
 
 pub mod admit;
 pub mod outside;

@@ -3,6 +3,7 @@
 //! Floor 0. Everything here is plain data, but for the queue to the ledger: no I/O, no async, no locks.
 
 mod clock;
+mod confidence;
 mod format;
 mod glob;
 mod heartbeat;
@@ -22,6 +23,7 @@ mod usd;
 mod window;
 
 pub use clock::{Clock, Moment};
+pub use confidence::Confidence;
 pub use format::{Effort, Endpoint, Format, Need, Wire};
 pub use glob::Glob;
 pub use heartbeat::Heartbeat;

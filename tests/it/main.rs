@@ -51,6 +51,7 @@ mod sandbox;
 mod serving;
 mod streaming;
 mod support;
+mod tasks;
 mod two_ledgers;
 mod upstream_faults;
 mod week;
