@@ -10,7 +10,7 @@ mod page;
 use std::num::NonZeroU32;
 use std::sync::LazyLock;
 
-use crate::units::{Format, Need, OnDisconnect, Price, Prices, Thinks, Tokens};
+use crate::units::{Format, Need, OnDisconnect, Price, Prices, Speaks, Thinks, Tokens};
 
 pub use import::{ImportError, PriceList, PriceRow, read_price_list};
 pub use names::{Families, base_name, folded_name, is_same_name, plainer_name};
@@ -116,6 +116,8 @@ pub struct CatalogModel {
     pub can: Option<Vec<Need>>,
     /// How it is asked to reason, where its format has several ways.
     pub thinks: Option<Thinks>,
+    /// By which APIs it is reached, where that is other than its provider's models usually are.
+    pub speaks: Option<Speaks>,
     /// `2026-04-23`, or its month.
     pub released: Option<String>,
     /// Its weights are public.

@@ -24,7 +24,7 @@ mod window;
 
 pub use clock::{Clock, Moment};
 pub use confidence::Confidence;
-pub use format::{Effort, Endpoint, Format, Need, Wire};
+pub use format::{Effort, Endpoint, Format, Need, Speaks, Wire};
 pub use glob::Glob;
 pub use heartbeat::Heartbeat;
 pub use ledger::{

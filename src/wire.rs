@@ -13,6 +13,7 @@ mod gemini;
 mod json;
 mod openai;
 mod reading;
+mod responses;
 mod retell;
 mod sse;
 mod stencil;

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use serde::Deserialize;
 
 use super::{Catalog, CatalogFormat, CatalogModel, CatalogProvider, Families, Lack, StreamUsage};
-use crate::units::{Need, OnDisconnect, Price, Prices, QuantityError, Thinks, Tier, Tokens};
+use crate::units::{Need, OnDisconnect, Price, Prices, QuantityError, Speaks, Thinks, Tier, Tokens};
 
 pub(super) const TEXT: &str = include_str!("facts.json");
 
@@ -71,6 +71,7 @@ struct ModelFacts {
     embeds: bool,
     can: Option<Vec<String>>,
     thinks: Option<String>,
+    speaks: Option<Vec<String>>,
     released: Option<String>,
     #[serde(default)]
     open: bool,
@@ -159,6 +160,12 @@ fn model(facts: ModelFacts, families: &Families) -> Result<CatalogModel, FactsEr
     let can = facts.can.as_ref().map(|can| can.iter().map(word).collect::<Result<Vec<_>, _>>()).transpose()?;
     let thinks = |word: &String| Thinks::parse(word).ok_or_else(|| FactsError::Word { of: facts.name.clone(), word: word.clone() });
     let thinks = facts.thinks.as_ref().map(thinks).transpose()?;
+    let speaks = |word: &String| match word.as_str() {
+        "chat" => Ok(Speaks::Chat),
+        "responses" => Ok(Speaks::Responses),
+        _ => Err(FactsError::Word { of: facts.name.clone(), word: word.clone() }),
+    };
+    let speaks = facts.speaks.as_ref().map(|words| words.iter().map(speaks).collect::<Result<Vec<_>, _>>()).transpose()?;
     Ok(CatalogModel {
         called: std::iter::once(&facts.name).chain(&facts.aliases).map(|name| families.family_name(name)).collect(),
         name: facts.name,
@@ -172,6 +179,7 @@ fn model(facts: ModelFacts, families: &Families) -> Result<CatalogModel, FactsEr
         max_output: facts.max_output.map(Tokens::new),
         can,
         thinks,
+        speaks: speaks.and_then(|words| words.into_iter().reduce(Speaks::and)),
         released: facts.released,
         is_open: facts.open,
         source: facts.source,

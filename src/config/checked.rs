@@ -16,7 +16,7 @@ use super::decode::At;
 use super::diagnostic::Place;
 use crate::units::{
     BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, OnDisconnect, Pairs, Prices, ProviderName, Quirks, Rate, RuleName,
-    Score, Secret, Share, TargetName, TaskName, Tokens, Usd, Window,
+    Score, Secret, Share, Speaks, TargetName, TaskName, Tokens, Usd, Window,
 };
 
 /// A whole configuration. `targets` holds every model of every provider, in file order; rules name them by index.
@@ -431,6 +431,8 @@ pub struct Target {
     /// Limits of this model alone, beside the provider's.
     pub limits: Limits,
     pub timeouts: Timeouts,
+    /// Which of its format's APIs for conversations it has.
+    pub speaks: Speaks,
     /// How it takes a call that was made for another format.
     pub quirks: Quirks,
 }

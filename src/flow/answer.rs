@@ -312,7 +312,7 @@ fn error_answer(words: &ErrorWords<'_>, to: Addressee<'_>) -> Answer {
 /// What the client is told of a provider's failure: the provider's own error where the request caused it, else words of ours.
 pub(super) fn failed(running: &Running, target: usize, failure: &Failure, tried: &Tried, to: Addressee<'_>) -> Answer {
     let status = failure.answer_status();
-    let is_shaped = failure.told.as_ref().is_some_and(|told| told.shape == Some(to.shape));
+    let is_shaped = failure.told.as_ref().is_some_and(|told| told.shape == Some(to.shape.of_bodies()));
     let mut answer = if let Some(body) = failure.body.as_ref().filter(|_| is_shaped) {
         let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
         Answer { status, headers, body: Body::Whole(body.clone()) }

@@ -271,7 +271,7 @@ fn step<'r>(
         estimate,
         first_content: own.first_content.or(route.timeouts.first_content).unwrap_or(target.timeouts.first_content),
         idle: own.idle.or(route.timeouts.idle).unwrap_or(target.timeouts.idle),
-        wire: provider.format.wire(features.endpoint).unwrap_or(features.endpoint.wire()),
+        wire: provider.format.wire(features.endpoint, target.speaks).unwrap_or(features.endpoint.wire()),
         on_fresh_connection: false,
         passes_on_blocked: opted_in(route, Class::ContentPolicy),
         tells_losses: route.unsupported_params == UnsupportedParams::Warn,
@@ -295,12 +295,12 @@ fn left_out(found: &Found<'_>, candidate: &Candidate<'_>, features: &Features) -
 
 /// Why the call cannot be said in the target's format.
 fn untranslatable(format: Format, target: &Target, route: &Route, features: &Features) -> Option<Skip> {
-    let Some(wire) = format.wire(features.endpoint) else { return Some(Skip::NoSuchApi(features.endpoint)) };
+    let Some(wire) = format.wire(features.endpoint, target.speaks) else { return Some(Skip::NoSuchApi(features.endpoint)) };
     let call = match &features.prompt {
         Prompt::Of(call) if wire != features.endpoint.wire() => call,
         _ => return None,
     };
-    let mut unmet = call.unmet(&target.quirks);
+    let mut unmet = call.unmet(wire, &target.quirks);
     if unmet.is_empty() && route.unsupported_params == UnsupportedParams::Reject {
         unmet = call.losses(wire, &target.quirks);
     }

@@ -293,7 +293,7 @@ impl Stretch {
         let message = format!("provider `{provider}` {}", failure.message);
         let status = failure.answer_status().as_u16();
         let words = ErrorWords { status, message: &message, kind: "server_error", param: None, code: failure.code };
-        left.push(words.event(self.flow.tap.shape(), Some(self.flow.account.request_id())));
+        left.push(self.flow.tap.failure(&words, self.flow.account.request_id()));
         self.state = State::Telling(joined(left).unwrap_or_default());
     }
 

@@ -20,16 +20,51 @@ impl Format {
         }
     }
 
-    /// What a provider of this format is spoken to for a call that came in at `endpoint`; nothing where it has no such API.
+    /// What a provider of this format is spoken to for a call that came in at `endpoint`; nothing where it has no such API. `speaks`
+    /// matters where the format has two APIs for conversations.
     #[must_use]
-    pub fn wire(self, endpoint: Endpoint) -> Option<Wire> {
+    pub fn wire(self, endpoint: Endpoint, speaks: Speaks) -> Option<Wire> {
         match (self, endpoint) {
-            (Self::OpenAi | Self::Sandbox, Endpoint::Chat | Endpoint::Messages) => Some(Wire::Chat),
+            (Self::OpenAi | Self::Sandbox, Endpoint::Chat | Endpoint::Messages | Endpoint::Responses) => Some(speaks.wire(endpoint)),
             (Self::OpenAi | Self::Sandbox, Endpoint::Completions) => Some(Wire::Completions),
             (Self::OpenAi | Self::Sandbox, Endpoint::Embeddings) => Some(Wire::Embeddings),
-            (Self::Anthropic, Endpoint::Chat | Endpoint::Messages) => Some(Wire::Messages),
-            (Self::Gemini, Endpoint::Chat | Endpoint::Messages) => Some(Wire::Generate),
+            (Self::Anthropic, Endpoint::Chat | Endpoint::Messages | Endpoint::Responses) => Some(Wire::Messages),
+            (Self::Gemini, Endpoint::Chat | Endpoint::Messages | Endpoint::Responses) => Some(Wire::Generate),
             (Self::Anthropic | Self::Gemini, Endpoint::Completions | Endpoint::Embeddings) => None,
+        }
+    }
+}
+
+/// Which of its two APIs for conversations a model of the `openai` format is reached by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speaks {
+    #[default]
+    Chat,
+    Responses,
+    Both,
+}
+
+impl Speaks {
+    /// The words in a file's `speaks`.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Responses => "responses",
+            Self::Both => "chat, responses",
+        }
+    }
+
+    /// Both, where each is said.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
+
+    fn wire(self, endpoint: Endpoint) -> Wire {
+        match (self, endpoint) {
+            (Self::Responses, _) | (Self::Both, Endpoint::Responses) => Wire::Responses,
+            _ => Wire::Chat,
         }
     }
 }
@@ -40,13 +75,14 @@ pub enum Wire {
     Chat,
     Completions,
     Embeddings,
+    Responses,
     Messages,
     /// Gemini's own; nobody asks for it here.
     Generate,
 }
 
 impl Wire {
-    pub const ALL: [Self; 5] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages, Self::Generate];
+    pub const ALL: [Self; 6] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Responses, Self::Messages, Self::Generate];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -54,6 +90,7 @@ impl Wire {
             Self::Chat => "openai.chat",
             Self::Completions => "openai.completions",
             Self::Embeddings => "openai.embeddings",
+            Self::Responses => "openai.responses",
             Self::Messages => "anthropic.messages",
             Self::Generate => "gemini.generate",
         }
@@ -73,10 +110,11 @@ pub enum Endpoint {
     Completions,
     Embeddings,
     Messages,
+    Responses,
 }
 
 impl Endpoint {
-    pub const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages];
+    pub const ALL: [Self; 5] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages, Self::Responses];
 
     /// The word in `match: { endpoint: … }`, records and metrics.
     #[must_use]
@@ -86,6 +124,7 @@ impl Endpoint {
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
             Self::Messages => "messages",
+            Self::Responses => "responses",
         }
     }
 
@@ -97,13 +136,14 @@ impl Endpoint {
             Self::Completions => Wire::Completions,
             Self::Embeddings => Wire::Embeddings,
             Self::Messages => Wire::Messages,
+            Self::Responses => Wire::Responses,
         }
     }
 
     /// Whether the call is a conversation, with turns, tools and all that belongs to them.
     #[must_use]
     pub fn is_conversation(self) -> bool {
-        matches!(self, Self::Chat | Self::Messages)
+        matches!(self, Self::Chat | Self::Messages | Self::Responses)
     }
 
     /// The path below our own `/v1`.
@@ -114,6 +154,7 @@ impl Endpoint {
             Self::Completions => "/completions",
             Self::Embeddings => "/embeddings",
             Self::Messages => "/messages",
+            Self::Responses => "/responses",
         }
     }
 

@@ -15,11 +15,16 @@ pub(super) fn uri(base: &Uri, wire: Wire, model: &str) -> Option<Uri> {
         Wire::Chat => "/chat/completions",
         Wire::Completions => "/completions",
         Wire::Embeddings => "/embeddings",
+        Wire::Responses => "/responses",
         Wire::Messages | Wire::Generate => return None,
     };
     let own = base.path().trim_end_matches('/');
-    let path = if own.ends_with("/v1") || own.contains("/deployments/") {
+    let path = if own.ends_with("/v1") || (own.contains("/deployments/") && wire != Wire::Responses) {
         format!("{own}{end}?{version}")
+    } else if wire == Wire::Responses {
+        // This API alone names the deployment in the body.
+        let start = own.split_once("/openai").map_or(own, |(start, _)| start);
+        format!("{start}/openai{end}?{version}")
     } else {
         let start = if own.ends_with("/openai") { own.to_owned() } else { format!("{own}/openai") };
         format!("{start}/deployments/{}{end}?{version}", escaped(model))
@@ -52,6 +57,9 @@ mod tests {
             ("https://a.openai.azure.com/?api-version=1", Wire::Chat, "/openai/deployments/gpt%2F4o/chat/completions?api-version=1"),
             ("https://a.openai.azure.com/openai?api-version=1", Wire::Embeddings, "/openai/deployments/gpt%2F4o/embeddings?api-version=1"),
             ("https://a/openai/deployments/d?api-version=1", Wire::Completions, "/openai/deployments/d/completions?api-version=1"),
+            ("https://a/openai/deployments/d?api-version=1", Wire::Responses, "/openai/responses?api-version=1"),
+            ("https://a/?api-version=1", Wire::Responses, "/openai/responses?api-version=1"),
+            ("https://a/openai/v1?api-version=preview", Wire::Responses, "/openai/v1/responses?api-version=preview"),
             ("https://a/openai/v1?api-version=preview", Wire::Chat, "/openai/v1/chat/completions?api-version=preview"),
         ] {
             let found = super::uri(&base.parse().unwrap(), wire, "gpt/4o").unwrap();

@@ -43,8 +43,8 @@ pub(super) struct Network {
     /// Keeps no connections: for the second try, which must not meet another dead one.
     fresh: Client<Dial, Pieces>,
     clock: Clock,
-    /// For chats, completions, embeddings, messages, and where the tokens of messages are counted.
-    uris: [Uri; 5],
+    /// For chats, completions, embeddings, messages, where the tokens of messages are counted, and for responses.
+    uris: [Uri; 6],
     /// Below which Gemini's models are.
     base: Uri,
     headers: headers::Common,
@@ -180,12 +180,13 @@ impl Network {
     }
 
     fn uri(&self, outgoing: &Outgoing) -> Uri {
-        let [chat, completions, embeddings, messages, tokens] = &self.uris;
+        let [chat, completions, embeddings, messages, tokens, responses] = &self.uris;
         match outgoing.ask {
             Ask::Answer(wire) if let Some(uri) = azure::uri(&self.base, wire, outgoing.model.as_str()) => uri,
             Ask::Answer(Wire::Chat) => chat.clone(),
             Ask::Answer(Wire::Completions) => completions.clone(),
             Ask::Answer(Wire::Embeddings) => embeddings.clone(),
+            Ask::Answer(Wire::Responses) => responses.clone(),
             Ask::Answer(Wire::Messages) => messages.clone(),
             Ask::Answer(Wire::Generate) => uri_below(&self.base, &generate_path(outgoing.model.as_str(), outgoing.is_streaming)),
             Ask::CountTokens => tokens.clone(),
@@ -321,11 +322,11 @@ fn generate_path(model: &str, is_streaming: bool) -> String {
     path + if is_streaming { ":streamGenerateContent?alt=sse" } else { ":generateContent" }
 }
 
-fn uris(base: &Uri) -> [Uri; 5] {
+fn uris(base: &Uri) -> [Uri; 6] {
     // Addresses of Anthropic's format are written without the version, and as often with it.
     let messages = if base.path().trim_end_matches('/').ends_with("/v1") { "/messages" } else { "/v1/messages" };
     let tokens = format!("{messages}/count_tokens");
-    ["/chat/completions", "/completions", "/embeddings", messages, &tokens].map(|path| uri_below(base, path))
+    ["/chat/completions", "/completions", "/embeddings", messages, &tokens, "/responses"].map(|path| uri_below(base, path))
 }
 
 fn uri_below(base: &Uri, path: &str) -> Uri {

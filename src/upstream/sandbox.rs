@@ -1,6 +1,7 @@
 //! The offline provider: answers from the request itself, so that everything works without a key and without a network.
 
 mod example;
+mod responses;
 mod shapes;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use crate::units::{Effort, Endpoint, Need, Tokens};
 
 use super::canonical::Conversation;
 use super::json::Fault;
-use super::{anthropic, openai};
+use super::{anthropic, openai, responses};
 use prompt::Prompt;
 
 pub use edit::Edits;
@@ -148,10 +148,10 @@ impl Call {
         self.facts.is_streaming
     }
 
-    /// The client wants the usage chunk at the end of its stream.
+    /// The client wants the usage at the end of its stream; some formats always tell it.
     #[must_use]
     pub fn asks_for_usage(&self) -> bool {
-        self.facts.usage_option == UsageOption::On
+        self.endpoint == Endpoint::Responses || self.facts.usage_option == UsageOption::On
     }
 
     /// The largest of the limits on output that the client set.
@@ -246,6 +246,7 @@ impl Call {
     pub(super) fn conversation(&self) -> Result<&Conversation, &BadCall> {
         let read = || match self.endpoint {
             Endpoint::Messages => anthropic::read_request(self),
+            Endpoint::Responses => responses::read_request(self),
             _ => openai::read_request(self),
         };
         self.conversation.get_or_init(|| read().map(Box::new)).as_deref()

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::units::{Effort, Quirks};
+use crate::units::{Effort, Quirks, Wire};
 
 use super::reading::Finish;
 
@@ -38,6 +38,8 @@ pub(super) struct Conversation {
     /// The field in which the client says so.
     pub(super) thinking_field: &'static str,
     pub(super) schema: Option<Schema>,
+    /// The answer is to be a JSON object of whatever kind: the field in which the client says so.
+    pub(super) wants_json: Option<&'static str>,
     pub(super) is_streaming: bool,
     /// Fields without which the answer would be wrong, and that no other format has.
     pub(super) musts: Vec<String>,
@@ -51,12 +53,13 @@ impl Conversation {
         self.tools.iter().filter(|tool| self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&tool.name)))
     }
 
-    /// What the call must have and a target of another format with these quirks lacks, in order of the names.
-    pub(super) fn unmet(&self, quirks: &Quirks) -> Vec<String> {
+    /// What the call must have and a target that speaks `to` with these quirks lacks, in order of the names.
+    pub(super) fn unmet(&self, to: Wire, quirks: &Quirks) -> Vec<String> {
         let mut unmet = self.musts.clone();
-        if self.stops.len() > quirks.most_stops {
+        if self.stops.len() > if to == Wire::Responses { 0 } else { quirks.most_stops } {
             unmet.push("stop".into());
         }
+        unmet.extend(self.wants_json.filter(|_| to == Wire::Messages).map(str::to_owned));
         unmet.extend(self.schema.iter().filter(|_| !quirks.structured_outputs).map(|schema| schema.field.to_owned()));
         for turn in &self.turns {
             unmet.extend(turn.parts.iter().filter_map(|part| part.unmet(quirks)).map(|what| format!("{}:{what}", turn.place)));
@@ -175,6 +178,8 @@ pub(super) struct Tool {
     pub(super) parameters: Option<Box<RawValue>>,
     pub(super) is_strict: Option<bool>,
     pub(super) is_cached: bool,
+    /// The client gives it a text: the one that stands in its arguments under `input`.
+    pub(super) is_free: bool,
 }
 
 /// Which tools the model is to call.

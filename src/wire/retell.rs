@@ -1,5 +1,7 @@
 //! An answer of one format, told in another.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::anthropic;
@@ -7,6 +9,7 @@ use super::canonical::{Assembly, End, Event, Names, Translated};
 use super::gemini;
 use super::openai;
 use super::reading::{Finish, Told};
+use super::responses::{self, Failed};
 use crate::units::{Endpoint, Tokens, Usage, Usd, Wire};
 
 /// What all of an answer's events and bodies say of it.
@@ -19,6 +22,8 @@ pub(super) struct Spoken<'a> {
     /// The estimate of the input, for formats that tell it first.
     pub(super) input: Tokens,
     pub(super) names: &'a Names,
+    /// What is said again of the request, where the format does that.
+    pub(super) echo: &'a str,
 }
 
 /// Who is told an answer that came in another format.
@@ -31,6 +36,7 @@ pub struct Retelling {
     created: u64,
     input: Tokens,
     names: Names,
+    echo: Arc<str>,
 }
 
 impl Retelling {
@@ -41,14 +47,17 @@ impl Retelling {
         let id: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
         let id = match endpoint {
             Endpoint::Messages => format!("msg_tg{id}"),
+            Endpoint::Responses => format!("resp_tg{id}"),
             _ => format!("chatcmpl-tg{id}"),
         };
-        Self { endpoint, wire, id, model: model.into(), created, input, names: request.names.clone() }
+        let said = || if endpoint == Endpoint::Responses { responses::echo(std::iter::empty()).into() } else { Arc::default() };
+        let echo = request.echo.clone().unwrap_or_else(said);
+        Self { endpoint, wire, id, model: model.into(), created, input, names: request.names.clone(), echo }
     }
 
     fn spoken<'a>(&'a self, told: &'a Told) -> Spoken<'a> {
         let model = told.model.as_deref().unwrap_or(&self.model);
-        Spoken { id: &self.id, model, created: self.created, input: self.input, names: &self.names }
+        Spoken { id: &self.id, model, created: self.created, input: self.input, names: &self.names, echo: &self.echo }
     }
 
     /// The whole answer in the client's format. `cost` is told where the client reads it.
@@ -58,12 +67,14 @@ impl Retelling {
         let events = match self.wire {
             Wire::Messages => anthropic::decode_reply(text),
             Wire::Generate => gemini::decode_reply(text),
+            Wire::Responses => responses::decode_reply(text),
             _ => openai::decode_reply(text),
         };
         let answer = Assembly::of(events);
         let end = End { finish: told.finish.unwrap_or(Finish::Stop), usage: told.usage, cost };
         match self.endpoint {
             Endpoint::Messages => anthropic::retell(&answer, end, &self.spoken(told)),
+            Endpoint::Responses => responses::retell(&answer, end, &self.spoken(told)),
             _ => openai::retell(&answer, end, &self.spoken(told)),
         }
     }
@@ -83,12 +94,14 @@ enum Decoder {
     Chat(openai::Decoder),
     Messages(anthropic::Decoder),
     Generate(gemini::Decoder),
+    Responses(responses::Decoder),
 }
 
 #[derive(Debug)]
 enum Teller {
     Chat(openai::Teller),
     Messages(anthropic::Teller),
+    Responses(responses::Teller),
 }
 
 impl Interpreter {
@@ -96,10 +109,12 @@ impl Interpreter {
         let decoder = match of.wire {
             Wire::Messages => Decoder::Messages(anthropic::Decoder::default()),
             Wire::Generate => Decoder::Generate(gemini::Decoder::default()),
+            Wire::Responses => Decoder::Responses(responses::Decoder::default()),
             _ => Decoder::Chat(openai::Decoder::default()),
         };
         let teller = match of.endpoint {
             Endpoint::Messages => Teller::Messages(anthropic::Teller::default()),
+            Endpoint::Responses => Teller::Responses(responses::Teller::default()),
             _ => Teller::Chat(openai::Teller::default()),
         };
         Self { of, decoder, teller, events: Vec::new() }
@@ -111,12 +126,14 @@ impl Interpreter {
             Decoder::Chat(decoder) => decoder.read(text, &mut self.events),
             Decoder::Messages(decoder) => decoder.read(text, &mut self.events),
             Decoder::Generate(decoder) => decoder.read(text, &mut self.events),
+            Decoder::Responses(decoder) => decoder.read(text, &mut self.events),
         }
         let spoken = self.of.spoken(told);
         for event in self.events.drain(..) {
             match &mut self.teller {
                 Teller::Chat(teller) => teller.tell(event, &spoken, out),
                 Teller::Messages(teller) => teller.tell(event, &spoken, out),
+                Teller::Responses(teller) => teller.tell(event, &spoken, out),
             }
         }
     }
@@ -128,7 +145,15 @@ impl Interpreter {
         match &mut self.teller {
             Teller::Chat(teller) => teller.end(end, asks_for_usage, &spoken, out),
             Teller::Messages(teller) => teller.end(end, &spoken, out),
+            Teller::Responses(teller) => teller.end(end, &spoken, out),
         }
+    }
+
+    /// The answer as it stood when it broke off, for a client whose format says that of it.
+    pub(super) fn failed<'a>(&'a self, told: &'a Told) -> Failed<'a> {
+        let sequence = if let Teller::Responses(teller) = &self.teller { teller.sequence() } else { 0 };
+        let Spoken { id, model, created, .. } = self.of.spoken(told);
+        Failed { id, model, created, sequence }
     }
 }
 

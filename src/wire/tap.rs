@@ -2,18 +2,19 @@
 
 mod anthropic;
 mod openai;
+mod responses;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::error::Shape;
+use super::error::{ErrorWords, Shape};
 use super::reading::{Reading, ReplyFault, Told};
 use super::retell::{Interpreter, Retelling};
 use super::sse::{Broken, Event, Lines, MAX_EVENT, Plain, plain_event};
 use super::stencil::Stencil;
-use super::{anthropic as messages, gemini, openai as chat};
+use super::{anthropic as messages, gemini, openai as chat, responses as ours};
 use crate::units::{Endpoint, ModelName, Tokens, Usage, Usd, Wire};
 
 /// The largest stream.
@@ -53,6 +54,11 @@ pub struct Tap {
 enum Counts {
     Chat(chat::Counts),
     Messages(messages::Counts),
+    Responses {
+        counts: chat::Counts,
+        /// The number of the next event.
+        next: u64,
+    },
     /// Each event tells the whole usage.
     Generate,
 }
@@ -183,7 +189,7 @@ impl Tap {
             self.flush(out);
             return Ok(());
         }
-        if self.endpoint == Endpoint::Messages {
+        if matches!(self.endpoint, Endpoint::Messages | Endpoint::Responses) {
             return Ok(());
         }
         if self.asks_for_usage
@@ -223,6 +229,18 @@ impl Tap {
     #[must_use]
     pub fn shape(&self) -> Shape {
         Shape::of(self.endpoint)
+    }
+
+    /// What a client is told where the stream cannot go on.
+    #[must_use]
+    pub fn failure(&self, words: &ErrorWords<'_>, request_id: &str) -> Bytes {
+        let shape = self.shape();
+        if shape != Shape::Responses {
+            return words.event(shape, Some(request_id));
+        }
+        let told = self.told();
+        let of = self.interpreter.as_ref().map_or_else(|| self.relayed(request_id), |interpreter| interpreter.failed(told));
+        ours::failed(words, of)
     }
 
     /// What the answer has said of itself so far.
@@ -275,6 +293,7 @@ impl Tap {
         let is_kept = match self.counts {
             Counts::Chat(_) => self.chat_event(name, text, plain)?,
             Counts::Messages(_) => self.messages_event(name, text, plain)?,
+            Counts::Responses { .. } => self.responses_event(text, plain)?,
             Counts::Generate => self.generate_event(text)?,
         };
         let Some(interpreter) = &mut self.interpreter else { return Ok(is_kept) };
@@ -324,6 +343,7 @@ impl Counts {
         match wire {
             Wire::Chat | Wire::Completions | Wire::Embeddings => Self::Chat(chat::Counts::default()),
             Wire::Messages => Self::Messages(messages::Counts::default()),
+            Wire::Responses => Self::Responses { counts: chat::Counts::of_responses(), next: 0 },
             Wire::Generate => Self::Generate,
         }
     }

@@ -8,16 +8,16 @@ use bytes::Bytes;
 use super::call::{BadCall, Call, Edits};
 use super::canonical::Translated;
 use super::reading::{ReplyFault, Told};
-use super::{anthropic, gemini, openai};
+use super::{anthropic, gemini, openai, responses};
 use crate::units::{Endpoint, ModelName, Quirks, Tokens, Wire};
 
 impl Call {
-    /// The fields that the call must have and a target of another format lacks, in order of their names; all of a field that breaks
-    /// its own format's rules.
+    /// The fields that the call must have and a target that speaks `to`, another format, lacks, in order of their names; all of a field
+    /// that breaks its own format's rules.
     #[must_use]
-    pub fn unmet(&self, quirks: &Quirks) -> Vec<String> {
+    pub fn unmet(&self, to: Wire, quirks: &Quirks) -> Vec<String> {
         match self.conversation() {
-            Ok(asked) => asked.unmet(quirks),
+            Ok(asked) => asked.unmet(to, quirks),
             Err(bad) => vec![bad.param.clone().unwrap_or_default()],
         }
     }
@@ -37,11 +37,14 @@ impl Call {
     /// The call as a target that speaks `wire` gets it. [`unmet`](Self::unmet) has to be empty, or parts of the call are lost.
     pub fn translate(&self, wire: Wire, edits: &Edits<'_>, quirks: &Quirks) -> Result<Translated, BadCall> {
         let asked = self.conversation().map_err(Clone::clone)?;
-        Ok(match wire {
+        let translated = match wire {
             Wire::Messages => anthropic::write_request(asked, edits, quirks),
             Wire::Generate => gemini::write_request(asked, edits, quirks),
+            Wire::Responses => responses::write_request(asked, edits, quirks),
             Wire::Chat | Wire::Completions | Wire::Embeddings => openai::write_request(asked, edits, quirks),
-        })
+        };
+        let echo = (self.endpoint() == Endpoint::Responses).then(|| responses::echo(self.fields()).into());
+        Ok(Translated { echo, ..translated })
     }
 }
 
@@ -50,6 +53,7 @@ pub fn read_reply(wire: Wire, body: &Bytes) -> Result<Told, ReplyFault> {
     match wire {
         Wire::Messages => anthropic::read_reply(body),
         Wire::Generate => gemini::read_reply(body),
+        Wire::Responses => responses::read_reply(body),
         Wire::Chat | Wire::Completions | Wire::Embeddings => openai::read_reply(wire, body),
     }
 }

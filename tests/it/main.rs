@@ -45,6 +45,7 @@ mod prices;
 mod process;
 mod relay;
 mod reload;
+mod responses;
 mod round_trips;
 mod routing;
 mod sandbox;

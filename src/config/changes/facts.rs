@@ -196,6 +196,7 @@ fn of_target(target: &Target) -> Facts {
         max_output_tokens,
         limits,
         timeouts: _,
+        speaks,
         quirks: _,
     } = target;
     let mut facts = Facts::default();
@@ -209,6 +210,7 @@ fn of_target(target: &Target) -> Facts {
     facts.some("context", *context);
     facts.some("max_output", *max_output);
     facts.some("can", can.as_ref().map(|can| list(can)));
+    facts.say("speaks", speaks.words());
     facts.say("default_max_output_tokens", default_max_output_tokens);
     facts.some("max_output_tokens", *max_output_tokens);
     limits_told(&mut facts, limits);

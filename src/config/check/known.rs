@@ -11,7 +11,7 @@ use crate::config::diagnostic::{Diagnostic, Place, nearest};
 use crate::config::draft::{ChainDraft, DefaultDraft, FileDraft, MemberDraft, ModelDraft, ProviderDraft};
 use crate::config::tree::{Node, Value};
 use crate::config::urls;
-use crate::units::{Format, Need, Prices, Thinks, Tokens};
+use crate::units::{Format, Need, Prices, Speaks, Thinks, Tokens};
 
 /// What is known of a model that the file does not say.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,7 @@ pub(super) struct Facts {
     pub(super) thinks: Option<Thinks>,
     /// How many stop sequences a call may have.
     pub(super) most_stops: Option<usize>,
+    pub(super) speaks: Option<Speaks>,
 }
 
 /// Imported price lists, by provider and model.
@@ -51,6 +52,7 @@ impl Imported {
                 can: value.can.get().map(|can| can.iter().map(|need| need.value).collect()),
                 thinks: None,
                 most_stops: None,
+                speaks: None,
             };
             all.entry((provider_key(provider), model.to_owned())).or_insert(facts);
         }
@@ -165,6 +167,7 @@ pub(super) fn facts(provider: (&str, Option<&CatalogProvider>), imported: &Impor
         can: row.can.or_else(|| model.and_then(CatalogModel::serves)),
         thinks: model.and_then(|model| model.thinks),
         most_stops: known.and_then(|known| known.most_stops),
+        speaks: model.and_then(|model| model.speaks),
     }
 }
 

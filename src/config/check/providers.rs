@@ -14,7 +14,7 @@ use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::draft::{CooldownDraft, DefaultsDraft, FileDraft, LimitsDraft, ModelDraft, PricesDraft, ProviderDraft};
 use crate::config::references::{Directory, Listed};
 use crate::config::{Env, secrets, urls};
-use crate::units::{Format, ModelName, NameError, Need, Prices, ProviderName, Quirks, Share, TargetName, Thinks, Tier, Tokens};
+use crate::units::{Format, ModelName, NameError, Need, Prices, ProviderName, Quirks, Share, Speaks, TargetName, Thinks, Tier, Tokens};
 
 /// All providers and their targets in file order; an entry is absent once a finding says why.
 pub(super) struct Providers {
@@ -201,6 +201,10 @@ fn refuse_foreign_keys(draft: &ProviderDraft, format: Option<Format>, findings: 
         ("http1_only", draft.http1_only.key()),
         ("allow_http", draft.allow_http.key()),
     ];
+    if let (Some(Format::Anthropic | Format::Gemini), Some(place)) = (format, draft.speaks.key()) {
+        let finding = Diagnostic::error(Code::KEY_DOES_NOT_APPLY, place, "`speaks` is for the `openai` format, which alone has two APIs");
+        findings.push(finding.hint("take it out"));
+    }
     let (foreign, why): (&[_], _) = match format {
         Some(Format::Sandbox) => (&network_only, "means nothing to the sandbox, which never leaves this machine"),
         Some(Format::OpenAi | Format::Anthropic | Format::Gemini) => (&sandbox_only, "is a setting of the sandbox alone"),
@@ -309,6 +313,7 @@ fn target(
         None => free_sandbox.or(facts.prices),
     };
     let quirks = quirks(of, &row.name, can.as_deref(), (facts.thinks, facts.most_stops));
+    let speaks = speaks(of, draft, facts.speaks);
     let (provider, model) = (provider?, model?);
     Some(Target {
         name: TargetName::new(provider, &model),
@@ -326,6 +331,7 @@ fn target(
         max_output_tokens: ceiling,
         limits: limits(&draft.limits),
         timeouts: timeouts(of, defaults, reasons),
+        speaks,
         quirks,
     })
 }
@@ -352,12 +358,24 @@ fn quirks(of: &ProviderDraft, model: &str, can: Option<&[Need]>, known: (Option<
         let thinks = thinks.unwrap_or(assumed);
         return Quirks { thinks, needs_signatures: !is_older, image_urls: false, most_stops: 5, ..general };
     }
-    // What only the format's own maker has.
-    let host = of.base_url.get().and_then(|url| urls::host(url)).unwrap_or_default();
-    let is_first_hand = ["openai.com", "openai.azure.com"].iter().any(|own| host == *own || host.ends_with(&format!(".{own}")));
+    let is_first_hand = is_first_hand(of);
     let assumed = if may(Need::Reasoning) { Thinks::Effort } else { Thinks::No };
     let general = Quirks { most_stops: most_stops.unwrap_or(general.most_stops), ..general };
     Quirks { names_limit_newly: is_first_hand, cache_breakpoints: is_first_hand, thinks: thinks.unwrap_or(assumed), ..general }
+}
+
+/// Whether it is the maker of the `openai` format, whose API has what others' lack.
+fn is_first_hand(of: &ProviderDraft) -> bool {
+    let host = of.base_url.get().and_then(|url| urls::host(url)).unwrap_or_default();
+    ["openai.com", "openai.azure.com"].iter().any(|own| host == *own || host.ends_with(&format!(".{own}")))
+}
+
+/// By which APIs a model is reached: as the file says, or what is known of it.
+fn speaks(of: &ProviderDraft, draft: &ModelDraft, known: Option<Speaks>) -> Speaks {
+    let said = draft.speaks.get().or(of.speaks.get());
+    let said = said.and_then(|words| words.iter().map(|word| word.value).reduce(Speaks::and));
+    let has_both = of.format.get() == Some(&Format::Sandbox) || is_first_hand(of);
+    said.or(known).unwrap_or(if has_both { Speaks::Both } else { Speaks::Chat })
 }
 
 pub(in crate::config) fn prices(draft: &PricesDraft, findings: &mut Findings) -> Option<Prices> {

@@ -134,8 +134,9 @@ words! {
         "completions" => Endpoint::Completions,
         "embeddings" => Endpoint::Embeddings,
         "messages" => Endpoint::Messages,
+        "responses" => Endpoint::Responses,
     }
-    later ["responses"]
+    later []
 }
 
 /// The name of a task.

@@ -15,7 +15,7 @@ use crate::config::shapes::{
     Dollars, Flag, HOUR, Pace, PerMtok, Percent, Text, Time, TokenCount, Whole, quantity_finding, scalar_schema, words,
 };
 use crate::config::tree::{Entry, Node, Value};
-use crate::units::{Format, Need, OnDisconnect, QuantityError, Rate};
+use crate::units::{Format, Need, OnDisconnect, QuantityError, Rate, Speaks};
 
 draft! {
     /// One API endpoint with one key. Under a name of the catalogue, `{}` says it all.
@@ -71,6 +71,9 @@ draft! {
         max_output: TokenCount,
         /// What the models can do, for every model that does not say. Without it nothing is ruled out.
         can: List<NeedWord>,
+        /// The APIs by which the models are reached, for every model that does not say: `chat` completions, `responses`, or both. Only the
+        /// `openai` format has two. Without it `chat`, and both at OpenAI itself.
+        speaks: List<SpeaksWord>,
         /// Output limit assumed where the call names none, in tokens. 32k for models that reason.
         default_max_output_tokens: TokenCount = "16k",
         /// Output limit that no call may exceed here, in tokens.
@@ -105,6 +108,10 @@ draft! {
                 "if": { "required": ["format"], "properties": { "format": { "enum": ["openai", "anthropic", "gemini"] } } },
                 "then": { "properties": { "latency": false, "tokens_per_second": false, "failure": false, "seed": false } }
             },
+            {
+                "if": { "required": ["format"], "properties": { "format": { "enum": ["anthropic", "gemini"] } } },
+                "then": { "properties": { "speaks": false } }
+            },
             // Plain http leads to this machine or a private network, or says that it is meant.
             {
                 "if": { "required": ["base_url"], "properties": { "base_url": { "pattern": PUBLIC_HTTP } }, "not": { "required": ["like"] } },
@@ -134,6 +141,8 @@ draft! {
         max_output: TokenCount,
         /// What the model can do. Without it nothing is ruled out.
         can: List<NeedWord>,
+        /// The APIs by which the model is reached: `chat` completions, `responses`, or both. Only the `openai` format has two.
+        speaks: List<SpeaksWord>,
         /// What may be sent per time and at once to this model, beside the provider's limits.
         limits: LimitsDraft,
         /// Output limit assumed where the call names none, in tokens. 32k for models that reason.
@@ -234,6 +243,15 @@ words! {
         "anthropic" => Format::Anthropic,
         "gemini" => Format::Gemini,
         "sandbox" => Format::Sandbox,
+    }
+    later []
+}
+
+words! {
+    /// An API for conversations.
+    SpeaksWord: Speaks {
+        "chat" => Speaks::Chat,
+        "responses" => Speaks::Responses,
     }
     later []
 }

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::responses;
 use crate::tokens::estimate;
 use crate::units::{Tokens, Wire};
 
@@ -40,6 +41,7 @@ impl Call<'_> {
             Wire::Chat | Wire::Messages | Wire::Generate => {
                 self.body["messages"].as_array().and_then(|messages| messages.last()).map(message_text).unwrap_or_default()
             }
+            Wire::Responses => responses::last_text(self.body),
             Wire::Completions => last_or_self(&self.body["prompt"]),
             Wire::Embeddings => last_or_self(&self.body["input"]),
         }
@@ -51,29 +53,33 @@ impl Call<'_> {
             Wire::Chat | Wire::Messages | Wire::Generate => {
                 self.body["messages"].as_array().into_iter().flatten().map(message_text).collect::<Vec<_>>().join("\n")
             }
+            Wire::Responses => responses::prompt_text(self.body),
             Wire::Completions => joined(&self.body["prompt"]),
             Wire::Embeddings => joined(&self.body["input"]),
         }
     }
 
     pub(super) fn output_limit(&self) -> Option<Tokens> {
-        let fields = ["max_completion_tokens", "max_tokens"];
+        let fields = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
         fields.iter().filter_map(|field| self.body[*field].as_u64()).min().map(Tokens::new)
     }
 
     /// `Some` when the answer has to be JSON; inside it the schema, where one was given.
     #[expect(clippy::option_option, reason = "JSON may be asked for with a schema or without one")]
     pub(super) fn asked_json(&self) -> Option<Option<&Value>> {
-        let format = &self.body["response_format"];
+        let format = if self.wire == Wire::Responses { &self.body["text"]["format"] } else { &self.body["response_format"] };
         match format["type"].as_str()? {
             "json_object" => Some(None),
-            "json_schema" => Some(format["json_schema"].get("schema")),
+            "json_schema" => Some(format.get("schema").or_else(|| format["json_schema"].get("schema"))),
             _ => None,
         }
     }
 
     /// The whole answer in one body.
     pub(super) fn answer(&self, saying: &Saying, created: i64) -> Value {
+        if self.wire == Wire::Responses {
+            return responses::answer(self, saying, created);
+        }
         let text = saying.words.concat();
         let choices: Vec<_> = (0..self.choices()).map(|index| self.choice(index, &text, saying.finish())).collect();
         json!({
@@ -84,6 +90,9 @@ impl Call<'_> {
 
     /// The same answer as the events of a stream.
     pub(super) fn events(&self, saying: &Saying, created: i64) -> Vec<Event> {
+        if self.wire == Wire::Responses {
+            return responses::events(self, saying, created);
+        }
         let asks_for_usage = self.body["stream_options"]["include_usage"] == true;
         let chunk = |choices: Value, usage: Value| {
             let mut chunk = json!({
@@ -186,7 +195,7 @@ fn delta(index: u64, delta: &Value, finish: Option<&str>) -> Value {
 }
 
 /// A message's text: its content, or the texts among its parts.
-fn message_text(message: &Value) -> String {
+pub(super) fn message_text(message: &Value) -> String {
     match &message["content"] {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"),
@@ -199,7 +208,7 @@ fn last_or_self(value: &Value) -> String {
     last.as_str().map_or_else(String::new, str::to_owned)
 }
 
-fn joined(value: &Value) -> String {
+pub(super) fn joined(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(values) => values.iter().map(joined).collect::<Vec<_>>().join("\n"),

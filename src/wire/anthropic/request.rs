@@ -191,6 +191,7 @@ fn tools(asked: &mut Conversation, tools: Vec<Declared<'_>>) {
             parameters: declared.input_schema.map(ToOwned::to_owned),
             is_strict: declared.strict,
             is_cached: declared.cache_control.is_some(),
+            is_free: false,
         });
     }
 }

@@ -11,6 +11,7 @@ use crate::units::{Endpoint, Tokens};
 /// Bodies up to this size come as one piece: a copy costs less than a second write.
 const ONE_PIECE: usize = 16 << 10;
 const LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+const RESPONSES_LIMIT: &str = "max_output_tokens";
 
 /// What changes on the way to a target.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,7 @@ impl Call {
         let mut patches = Vec::new();
         // New fields stand behind the model, which every body has.
         let mut added = String::new();
-        if edits.include_usage && self.is_streaming() && self.endpoint() != Endpoint::Messages {
+        if edits.include_usage && self.is_streaming() && !matches!(self.endpoint(), Endpoint::Messages | Endpoint::Responses) {
             self.include_usage(&mut patches, &mut added);
         }
         let limit = edits.output_limit.filter(|_| self.endpoint() != Endpoint::Embeddings);
@@ -67,7 +68,7 @@ impl Call {
         }
         for (name, value) in edits.set {
             let is_ours = matches!(name.as_str(), "model" | "stream" | "stream_options");
-            let is_limited = limit.is_some() && LIMITS.contains(&name.as_str());
+            let is_limited = limit.is_some() && (LIMITS.contains(&name.as_str()) || name == RESPONSES_LIMIT);
             if !is_ours && !is_limited {
                 self.set(name, value.get(), &mut patches, &mut added);
             }
@@ -96,6 +97,9 @@ impl Call {
 
     /// Forwards exactly one limit: in the field that the client used, the newer of two.
     fn limit(&self, limit: Tokens, patches: &mut Vec<Patch>, added: &mut String) {
+        if self.endpoint() == Endpoint::Responses {
+            return self.set(RESPONSES_LIMIT, &limit.to_string(), patches, added);
+        }
         let by_default = if self.endpoint() == Endpoint::Chat { LIMITS[0] } else { LIMITS[1] };
         let kept = LIMITS
             .into_iter()

@@ -1,3 +1,5 @@
+mod items;
+
 use std::borrow::Cow;
 use std::ops::Range;
 

@@ -1,3 +1,5 @@
+mod responses;
+
 use std::borrow::Cow;
 
 use super::{BadCall, Facts, Field, UsageOption};
@@ -53,6 +55,7 @@ impl Reader {
         let kind = scan.peek()?;
         let start = scan.position();
         match &*name {
+            _ if self.endpoint == Endpoint::Responses && responses::FIELDS.contains(&&*name) => self.of_responses(scan, &name, kind)?,
             "model" => self.model(scan.value()?)?,
             "stream" => self.facts.is_streaming = flag("stream", scan.value()?)?,
             "stream_options" => self.stream_options(scan, kind)?,
@@ -258,7 +261,7 @@ fn has_tool_of_the_provider(tools: Value<'_>) -> bool {
 /// Tools that the client runs: its own, and those that a format names but leaves to it.
 fn is_tool_of_the_client(kind: &str) -> bool {
     let left_to_it = ["bash_", "text_editor_", "computer_", "memory_", "web_fetch_"];
-    matches!(kind, "function" | "custom") || left_to_it.iter().any(|start| kind.starts_with(start))
+    matches!(kind, "function" | "custom" | "local_shell" | "apply_patch") || left_to_it.iter().any(|start| kind.starts_with(start))
 }
 
 /// The effort that a number of tokens for thinking comes to.

@@ -235,3 +235,31 @@ fn the_prompt_is_counted_within_its_bound() {
     let one = parse(Endpoint::Completions, r#"{"model":"a","prompt":[1,2,3]}"#).unwrap();
     assert_eq!((one.prompt_tokens(), one.choices()), (Tokens::new(6), 1));
 }
+
+#[test]
+fn a_call_of_the_responses_api_is_read_by_its_own_fields() {
+    let call = |body: &str| parse(Endpoint::Responses, body).unwrap();
+    let body = r#"{"model":"a","max_tokens":7,"n":9,"max_output_tokens":300,"reasoning":{"effort":"low"},"metadata":{"task":"coding"},
+        "text":{"format":{"type":"json_schema","name":"x","schema":{"type":"object"}}},"tools":[{"type":"function","name":"f"}],
+        "input":[{"role":"user","content":[{"type":"input_text","text":"Hi"},{"type":"input_image","image_url":"https://a/b.png"},
+        {"type":"input_file","file_data":"data:application/pdf;base64,QUJD"}]},{"type":"reasoning","summary":[],"encrypted_content":"QUJD"}]}"#;
+    let read = call(body);
+    assert_eq!((read.output_limit(), read.answers(), read.turns()), (Some(Tokens::new(300)), 1, 2));
+    assert_eq!((read.effort(), read.declared_task(), read.images()), (Some(Effort::Low), Some("coding"), 1));
+    let needs = [Need::Tools, Need::Vision, Need::Files, Need::JsonSchema, Need::Reasoning];
+    assert!(needs.iter().all(|need| read.needs().contains(need)) && read.needs().len() == needs.len(), "{:?}", read.needs());
+    assert!(read.prompt_tokens() <= read.prompt_tokens_at_most() && read.asks_for_usage() && read.unpriced().is_none());
+    for hidden in [r#""background":true"#, r#""conversation":"c""#, r#""previous_response_id":"r""#, r#""tools":[{"type":"file_search"}]"#]
+    {
+        assert!(call(&format!("{{\"model\":\"a\",\"input\":\"x\",{hidden}}}")).unpriced().is_some(), "{hidden}");
+    }
+    for open in [r#""background":false"#, r#""conversation":null"#, r#""tools":[{"type":"custom","name":"p"}]"#] {
+        assert_eq!(call(&format!("{{\"model\":\"a\",\"input\":\"x\",{open}}}")).unpriced(), None, "{open}");
+    }
+    assert_eq!(parse(Endpoint::Responses, r#"{"model":"a","input":7}"#).unwrap_err().param.as_deref(), Some("input"));
+    let none = BTreeMap::new();
+    let edits = Edits { model: "a", include_usage: true, output_limit: Some(Tokens::new(5)), assumed_limit: Tokens::new(1), set: &none };
+    assert_eq!(written(&call(body), &edits), body.replace(":300", ":5"));
+    let streamed = r#"{"model":"a","stream":true,"input":"x"}"#;
+    assert_eq!(written(&call(streamed), &edits), streamed.replace("\"a\",", "\"a\",\"max_output_tokens\":5,"));
+}

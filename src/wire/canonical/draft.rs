@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -24,11 +25,17 @@ pub struct Translated {
     /// Those that mean about the same there.
     pub adjusted: Vec<String>,
     pub(in crate::wire) names: Names,
+    /// What an answer says again of the request, where the client's format has that.
+    pub(in crate::wire) echo: Option<Arc<str>>,
 }
 
 impl Draft {
     pub(in crate::wire) fn of(asked: &Conversation) -> Self {
-        Self { dropped: asked.extras.iter().cloned().collect(), ..Self::default() }
+        let mut draft = Self { dropped: asked.extras.iter().cloned().collect(), ..Self::default() };
+        if asked.tools.iter().any(|tool| tool.is_free) {
+            draft.adjusted("tools");
+        }
+        draft
     }
 
     pub(in crate::wire) fn set(&mut self, name: &str, value: &impl Serialize) {
@@ -67,6 +74,7 @@ impl Draft {
             dropped: self.dropped.into_iter().collect(),
             adjusted: self.adjusted.into_iter().collect(),
             names,
+            echo: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Conversation;
 
@@ -7,6 +7,8 @@ use super::Conversation;
 pub(in crate::wire) struct Names {
     /// Only those that had to be changed: the client's name by the target's.
     changed: BTreeMap<String, String>,
+    /// The client's names of tools that take a text.
+    free: BTreeSet<String>,
 }
 
 /// Which names a format takes.
@@ -55,7 +57,13 @@ impl Names {
             };
             changed.insert(fitted, (*name).to_owned());
         }
-        Self { changed }
+        let free = asked.tools.iter().filter(|tool| tool.is_free).map(|tool| tool.name.clone()).collect();
+        Self { changed, free }
+    }
+
+    /// Whether a tool, by the client's name, takes a text.
+    pub(in crate::wire) fn is_free(&self, own: &str) -> bool {
+        self.free.contains(own)
     }
 
     /// The target's name of a tool.

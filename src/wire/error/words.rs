@@ -2,6 +2,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::units::Endpoint;
+use crate::wire::responses::{Failed, failed};
 
 /// How a client's format writes errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub enum Shape {
     OpenAi,
     /// `{"type":"error","error":{"type","message"},"request_id"}`
     Anthropic,
+    /// A body as `OpenAi`; in a stream the events `error` and `response.failed`.
+    Responses,
 }
 
 impl Shape {
@@ -20,6 +23,16 @@ impl Shape {
         match endpoint {
             Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => Self::OpenAi,
             Endpoint::Messages => Self::Anthropic,
+            Endpoint::Responses => Self::Responses,
+        }
+    }
+
+    /// How it writes bodies, which several may do alike.
+    #[must_use]
+    pub fn of_bodies(self) -> Self {
+        match self {
+            Self::OpenAi | Self::Responses => Self::OpenAi,
+            Self::Anthropic => Self::Anthropic,
         }
     }
 }
@@ -29,7 +42,7 @@ impl Shape {
     #[must_use]
     pub fn keep_alive(self) -> &'static [u8] {
         match self {
-            Self::OpenAi => b": keep-alive\n\n",
+            Self::OpenAi | Self::Responses => b": keep-alive\n\n",
             Self::Anthropic => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
         }
     }
@@ -40,10 +53,20 @@ impl Shape {
         let lead: &[u8] = match self {
             Self::OpenAi => b"data: ",
             Self::Anthropic => b"event: error\ndata: ",
+            Self::Responses => return unbegun(body),
         };
         let line: Vec<u8> = body.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
         Bytes::from([lead, &line, b"\n\n"].concat())
     }
+}
+
+/// The end of a stream of the Responses API in which nothing was said yet, from the body of the error.
+fn unbegun(body: &[u8]) -> Bytes {
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |key: &str| json["error"][key].as_str();
+    let (message, kind) = (text("message").unwrap_or_default(), text("type").unwrap_or("server_error"));
+    let words = ErrorWords { status: 500, message, kind, param: text("param"), code: text("code").unwrap_or(kind) };
+    failed(&words, Failed { id: "resp_tg", model: "", created: 0, sequence: 0 })
 }
 
 /// An error to be told to a client.
@@ -114,7 +137,7 @@ impl ErrorWords<'_> {
     fn written(&self, shape: Shape, request_id: Option<&str>) -> Vec<u8> {
         let Self { message, kind, param, code, .. } = *self;
         let written = match shape {
-            Shape::OpenAi => serde_json::to_vec(&OpenAiBody { error: OpenAiError { message, kind, param, code } }),
+            Shape::OpenAi | Shape::Responses => serde_json::to_vec(&OpenAiBody { error: OpenAiError { message, kind, param, code } }),
             Shape::Anthropic => {
                 let error = AnthropicError { kind: self.anthropic_kind(), message };
                 serde_json::to_vec(&AnthropicBody { kind: "error", error, request_id })

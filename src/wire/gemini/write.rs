@@ -244,6 +244,8 @@ fn generation(asked: &Conversation, edits: &Edits<'_>, quirks: &Quirks, draft: &
     if let Some(schema) = &asked.schema {
         config.insert("responseMimeType", raw(&"application/json"));
         config.insert("responseJsonSchema", schema.json.clone());
+    } else if asked.wants_json.is_some() {
+        config.insert("responseMimeType", raw(&"application/json"));
     }
     if let Some(thinking) = thinking(asked, quirks, draft) {
         config.insert("thinkingConfig", raw(&thinking));

@@ -247,6 +247,7 @@ fn tool(declared: Declared<'_>) -> Tool {
         parameters: declared.parameters.map(ToOwned::to_owned),
         is_strict: declared.strict,
         is_cached: false,
+        is_free: false,
     }
 }
 
@@ -283,6 +284,7 @@ fn response_format(asked: &mut Conversation, format: &FormatField<'_>) {
             asked.schema = Some(Schema { name, json, is_strict: *strict, field: "response_format" });
         }
         ("text", _) => {}
+        ("json_object", _) => asked.wants_json = Some("response_format"),
         _ => asked.musts.push("response_format".into()),
     }
 }

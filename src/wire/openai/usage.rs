@@ -15,9 +15,16 @@ pub(in crate::wire) struct Counts {
     cost: Option<Usd>,
     /// A count was negative, no whole number, or beyond belief.
     is_implausible: bool,
+    /// Whether they are named as the Responses API does.
+    is_of_responses: bool,
 }
 
 impl Counts {
+    /// Those of the Responses API, which has other names for them.
+    pub(in crate::wire) fn of_responses() -> Self {
+        Self { is_of_responses: true, ..Self::default() }
+    }
+
     /// Takes over what a `usage` object says.
     pub(in crate::wire) fn merge(&mut self, raw: &str) {
         self.is_implausible = false;
@@ -71,7 +78,7 @@ impl Counts {
     }
 
     fn field(&mut self, scan: &mut Scan<'_>, key: Str<'_>) -> Result<(), Fault> {
-        match key.raw() {
+        match self.name(key.raw()) {
             "prompt_tokens" => self.prompt = self.count(scan.value()?).or(self.prompt),
             "completion_tokens" => self.completion = self.count(scan.value()?).or(self.completion),
             "total_tokens" => self.total = self.count(scan.value()?).or(self.total),
@@ -84,6 +91,17 @@ impl Counts {
             _ => drop_value(scan)?,
         }
         Ok(())
+    }
+
+    /// The name of a field in chat completions.
+    fn name<'n>(&self, name: &'n str) -> &'n str {
+        match (self.is_of_responses, name) {
+            (true, "input_tokens") => "prompt_tokens",
+            (true, "output_tokens") => "completion_tokens",
+            (true, "input_tokens_details") => "prompt_tokens_details",
+            (true, "output_tokens_details") => "completion_tokens_details",
+            (_, name) => name,
+        }
     }
 
     fn input_detail(&mut self, scan: &mut Scan<'_>, key: Str<'_>) -> Result<(), Fault> {

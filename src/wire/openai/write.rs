@@ -42,6 +42,8 @@ pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, qu
         let name = schema.name.as_deref().unwrap_or("output");
         let inner = Schema { name, strict: schema.is_strict, json: &schema.json };
         draft.set("response_format", &Format { kind: "json_schema", json_schema: inner });
+    } else if asked.wants_json.is_some() {
+        draft.set("response_format", &json!({ "type": "json_object" }));
     }
     draft.finish(edits, names)
 }
@@ -181,7 +183,7 @@ struct Function<'a> {
 
 fn tools(asked: &Conversation, names: &Names, draft: &mut Draft) {
     let declared = |tool: &Tool| {
-        let Tool { name, description, parameters, is_strict, is_cached } = tool;
+        let Tool { name, description, parameters, is_strict, is_cached, .. } = tool;
         if *is_cached {
             draft.dropped("cache_control");
         }

@@ -12,9 +12,13 @@ pub(super) struct Heard {
     /// Why the answer ended, in canonical words.
     pub(super) finish: Option<String>,
     pub(super) signatures: Vec<String>,
+    /// How many numbered events came.
+    events: u64,
+    /// Which call each item is, if any.
+    items: Vec<Option<usize>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Called {
     pub(super) id: String,
     pub(super) name: String,
@@ -42,6 +46,10 @@ pub(super) fn hear(client: Endpoint, sent: &[u8]) -> Heard {
                 assert_eq!(name, data["type"].as_str(), "an event's name is its type");
                 heard.messages(&data);
             }
+            Endpoint::Responses => {
+                assert_eq!(name, data["type"].as_str(), "an event's name is its type");
+                heard.responses(&data);
+            }
             _ => heard.chat(&data),
         }
     }
@@ -60,6 +68,8 @@ pub(super) fn whole(client: Endpoint, body: &[u8]) -> Heard {
             }
         }
         heard.stop(&body["stop_reason"]);
+    } else if client == Endpoint::Responses {
+        heard.response(&body);
     } else {
         let choice = &body["choices"][0];
         heard.delta(&choice["message"]);
@@ -113,6 +123,62 @@ impl Heard {
             "message_delta" => self.stop(&event["delta"]["stop_reason"]),
             _ => {}
         }
+    }
+
+    /// As an SDK does that puts the answer together from its deltas; the last event has to tell the same.
+    fn responses(&mut self, event: &Value) {
+        let number = event["sequence_number"].as_u64().unwrap();
+        assert_eq!(number, self.events, "events are numbered in order");
+        self.events += 1;
+        let index = event["output_index"].as_u64();
+        let delta = event["delta"].as_str().unwrap_or_default();
+        match event["type"].as_str().unwrap() {
+            "response.output_item.added" => {
+                assert_eq!(index, Some(self.items.len() as u64), "items begin in order");
+                let is_call = event["item"]["type"] == "function_call";
+                if is_call {
+                    let text = |key: &str| event["item"][key].as_str().unwrap().to_owned();
+                    self.calls.push(Called { id: text("call_id"), name: text("name"), json: text("arguments") });
+                }
+                self.items.push(is_call.then(|| self.calls.len() - 1));
+            }
+            "response.output_text.delta" => self.text.push_str(delta),
+            "response.reasoning_summary_text.delta" => self.reasoning.push_str(delta),
+            "response.function_call_arguments.delta" => {
+                let call = self.items[usize::try_from(index.unwrap()).unwrap()].unwrap();
+                self.calls[call].json.push_str(delta);
+            }
+            "response.completed" | "response.incomplete" => {
+                let mut whole = Self::default();
+                whole.response(&event["response"]);
+                assert_eq!((&whole.text, &whole.reasoning, &whole.calls), (&self.text, &self.reasoning, &self.calls));
+                self.finish = whole.finish;
+            }
+            _ => {}
+        }
+    }
+
+    fn response(&mut self, body: &Value) {
+        for item in body["output"].as_array().unwrap() {
+            let text = |key: &str| item[key].as_str().unwrap().to_owned();
+            match item["type"].as_str().unwrap() {
+                "message" => {
+                    let parts = item["content"].as_array().unwrap();
+                    self.text.extend(parts.iter().map(|part| part["text"].as_str().or(part["refusal"].as_str()).unwrap()));
+                }
+                "reasoning" => self.reasoning.extend(item["summary"].as_array().unwrap().iter().map(|part| part["text"].as_str().unwrap())),
+                "function_call" => self.calls.push(Called { id: text("call_id"), name: text("name"), json: text("arguments") }),
+                kind => panic!("{kind}"),
+            }
+        }
+        let word = match (body["status"].as_str(), body["incomplete_details"]["reason"].as_str()) {
+            (Some("completed"), None) if self.calls.is_empty() => "stop",
+            (Some("completed"), None) => "tool_calls",
+            (Some("incomplete"), Some("max_output_tokens")) => "length",
+            (Some("incomplete"), Some("content_filter")) => "content_filter",
+            other => panic!("{other:?}"),
+        };
+        self.finish = Some(word.to_owned());
     }
 
     fn block(&mut self, _: usize, block: &Value) {

@@ -13,12 +13,15 @@ fn call(endpoint: Endpoint, body: &Value) -> Option<Call> {
 }
 
 /// The shortest body with these facts.
-fn shortest(effort: Option<Effort>, needs: &[Need], turns: usize) -> Value {
+fn shortest(endpoint: Endpoint, effort: Option<Effort>, needs: &[Need], turns: usize) -> Value {
+    let is_responses = endpoint == Endpoint::Responses;
     let mut body = json!({ "model": "auto" });
     let mut messages = vec![json!({}); turns];
     let parts: Vec<Value> = needs
         .iter()
         .filter_map(|need| match need {
+            Need::Vision if is_responses => Some(json!({ "type": "input_image" })),
+            Need::Files if is_responses => Some(json!({ "type": "input_file" })),
             Need::Vision => Some(json!({ "image_url": 0 })),
             Need::Audio => Some(json!({ "input_audio": 0 })),
             Need::Files => Some(json!({ "file": 0 })),
@@ -28,7 +31,7 @@ fn shortest(effort: Option<Effort>, needs: &[Need], turns: usize) -> Value {
     if let (false, Some(first)) = (parts.is_empty(), messages.first_mut()) {
         first["content"] = parts.into();
     }
-    body["messages"] = messages.into();
+    body[if is_responses { "input" } else { "messages" }] = messages.into();
     if needs.contains(&Need::Tools) {
         body["tools"] = json!([0]);
     }
@@ -53,7 +56,7 @@ fn a_call_can_be_just_this() {
                     let Some(least) = (0..2_000).find(|tokens| is_possible(endpoint, effort, &needs, turns as u64, *tokens)) else {
                         continue;
                     };
-                    let call = call(endpoint, &shortest(effort, &needs, turns)).unwrap();
+                    let call = call(endpoint, &shortest(endpoint, effort, &needs, turns)).unwrap();
                     assert_eq!((call.endpoint(), call.effort(), call.turns()), (endpoint, effort, turns as u64));
                     assert!(
                         Need::ALL.into_iter().all(|need| needs.contains(&need) == call.needs().contains(&need)),
@@ -67,7 +70,7 @@ fn a_call_can_be_just_this() {
             }
         }
     }
-    assert_eq!(possible, 2 * (4 * 256 - 8 * 28) + 2 * 32);
+    assert_eq!(possible, 3 * (4 * 256 - 8 * 28) + 2 * 32);
 }
 
 proptest! {
@@ -94,8 +97,10 @@ proptest! {
             json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AAAA" } }),
             json!({ "type": "input_audio", "input_audio": { "data": "AAAA" } }),
             json!({ "type": "file", "file": {} }),
+            json!({ "type": "input_image", "image_url": "data:image/png;base64,AAAA" }),
+            json!({ "type": "input_file", "file_data": "data:application/pdf;base64,AAAA" }),
             json!("text"),
-        ], 0..5),
+        ], 0..7),
         turns in 0_usize..5,
     ) {
         let mut body = json!({ "model": "auto" });
@@ -105,6 +110,9 @@ proptest! {
         let mut messages = vec![json!({ "role": "user", "content": "hello" }); turns];
         if let Some(last) = messages.last_mut() {
             last["content"] = parts.into();
+        }
+        if endpoint == Endpoint::Responses && turns > 0 {
+            body["input"] = messages.clone().into();
         }
         body["messages"] = messages.into();
         let call = call(endpoint, &body).unwrap();

@@ -1,0 +1,81 @@
+//! The input of the Responses API.
+
+use super::{Attachment, Prompt};
+use crate::wire::json::{Fault, Kind, Scan, Str, Value};
+
+impl Attachment {
+    /// What a model thought before, encrypted: longer than the text, and no text to a tokenizer.
+    fn encrypted(bytes: u64) -> Self {
+        Self { usual: bytes / 6, most: bytes }
+    }
+}
+
+impl Prompt {
+    /// Reads `input`: a text, or a list of items.
+    pub(in crate::wire::call) fn items(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
+        if scan.peek()? != Kind::Array {
+            self.messages += 1;
+            return self.whole(scan);
+        }
+        scan.array(|scan| {
+            self.messages += 1;
+            match scan.peek()? {
+                Kind::Object => scan.object(|scan, key| self.item(scan, key)),
+                _ => self.whole(scan),
+            }
+        })
+    }
+
+    fn item(&mut self, scan: &mut Scan<'_>, key: Str<'_>) -> Result<(), Fault> {
+        match key.raw() {
+            "type" | "role" | "id" | "call_id" | "status" | "phase" => scan.value().map(|_| ()),
+            "content" | "output" | "summary" => self.parts(scan),
+            "encrypted_content" => self.attach(scan, Attachment::encrypted),
+            _ => self.whole(scan),
+        }
+    }
+
+    /// Reads a text, or a list of parts.
+    fn parts(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
+        if scan.peek()? != Kind::Array {
+            return self.whole(scan);
+        }
+        scan.array(|scan| match scan.peek()? {
+            Kind::Object => self.item_part(scan),
+            _ => self.whole(scan),
+        })
+    }
+
+    fn item_part(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
+        let (mut is_image, mut is_file, mut bytes) = (false, false, 0);
+        scan.object(|scan, key| {
+            match key.raw() {
+                "type" => {
+                    let kind = scan.value()?.string();
+                    let is = |word: &str| kind.is_some_and(|kind| kind.raw() == word);
+                    (is_image, is_file) = (is("input_image"), is("input_file"));
+                }
+                "image_url" | "file_data" | "file_url" => bytes += value_bytes(scan.value()?),
+                "file_id" | "filename" | "detail" | "annotations" | "logprobs" => drop(scan.value()?),
+                "input_audio" => {
+                    self.has_audio = true;
+                    self.attach(scan, Attachment::audio)?;
+                }
+                _ => self.whole(scan)?,
+            }
+            Ok(())
+        })?;
+        if is_image {
+            self.images += 1;
+            self.weigh(Attachment::image(bytes));
+        } else if is_file {
+            self.has_file = true;
+            self.weigh(Attachment::file(bytes));
+        }
+        Ok(())
+    }
+}
+
+fn value_bytes(value: Value<'_>) -> u64 {
+    value.text.len() as u64
+}

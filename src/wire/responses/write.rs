@@ -1,0 +1,229 @@
+//! A conversation as a Responses request.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::TOOL_NAMES;
+use crate::units::{Quirks, Thinks, Tokens};
+use crate::wire::call::{Edits, effort_of};
+use crate::wire::canonical::{Choice, Conversation, Draft, Names, Part, Role, Source, Thinking, Tool, Translated, Turn, raw};
+
+/// Writes the request; `asked` has nothing that the target must but cannot do. The provider is to keep nothing of it: nobody would
+/// ask for it there.
+pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, quirks: &Quirks) -> Translated {
+    let mut draft = Draft::of(asked);
+    let names = Names::fit(asked, TOOL_NAMES);
+    draft.set("model", &edits.model);
+    draft.set("store", &false);
+    if asked.is_streaming {
+        draft.set("stream", &true);
+    }
+    let mut items = Vec::new();
+    system(asked, quirks, &mut items, &mut draft);
+    for turn in &asked.turns {
+        match turn.role {
+            Role::System => items.extend(message("developer", &turn.parts, quirks, &mut draft)),
+            Role::User => user(turn, quirks, &mut items, &mut draft),
+            Role::Assistant => assistant(turn, &names, &mut items, &mut draft),
+        }
+    }
+    draft.set("input", &items);
+    tools(asked, &names, &mut draft);
+    if let Some(limit) = edits.output_limit.map(Tokens::count).or(asked.limit) {
+        draft.set("max_output_tokens", &limit);
+    }
+    draft.knobs(asked, &[("temperature", "temperature"), ("top_p", "top_p")]);
+    thinking(asked, quirks, &mut draft);
+    format(asked, &mut draft);
+    draft.finish(edits, names)
+}
+
+#[derive(Serialize)]
+struct Text<'a> {
+    format: Format<'a>,
+}
+
+#[derive(Serialize)]
+struct Format<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+    schema: &'a RawValue,
+}
+
+fn format(asked: &Conversation, draft: &mut Draft) {
+    if let Some(schema) = &asked.schema {
+        let name = schema.name.as_deref().unwrap_or("output");
+        draft.set("text", &Text { format: Format { kind: "json_schema", name, strict: schema.is_strict, schema: &schema.json } });
+    } else if asked.wants_json.is_some() {
+        draft.set("text", &json!({ "format": { "type": "json_object" } }));
+    }
+}
+
+fn system(asked: &Conversation, quirks: &Quirks, items: &mut Vec<Box<RawValue>>, draft: &mut Draft) {
+    match asked.system.as_slice() {
+        [] => {}
+        [Part::Text { text, is_cached: false }] => draft.set("instructions", text),
+        parts => items.extend(message("developer", parts, quirks, draft)),
+    }
+}
+
+/// A message of these parts; nothing where all of them are empty or cannot be said.
+fn message(role: &str, parts: &[Part], quirks: &Quirks, draft: &mut Draft) -> Option<Box<RawValue>> {
+    let parts: Vec<Value> = parts.iter().filter_map(|part| self::part(part, quirks, draft)).collect();
+    let content = match parts.as_slice() {
+        [] => return None,
+        [only] if only["type"] == "input_text" && only.as_object().is_some_and(|only| only.len() == 2) => only["text"].clone(),
+        _ => Value::Array(parts),
+    };
+    Some(raw(&json!({ "role": role, "content": content })))
+}
+
+/// The results of tools, each an item of its own, then everything else.
+fn user(turn: &Turn, quirks: &Quirks, items: &mut Vec<Box<RawValue>>, draft: &mut Draft) {
+    let (results, rest): (Vec<&Part>, Vec<&Part>) = turn.parts.iter().partition(|part| matches!(part, Part::Result { .. }));
+    for part in results {
+        let Part::Result { id, parts, is_error } = part else { continue };
+        let mut told: Vec<Value> = parts.iter().filter_map(|part| self::part(part, quirks, draft)).collect();
+        if *is_error {
+            draft.adjusted(format!("{}.is_error", turn.place));
+        }
+        let mark = if *is_error { "Error: " } else { "" };
+        let texts: Option<Vec<&str>> = told.iter().map(|part| part["text"].as_str()).collect();
+        let output = if let Some(texts) = texts {
+            Value::from(
+                mark.to_owned()
+                    + &texts.join(
+                        "
+",
+                    ),
+            )
+        } else {
+            told.splice(0..0, is_error.then(|| json!({ "type": "input_text", "text": mark })));
+            Value::Array(told)
+        };
+        items.push(raw(&json!({ "type": "function_call_output", "call_id": id, "output": output })));
+    }
+    let rest: Vec<Value> = rest.into_iter().filter_map(|part| self::part(part, quirks, draft)).collect();
+    match rest.as_slice() {
+        [] => {}
+        [only] if only["type"] == "input_text" && only.as_object().is_some_and(|only| only.len() == 2) => {
+            items.push(raw(&json!({ "role": "user", "content": only["text"] })));
+        }
+        parts => items.push(raw(&json!({ "role": "user", "content": parts }))),
+    }
+}
+
+/// What the model said, an item for each part.
+fn assistant(turn: &Turn, names: &Names, items: &mut Vec<Box<RawValue>>, draft: &mut Draft) {
+    for part in &turn.parts {
+        match part {
+            Part::Text { text, .. } if !text.is_empty() => items.push(raw(&json!({ "role": "assistant", "content": text }))),
+            Part::Call(call) => {
+                let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+                let (id, name) = (&call.id, names.told(&call.name));
+                items.push(raw(&json!({ "type": "function_call", "call_id": id, "name": name, "arguments": arguments })));
+            }
+            Part::Reasoning { place } => draft.dropped(place.as_str()),
+            _ => {}
+        }
+    }
+}
+
+/// One part of a message; nothing where it is empty or cannot be said.
+fn part(part: &Part, quirks: &Quirks, draft: &mut Draft) -> Option<Value> {
+    match part {
+        Part::Text { text, .. } if text.is_empty() => None,
+        Part::Text { text, is_cached } => {
+            let mut told = json!({ "type": "input_text", "text": text });
+            match (*is_cached, quirks.cache_breakpoints) {
+                (true, true) => told["prompt_cache_breakpoint"] = json!({ "mode": "explicit" }),
+                (true, false) => draft.dropped("cache_control"),
+                (false, _) => {}
+            }
+            Some(told)
+        }
+        Part::Image { source, has_detail } => {
+            if *has_detail {
+                draft.dropped("image_url.detail");
+            }
+            Some(json!({ "type": "input_image", "detail": "auto", "image_url": source.url() }))
+        }
+        Part::File { source: Source::Url(url), .. } => Some(json!({ "type": "input_file", "file_url": url })),
+        Part::File { source, name } => {
+            let name = name.as_deref().unwrap_or("document.pdf");
+            Some(json!({ "type": "input_file", "filename": name, "file_data": source.url() }))
+        }
+        Part::Reasoning { place } => {
+            draft.dropped(place.as_str());
+            None
+        }
+        Part::Call(_) | Part::Result { .. } => None,
+    }
+}
+
+#[derive(Serialize)]
+struct Declared<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    parameters: Box<RawValue>,
+    /// Said always: where it is not, this API means yes, and every other one no.
+    strict: bool,
+}
+
+fn tools(asked: &Conversation, names: &Names, draft: &mut Draft) {
+    let mut has_mark = false;
+    let declared = |tool: &Tool| {
+        has_mark |= tool.is_cached;
+        raw(&Declared {
+            kind: "function",
+            name: names.told(&tool.name),
+            description: tool.description.as_deref(),
+            parameters: tool.parameters.clone().unwrap_or_else(|| raw(&json!({ "type": "object", "properties": {} }))),
+            strict: tool.is_strict.unwrap_or(false),
+        })
+    };
+    let tools: Vec<_> = asked.callable().map(declared).collect();
+    if has_mark {
+        draft.dropped("cache_control");
+    }
+    if tools.is_empty() {
+        return;
+    }
+    draft.set("tools", &tools);
+    match &asked.choice {
+        None => {}
+        Some(Choice::Auto) => draft.set("tool_choice", &"auto"),
+        Some(Choice::None) => draft.set("tool_choice", &"none"),
+        Some(Choice::Any) => draft.set("tool_choice", &"required"),
+        Some(Choice::Named(name)) => draft.set("tool_choice", &json!({ "type": "function", "name": names.told(name) })),
+    }
+    if let Some(parallel) = asked.parallel {
+        draft.set("parallel_tool_calls", &parallel);
+    }
+}
+
+fn thinking(asked: &Conversation, quirks: &Quirks, draft: &mut Draft) {
+    let Some(thinking) = asked.thinking else { return };
+    if quirks.thinks == Thinks::No {
+        if thinking != Thinking::Off {
+            draft.dropped(asked.thinking_field);
+        }
+        return;
+    }
+    match thinking {
+        Thinking::Effort(effort) => draft.set("reasoning", &json!({ "effort": effort.as_str() })),
+        Thinking::Budget(budget) => {
+            draft.set("reasoning", &json!({ "effort": effort_of(budget).as_str() }));
+            draft.adjusted(asked.thinking_field);
+        }
+        // What it does by itself, and whether it can be told not to, differs from model to model.
+        Thinking::Adaptive | Thinking::Off => draft.adjusted(asked.thinking_field),
+    }
+}
