@@ -144,6 +144,7 @@ impl App {
         if !first.loaded.text.is_empty() {
             tracing::warn!(findings = first.loaded.text, "the file has warnings");
         }
+        file::tell_old_prices(&first.sources, &first.loaded.value, clock.wall());
         let server = first.loaded.value.server.clone();
         let listeners = Listeners::open(&server).await.map_err(Unstarted::Listen)?;
         let address = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(|error| Unstarted::Listen(error.into()));

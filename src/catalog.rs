@@ -220,10 +220,17 @@ impl CatalogModel {
 }
 
 impl CatalogModel {
-    /// What a call may need of it; absent: not said.
+    /// What a call may need of it; absent: not said. Few sources speak of files, so they go where pictures go.
     #[must_use]
     pub fn serves(&self) -> Option<Vec<Need>> {
-        if self.embeds { Some(Vec::new()) } else { self.can.clone() }
+        if self.embeds {
+            return Some(Vec::new());
+        }
+        let mut can = self.can.clone()?;
+        if can.contains(&Need::Vision) && !can.contains(&Need::Files) {
+            can.push(Need::Files);
+        }
+        Some(can)
     }
 }
 

@@ -14,6 +14,7 @@ mod import;
 mod init;
 mod key;
 mod ledger;
+mod models;
 mod moment;
 mod patch;
 mod prices;
@@ -90,6 +91,8 @@ enum Command {
     Rollback(rollback::Options),
     /// Say what a workload would cost a month and a year on different models
     Cost(Box<cost::Options>),
+    /// Show which models are known, at which price, and who would answer
+    Models(models::Options),
     /// Bring a price list in, or say how prices differ and how old they are
     Prices(prices::Options),
     /// Show what was spent, by whom and on what, and where it leads
@@ -138,6 +141,7 @@ impl Cli {
             Command::History(options) => history::run(&options),
             Command::Rollback(options) => rollback::run(&options),
             Command::Cost(options) => cost::run(&options),
+            Command::Models(options) => models::run(&options),
             Command::Prices(options) => prices::run(&options),
             Command::Report(options) => report::run(&options),
             Command::Ledger(options) => ledger::run(&options),
@@ -156,6 +160,11 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Columns of the terminal; nothing where there is none.
+fn width() -> Option<usize> {
+    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {

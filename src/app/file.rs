@@ -4,6 +4,9 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use crate::config::{self, Checked, Code, Diagnostic, Env, Place, Sources, Style};
 use crate::flow::{self, Parts, Running};
 use crate::reload::{Loaded, Refused, read_file};
@@ -86,6 +89,14 @@ pub fn check_sources(sources: Sources) -> Checking {
 /// Reads and checks a file and all that it includes.
 pub fn check_file(path: &Path) -> Result<Checking, Refused> {
     read_file(path).map(|source| check_sources(source.sources))
+}
+
+/// Says in one line that prices are old, where they are.
+pub(super) fn tell_old_prices(sources: &Sources, checked: &Checked, now: Timestamp) {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    if let Some(old) = config::old_prices(&checked.providers, &checked.targets, &config::price_lists(sources), today) {
+        tracing::warn!("{old}");
+    }
 }
 
 /// What a reload loads: a sound file, or what it was refused for. The listeners of a running daemon stay as they are.

@@ -28,6 +28,7 @@ providers:
   targets go by means them in the order of the file. `x-tollgate-target` says who answered.
 - A provider whose own format is not spoken yet is reached where it speaks OpenAI's; the table says where.
 - Where a model bills its reasoning apart, both parts of an answer count at the dearer price: a hold may never be below the bill.
+- Few sources say which models read files; those that see pictures are taken to.
 - How fast a provider writes at most, and whether it bills what it would have written when an answer is cut, bound what a cut answer
   is taken to cost. The first is what the provider commonly publishes, rounded up, the second what OpenRouter's page on cancelled
   streams says. Where nothing is said, 300 tokens a second are assumed, and that it stops.

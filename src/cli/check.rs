@@ -6,6 +6,8 @@ use clap::ValueEnum;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
 
 use crate::app::{check_file, style_for_people};
@@ -75,6 +77,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             anstream::eprint!("{}{}", checking.render(style_for_people()), foot(&checking.findings));
             if let Some(checked) = &checking.checked {
                 print(&summary(&checking.sources.name(0), checked))?;
+                let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+                let old = config::old_prices(&checked.providers, &checked.targets, &config::price_lists(&checking.sources), today);
+                print(&old.map(|old| format!("  {old}\n")).unwrap_or_default())?;
                 if options.coverage {
                     print(&coverage(checked, &checking.unreached))?;
                 }

@@ -65,7 +65,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     } else if options.md {
         print(&as_markdown(&made, &options.by))?;
     } else {
-        print(&readable(&made, &options.by, &range, width()))?;
+        print(&readable(&made, &options.by, &range, super::width()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -93,11 +93,6 @@ fn range(options: &Options, now: Timestamp) -> anyhow::Result<Range> {
 fn zone_of_file(options: &Options) -> Option<TimeZone> {
     let checked = app::check_sources(read_file(options.daemon.config()).ok()?.sources).checked?;
     checked.budgets.iter().find_map(|budget| budget.caps.first()).map(|cap| cap.window.zone.clone())
-}
-
-/// Columns of the terminal; nothing where there is none.
-fn width() -> Option<usize> {
-    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
 }
 
 fn signed(nano: i64) -> String {

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use tollgate::config::{self, Env, Sources};
 
+use crate::support::Folder;
+
 /// The blocks of a language in a Markdown text.
 fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     let fence = format!("```{language}\n");
@@ -44,6 +46,35 @@ fn the_readmes_rule_and_its_mistake_are_told_as_shown() {
     let shown = blocks(&readme, "text").into_iter().find(|block| block.contains("unknown-provider")).unwrap();
     let told = findings(&mistaken);
     assert!(told.starts_with(shown), "the README shows:\n{shown}\nand this is told:\n{told}");
+}
+
+/// Commands that the README shows, each with what it prints in a folder with the worked example, every key there.
+#[test]
+fn what_commands_print_stands_in_the_readme() {
+    let folder = Folder::new();
+    std::fs::write(folder.file("routes.yaml"), read("routes.yaml")).unwrap();
+    let mut readme = read("README.md");
+    for name in ["explain", "models"] {
+        let (before, behind) = readme.split_once(&format!("```sh\ntollgate {name} ")).unwrap();
+        let (line, rest) = behind.split_once("\n```\n\n```text\n").unwrap();
+        let (shown, after) = rest.split_once("```\n").unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let command = command.arg(name).args(line.split_whitespace()).current_dir(folder.path()).env_clear();
+        let output = command.env("OPENAI_API_KEY", "sk-there").env("DEEPSEEK_API_KEY", "sk-there").output().unwrap();
+        let told: String = String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .filter(|line| !line.contains("days old"))
+            .fold(String::new(), |text, line| text + line + "\n");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            readme = format!("{before}```sh\ntollgate {name} {line}\n```\n\n```text\n{told}```\n{after}");
+        } else {
+            assert_eq!(shown, told, "UPDATE_GOLDEN=1 writes it");
+        }
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"), readme).unwrap();
+    }
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod kills;
 mod ledger;
 mod limits;
 mod messages;
+mod models;
 mod mutations;
 mod near_the_cap;
 mod openapi;

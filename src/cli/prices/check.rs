@@ -1,16 +1,16 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Unit};
 use serde::Serialize;
 
 use crate::app::as_written;
 use crate::catalog::catalog;
 use crate::cli::status::{plain, push};
 use crate::cli::{exit, print, print_json};
-use crate::config::{Checked, ImportedList, price_lists};
+use crate::config::{Checked, ImportedList, Target, age_in_days, old_prices, price_lists, price_origin};
 use crate::reload::read_file;
 use crate::units::Prices;
 
@@ -44,44 +44,33 @@ pub(super) fn run(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
     };
     let lists = price_lists(&sources);
     let rows = rows(&checked, &lists);
-    let ages = ages(&lists, Timestamp::now().to_zoned(TimeZone::UTC).date());
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let ages = ages(&lists, today);
     if json {
         print_json(&serde_json::json!({ "prices": rows, "ages": ages }))?;
     } else {
-        print(&readable(&rows, &ages))?;
+        let old = old_prices(&checked.providers, &checked.targets, &lists, today);
+        print(&(readable(&rows, &ages) + &old.map(|old| format!("\n{old}\n")).unwrap_or_default()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn rows(checked: &Checked, lists: &[ImportedList]) -> Vec<Row> {
-    let imported = |key: &str, model: &str| {
-        let name = format!("{key}/{model}");
-        lists.iter().flat_map(|list| &list.rows).find(|(row, _)| *row == name).map(|(_, prices)| prices)
-    };
-    let row = |target: &crate::config::Target| {
-        let own = checked.providers.get(target.provider)?.name.as_str();
-        let known = catalog().provider(own);
-        let built_in = known.and_then(|known| known.model(target.model.as_str())).map(|model| &model.prices);
-        let imported =
-            imported(known.map_or(own, |known| &known.name), target.model.as_str()).or_else(|| imported(own, target.model.as_str()));
+    let row = |target: &Target| {
+        let origin = price_origin(&checked.providers, target, lists);
+        let (imported, built_in) = (origin.imported.map(|(_, prices)| prices), origin.built_in.map(|model| &model.prices));
         let in_force = target.prices.as_deref();
-        let from = match in_force {
-            None => "nowhere",
-            Some(prices) if imported == Some(prices) => "imported",
-            Some(prices) if imported.is_none() && built_in == Some(prices) => "built in",
-            Some(_) => "file",
-        };
         let all: Vec<&Prices> = [in_force, imported, built_in].into_iter().flatten().collect();
-        Some(Row {
+        Row {
             target: target.name.to_string(),
             in_force: in_force.map(shown),
-            from,
+            from: origin.from.as_str(),
             imported: imported.map(shown),
             built_in: built_in.map(shown),
             differs: all.windows(2).any(|pair| pair[0] != pair[1]),
-        })
+        }
     };
-    checked.targets.iter().filter_map(row).collect()
+    checked.targets.iter().map(row).collect()
 }
 
 /// Input and output price; `…` where there are more.
@@ -94,7 +83,7 @@ fn ages(lists: &[ImportedList], today: Date) -> Vec<Age> {
     let age = |what: String, as_of: Option<&str>| Age {
         what,
         as_of: as_of.map(str::to_owned),
-        days: as_of.and_then(|day| day.parse::<Date>().ok()?.until((Unit::Day, today)).ok()).map(|span| span.get_days()),
+        days: as_of.and_then(|day| age_in_days(day, today)),
     };
     let oldest = catalog().providers.iter().flat_map(|provider| &provider.models).map(|model| model.as_of.as_str()).min();
     let imported =
