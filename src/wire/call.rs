@@ -1,6 +1,7 @@
 //! A request as a client sent it.
 
 mod edit;
+mod foreign;
 mod prompt;
 mod read;
 

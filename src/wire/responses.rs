@@ -23,5 +23,3 @@ use super::canonical::NameRule;
 
 /// Names of tools.
 pub(super) const TOOL_NAMES: NameRule = NameRule { longest: 128, extra: "-", begins_with_letter: false };
-/// What stands in place of reasoning that a provider encrypts. Nobody can read it, and what begins so is ours.
-pub(super) const OWN_REASONING: &str = "tg1:";

@@ -12,6 +12,9 @@ use super::reading::{Finish, Told};
 use super::responses::{self, Failed};
 use crate::units::{Endpoint, Tokens, Usage, Usd, Wire};
 
+/// How what stands in place of a provider's signature begins.
+pub(super) const SIGNED_BY_US: &str = "tg1:";
+
 /// What all of an answer's events and bodies say of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spoken<'a> {
@@ -165,5 +168,5 @@ pub(super) fn call_id(id: &str, answer: &str, index: usize) -> String {
 
 /// Stands where a client expects reasoning to be signed. Nobody can check it, and it is dropped when it comes back.
 pub(super) fn signature(text: &str) -> String {
-    format!("tg1:{:x}", text.len())
+    format!("{SIGNED_BY_US}{:x}", text.len())
 }

@@ -18,12 +18,14 @@ pub(super) struct Fit {
     pub(super) length: usize,
     pub(super) text: u64,
     pub(super) reasoning: u64,
+    /// The event's own number, where it has one.
+    pub(super) number: Option<u64>,
 }
 
 /// A string that differs from event to event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hole {
-    /// What stands between the quotes.
+    /// What stands between the quotes, or a number's digits.
     pub(super) place: Range<usize>,
     pub(super) kind: HoleKind,
 }
@@ -34,6 +36,8 @@ pub(super) enum HoleKind {
     Reasoning,
     /// Random text against guessing by length.
     Padding,
+    /// Digits that count the events.
+    Number,
 }
 
 /// The first few such strings, in order. More than fit make the event not repeatable.
@@ -45,8 +49,17 @@ pub(super) struct Holes {
 
 impl Holes {
     pub(super) fn add(&mut self, string: Str<'_>, kind: HoleKind) {
+        self.push(Hole { place: string.inner(), kind });
+    }
+
+    /// A whole number that is written in digits alone.
+    pub(super) fn add_number(&mut self, place: Range<usize>) {
+        self.push(Hole { place, kind: HoleKind::Number });
+    }
+
+    fn push(&mut self, hole: Hole) {
         if let Some(slot) = self.found.get_mut(self.count) {
-            *slot = Some(Hole { place: string.inner(), kind });
+            *slot = Some(hole);
         }
         self.count += 1;
     }
@@ -78,12 +91,19 @@ impl Stencil {
             }
             fit.length += literal.len();
             let body = &input[fit.length..];
-            let length = string_body(body, false).ok()?;
-            std::str::from_utf8(&body[..length]).ok()?;
+            let length = if hole.kind == HoleKind::Number {
+                let (length, number) = digits(body)?;
+                fit.number = Some(number);
+                length
+            } else {
+                let length = string_body(body, false).ok()?;
+                std::str::from_utf8(&body[..length]).ok()?;
+                length
+            };
             match hole.kind {
                 HoleKind::Text => fit.text += length as u64,
                 HoleKind::Reasoning => fit.reasoning += length as u64,
-                HoleKind::Padding => {}
+                HoleKind::Padding | HoleKind::Number => {}
             }
             fit.length += length;
             from = hole.place.end;
@@ -95,5 +115,40 @@ impl Stencil {
         }
         fit.length += tail.len();
         Some(fit)
+    }
+}
+
+/// The number that a text begins with, as JSON writes it, and its length.
+fn digits(text: &[u8]) -> Option<(usize, u64)> {
+    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let is_sound = length == 1 || (length > 1 && text[0] != b'0');
+    let number = std::str::from_utf8(&text[..length]).ok()?.parse().ok()?;
+    is_sound.then_some((length, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_are_counted_fit_with_any_sound_number() {
+        let event = br#"data: {"n":7,"x":1}"#;
+        let mut holes = Holes::default();
+        holes.add_number(5..6);
+        let mut stencil = Stencil::default();
+        stencil.learn(event, 6, &holes);
+        for (text, number) in [
+            ("12", Some(12)),
+            ("0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("07", None),
+            ("", None),
+            ("1e3", None),
+            ("-1", None),
+            ("18446744073709551616", None),
+        ] {
+            let found = stencil.fit(format!("data: {{\"n\":{text},\"x\":1}}").as_bytes());
+            assert_eq!(found.and_then(|fit| fit.number), number, "{text}");
+        }
     }
 }

@@ -264,6 +264,9 @@ impl Tap {
                 && let Some(fit) = self.stencil.fit(input).filter(|fit| fit.length <= MAX_EVENT)
             {
                 self.reading.add(fit.text, fit.reasoning);
+                if let (Counts::Responses { next, .. }, Some(number)) = (&mut self.counts, fit.number) {
+                    *next = number.saturating_add(1);
+                }
                 self.check_limit()?;
                 return Ok(Step::Keep(fit.length));
             }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::openapi::Described;
 use crate::support::*;
 
 const PATH: &str = "/v1/responses";
@@ -80,6 +81,22 @@ fn asked(stream: bool) -> String {
     .to_string()
 }
 
+/// The answer, which is one as the API's description has it.
+fn sound(got: &Got) -> Value {
+    let json = got.json();
+    assert_eq!(Described::Response.faults(&json), [""; 0], "{json:#}");
+    json
+}
+
+/// The events of a stream, each as the API's description has it.
+fn sound_events(got: &Got) -> Vec<Value> {
+    let events = got.events();
+    for event in &events {
+        assert_eq!(Described::ResponseEvent.faults(event), [""; 0], "{event:#}");
+    }
+    events
+}
+
 fn kinds(got: &Got) -> Vec<String> {
     got.events().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
 }
@@ -128,7 +145,7 @@ async fn a_client_is_answered_by_providers_of_other_formats() {
     let (both, own) = (Provider::always(answers("Hi.")).await, idle().await);
     let daemon = Daemon::start(&file(&both, &own, &anthropic, "an/c")).await;
     let got = daemon.post(PATH, &[], &asked(false)).await;
-    let json = got.json();
+    let json = sound(&got);
     assert_eq!((got.status, json["object"].as_str(), json["status"].as_str()), (200, Some("response"), Some("completed")));
     let kinds: Vec<&str> = json["output"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["reasoning", "message", "function_call"]);
@@ -169,7 +186,7 @@ async fn a_stream_from_another_format_has_the_life_of_each_item() {
         "response.completed",
     ];
     assert_eq!((kinds(&got), got.is_done(), got.is_whole), (wanted.map(String::from).to_vec(), false, true));
-    let events = got.events();
+    let events = sound_events(&got);
     assert!(events.iter().enumerate().all(|(number, event)| event["sequence_number"] == number), "{}", got.body);
     let last = &events[9]["response"];
     assert_eq!((last["output"][0]["content"][0]["text"].as_str(), last["usage"]["output_tokens"].as_u64()), (Some("Hello"), Some(2)));
@@ -265,6 +282,8 @@ async fn u18_u19_u20_a_stream_that_fails_ends_in_both_of_the_format_s_words() {
     let other_only = Daemon::start(&file(&both, &own, &idle().await, "oa/m")).await;
     for (got, first, id) in [(relayed, 3, "resp_1"), (other_only.post(PATH, &[], &asked(true)).await, 5, "resp_tg")] {
         let events = got.events();
+        assert_eq!(Described::ResponseEvent.faults(&events[events.len() - 1]), [""; 0]);
+        assert_eq!(Described::ResponseEvent.faults(&events[events.len() - 2]), [""; 0]);
         let [.., error, failed] = &events[..] else { panic!("{}", got.body) };
         assert_eq!((error["type"].as_str(), failed["type"].as_str(), got.is_whole), (Some("error"), Some("response.failed"), false));
         assert_eq!((error["code"].as_str(), error["param"].is_null()), (Some("upstream_truncated"), true));
@@ -308,11 +327,11 @@ async fn a_rule_sees_what_is_asked() {
     ] {
         let got = daemon.post(PATH, &[], &body.to_string()).await;
         assert_eq!((got.status, got.target()), (200, target), "{}", got.body);
-        let text = got.json()["output"][0]["content"][0]["text"].clone();
+        let text = sound(&got)["output"][0]["content"][0]["text"].clone();
         assert!(text.as_str().unwrap().starts_with("[tollgate sandbox]"), "{text}");
     }
     let streamed = daemon.post(PATH, &[], r#"{"model":"auto","stream":true,"input":"Hi"}"#).await;
-    assert_eq!(kinds(&streamed).last().map(String::as_str), Some("response.completed"), "{}", streamed.body);
+    assert_eq!(sound_events(&streamed).pop().unwrap()["type"], "response.completed", "{}", streamed.body);
     let schema =
         json!({ "model": "auto", "input": "Hi", "text": { "format": { "type": "json_schema", "name": "n", "schema": { "const": 7 } } } });
     let got = daemon.post(PATH, &[], &schema.to_string()).await;
@@ -335,7 +354,7 @@ async fn a_tool_that_takes_a_text_is_called_with_one_by_any_provider() {
         "input": [{ "type": "custom_tool_call", "call_id": "c0", "name": "apply_patch", "input": "old" },
             { "type": "custom_tool_call_output", "call_id": "c0", "output": "done" }] });
     let got = daemon.post(PATH, &[], &body.to_string()).await;
-    let item = got.json()["output"][0].clone();
+    let item = sound(&got)["output"][0].clone();
     assert_eq!((item["type"].as_str(), item["input"].as_str()), (Some("custom_tool_call"), Some("*** Begin\n")));
     assert_eq!(got.header("x-tollgate-adjusted-params"), Some("tools"));
     let seen = anthropic.wait_for_requests(1).await.remove(0).json();
@@ -348,7 +367,7 @@ async fn a_tool_that_takes_a_text_is_called_with_one_by_any_provider() {
     let daemon = Daemon::start(&file(&both, &own, &anthropic, "oa/m")).await;
     body["stream"] = true.into();
     let got = daemon.post(PATH, &[], &body.to_string()).await;
-    let done = got.events().into_iter().find(|event| event["type"] == "response.custom_tool_call_input.done").unwrap();
+    let done = sound_events(&got).into_iter().find(|event| event["type"] == "response.custom_tool_call_input.done").unwrap();
     assert_eq!(done["input"], "*** Begin\n");
     assert_eq!(got.events().pop().unwrap()["response"]["output"][0]["input"], "*** Begin\n");
 }

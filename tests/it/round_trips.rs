@@ -1,5 +1,7 @@
 //! What is carried to another format and back is what it was.
 
+mod answers;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -109,6 +111,31 @@ proptest! {
         meant(&mut wanted);
         meant(&mut back);
         prop_assert_eq!(back, wanted, "by way of {}", there);
+    }
+
+    #[test]
+    fn every_request_comes_back_from_the_responses_format(body in conversation()) {
+        let mut chat = body;
+        // The one thing that this format does not have, and without which a call does not go there.
+        chat.as_object_mut().unwrap().remove("stop");
+        let (messages, _) = translated(Endpoint::Chat, &chat, Wire::Messages);
+        let (responses, _) = translated(Endpoint::Chat, &chat, Wire::Responses);
+        let fronts = [(Endpoint::Chat, &chat), (Endpoint::Messages, &messages), (Endpoint::Responses, &responses)];
+        for (front, body) in fronts {
+            for (through, to) in [(Endpoint::Chat, Wire::Chat), (Endpoint::Messages, Wire::Messages), (Endpoint::Responses, Wire::Responses)] {
+                if through == front {
+                    continue;
+                }
+                let (there, out) = translated(front, body, to);
+                prop_assert!(out.dropped.is_empty() && out.adjusted.is_empty(), "{:?} {:?}", out.dropped, out.adjusted);
+                let (mut back, out) = translated(through, &there, front.wire());
+                prop_assert!(out.dropped.is_empty() && out.adjusted.is_empty(), "{:?} {:?}", out.dropped, out.adjusted);
+                let mut wanted = body.clone();
+                meant(&mut wanted);
+                meant(&mut back);
+                prop_assert_eq!(back, wanted, "{} by way of {}", front, there);
+            }
+        }
     }
 
     #[test]

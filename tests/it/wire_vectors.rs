@@ -3,7 +3,7 @@
 //! `WIRE_VECTORS` names another folder of vectors than `tests/wire`.
 
 mod bedrock;
-mod clients;
+pub(crate) mod clients;
 mod requests;
 
 use std::path::{Path, PathBuf};

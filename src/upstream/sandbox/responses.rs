@@ -95,6 +95,12 @@ fn body(call: &Call<'_>, saying: &Saying, created: i64, is_done: bool) -> Value 
         let said = call.body.get(name).filter(|value| !value.is_null()).cloned();
         body[name] = said.or_else(|| serde_json::from_str(default).ok()).unwrap_or_default();
     }
+    // What a request may leave out of a function, and an answer may not.
+    for tool in body["tools"].as_array_mut().into_iter().flatten().filter(|tool| tool["type"] == "function") {
+        for name in ["parameters", "strict"] {
+            tool[name] = tool[name].take();
+        }
+    }
     body
 }
 

@@ -56,7 +56,7 @@ impl Call {
     }
 
     fn patches(&self, edits: &Edits<'_>) -> Vec<Patch> {
-        let mut patches = Vec::new();
+        let mut patches: Vec<Patch> = self.stand_ins().into_iter().map(|place| Patch { place, text: String::new() }).collect();
         // New fields stand behind the model, which every body has.
         let mut added = String::new();
         if edits.include_usage && self.is_streaming() && !matches!(self.endpoint(), Endpoint::Messages | Endpoint::Responses) {

@@ -85,7 +85,13 @@ impl<'a> Chunk<'a> {
     fn top(&mut self, scan: &mut Scan<'a>, key: Str<'a>) -> Result<(), Fault> {
         match key.raw() {
             "type" => self.kind = scan.value()?.string(),
-            "sequence_number" => self.sequence = scan.value()?.digits(),
+            "sequence_number" => {
+                let value = scan.value()?;
+                self.sequence = value.digits();
+                if self.sequence.is_some() {
+                    self.holes.add_number(value.range());
+                }
+            }
             "response" if scan.peek()? == Kind::Object => scan.object(|scan, key| self.response(scan, key))?,
             "item" if scan.peek()? == Kind::Object => self.item = item(scan)?,
             "delta" => self.delta = self.hole(scan, HoleKind::Text)?,

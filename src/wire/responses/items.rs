@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::OWN_REASONING;
 use crate::units::{Usage, Usd};
 use crate::wire::reading::Finish;
-use crate::wire::retell::Spoken;
+use crate::wire::retell::{Spoken, signature};
 
 /// One part of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +64,7 @@ pub(super) fn summary(text: &str) -> Value {
 /// Nothing of it is encrypted, but clients send back only what says that it is.
 pub(super) fn reasoning(id: &str, text: &str) -> Value {
     let summary: Vec<Value> = (!text.is_empty()).then(|| summary(text)).into_iter().collect();
-    json!({ "id": id, "type": "reasoning", "summary": summary, "encrypted_content": format!("{OWN_REASONING}{:x}", text.len()) })
+    json!({ "id": id, "type": "reasoning", "summary": summary, "encrypted_content": signature(text) })
 }
 
 /// The id of an item of this answer.

@@ -5,13 +5,13 @@ use tollgate::units::Endpoint;
 
 /// What a client has understood.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
-    pub(super) text: String,
-    pub(super) reasoning: String,
-    pub(super) calls: Vec<Called>,
+pub(crate) struct Heard {
+    pub(crate) text: String,
+    pub(crate) reasoning: String,
+    pub(crate) calls: Vec<Called>,
     /// Why the answer ended, in canonical words.
-    pub(super) finish: Option<String>,
-    pub(super) signatures: Vec<String>,
+    pub(crate) finish: Option<String>,
+    pub(crate) signatures: Vec<String>,
     /// How many numbered events came.
     events: u64,
     /// Which call each item is, if any.
@@ -19,20 +19,20 @@ pub(super) struct Heard {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Called {
-    pub(super) id: String,
-    pub(super) name: String,
+pub(crate) struct Called {
+    pub(crate) id: String,
+    pub(crate) name: String,
     json: String,
 }
 
 impl Called {
-    pub(super) fn arguments(&self) -> Value {
+    pub(crate) fn arguments(&self) -> Value {
         serde_json::from_str(if self.json.is_empty() { "{}" } else { &self.json }).unwrap_or_else(|_| panic!("{}", self.json))
     }
 }
 
 /// A stream.
-pub(super) fn hear(client: Endpoint, sent: &[u8]) -> Heard {
+pub(crate) fn hear(client: Endpoint, sent: &[u8]) -> Heard {
     let mut heard = Heard::default();
     for event in std::str::from_utf8(sent).unwrap().split_terminator("\n\n") {
         let data = event.lines().filter_map(|line| line.strip_prefix("data: ")).collect::<Vec<_>>().join("\n");
@@ -57,7 +57,7 @@ pub(super) fn hear(client: Endpoint, sent: &[u8]) -> Heard {
 }
 
 /// A whole answer.
-pub(super) fn whole(client: Endpoint, body: &[u8]) -> Heard {
+pub(crate) fn whole(client: Endpoint, body: &[u8]) -> Heard {
     let body: Value = serde_json::from_slice(body).unwrap();
     let mut heard = Heard::default();
     if client == Endpoint::Messages {
