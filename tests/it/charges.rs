@@ -49,7 +49,12 @@ pub(crate) fn charged(file: &str) -> String {
 
 /// The attempts of a daemon in their order, once so many requests have ended.
 pub(crate) async fn charges(daemon: &Daemon, requests: i64) -> Vec<Charge> {
-    let file = daemon.folder.file("state/ledger.sqlite");
+    charges_in(&daemon.folder, requests).await
+}
+
+/// The same by the daemon's folder.
+pub(crate) async fn charges_in(folder: &Folder, requests: i64) -> Vec<Charge> {
+    let file = folder.file("state/ledger.sqlite");
     let ledger = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let is_settled = "SELECT count(outcome) >= ?1 AND NOT EXISTS (SELECT 1 FROM holds) FROM entries";
     eventually(|| ledger.query_row(is_settled, [requests], |row| row.get(0)).unwrap_or(false).then_some(())).await;

@@ -57,8 +57,11 @@ fn told_stream(gate: &Gate) -> Vec<Act> {
     vec![send(format!("{STREAM_HEAD}{}", chunk(&content("hel")))), Act::Gate(gate.clone()), send(format!("{chunks}0\r\n\r\n"))]
 }
 
-/// Sends one request and kills the daemon when it stands at that point.
-async fn killed_at(point: Point) -> Killed {
+/// One cap for everything.
+const ONE_CAP: &str = "budgets:\n  company: { cap: $10/month }\n";
+
+/// Sends one request under these budgets and kills the daemon when it stands at that point.
+async fn killed_at(point: Point, budgets: &str) -> Killed {
     let (gate, folder, ports) = (Gate::shut(), Folder::new(), two_ports());
     let acts = match point {
         Point::AfterDispatch => vec![Act::Hang],
@@ -73,7 +76,7 @@ async fn killed_at(point: Point) -> Killed {
     let routes = routes_to(&[&url], "timeouts: { connect: 20s }")
         .replace("m: {}", "m: { usd_per_mtok: { input: 1000, output: 1000 }, context: 128k, max_output: 64 }")
         .replacen("version: 1\n", &format!("version: 1\nserver: {{ listen: {listen}, admin: {admin}, early_head: off }}\n"), 1)
-        + "budgets:\n  company: { cap: $10/month }\n";
+        + budgets;
     std::fs::write(folder.file("routes.yaml"), routes).unwrap();
     let disk = folder.file("disk");
     let mut daemon = Daemon::start_with(&folder, admin, |command| {
@@ -175,7 +178,7 @@ impl Deaf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l15_killed_at_any_point_nothing_is_charged_too_little_or_twice() {
     for point in POINTS {
-        let Killed { folder, admin, billed } = killed_at(point).await;
+        let Killed { folder, admin, billed } = killed_at(point, ONE_CAP).await;
         let mut counted = Vec::new();
         for _ in 0..2 {
             let mut daemon = Daemon::start(&folder, admin).await;
@@ -195,5 +198,28 @@ async fn l15_killed_at_any_point_nothing_is_charged_too_little_or_twice() {
             Point::AfterFinish => assert!(posted == billed || (posted == 0 && disputed >= billed)),
             _ => assert!(posted == 0 && disputed > 0, "{point:?}: {posted} {disputed}"),
         }
+    }
+}
+
+/// Five windows of three levels: what a kill leaves of an attempt counts in each of them alike, or in none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b08_a_kill_leaves_no_part_of_a_hold_on_some_levels() {
+    let budgets = "budgets:\n  company: { cap: [$10/month, $10/day] }\n  team: { cap: [$10/week, $10/hour] }\n  models: { match: { provider: p0 }, cap: $10/total }\n";
+    for point in POINTS {
+        let Killed { folder, admin, billed } = killed_at(point, budgets).await;
+        let mut daemon = Daemon::start(&folder, admin).await;
+        assert_eq!(rows(&folder).1, 0, "{point:?}");
+        daemon.kill();
+        let ledger = Connection::open_with_flags(folder.file("state/ledger.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let mut windows = ledger.prepare("SELECT posted, disputed FROM windows").unwrap();
+        let counted: Vec<(u64, u64)> = windows
+            .query_map([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs())))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert!(counted.windows(2).all(|pair| pair[0] == pair[1]), "{point:?}: {counted:?}");
+        assert!(counted.is_empty() || counted.len() == 5, "{point:?}: {counted:?}");
+        assert!(counted.iter().all(|(posted, disputed)| posted + disputed >= billed), "{point:?}: {counted:?} of {billed}");
+        assert!(billed == 0 || counted.len() == 5, "{point:?}: {counted:?}");
     }
 }

@@ -30,6 +30,7 @@ mod explain;
 mod floors;
 mod gemini;
 mod history;
+mod http2_faults;
 mod include;
 mod keys;
 mod kill_points;

@@ -639,6 +639,32 @@ async fn u34_another_model_than_asked_is_told() {
 }
 
 #[tokio::test]
+async fn u35_new_connections_go_to_the_new_address_and_open_streams_finish() {
+    let (names, gate) = (Names::default(), Gate::shut());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let old = Provider::on(listener, vec![streams_in_two("one ", &gate, "two")]);
+    let new = Provider::on(TcpListener::bind(("127.0.0.2", port)).await.unwrap(), vec![answers("from the new one")]);
+    let shared = names.clone();
+    names.set("localhost", &["127.0.0.1".parse().unwrap()]);
+    let routes = charged(&routes_to(&[&format!("http://localhost:{port}/v1")], ""));
+    let daemon = Daemon::start_with(&routes, move |options| options.resolver = Resolver::Table(shared)).await;
+    let mut open = Line::send(daemon.app.listen(), &post("/v1/chat/completions", &[], &chat(true))).await;
+    open.until("one ").await;
+    names.set("localhost", &["127.0.0.2".parse().unwrap()]);
+    let got = daemon.chat().await;
+    assert_eq!((got.status, got.text().as_str()), (200, "from the new one"), "{got:?}");
+    gate.open_wide();
+    let streamed = open.rest().await;
+    assert_eq!((streamed.text().as_str(), streamed.is_done(), streamed.is_whole), ("one two", true, true), "{streamed:?}");
+    assert_eq!((old.count(), new.count(), state_of(&daemon)), (1, 1, "ready".into()));
+    let mut charges = charges(&daemon, 2).await;
+    // The stream told no usage.
+    charges.sort_by_key(|charge| charge.posted);
+    end_as(&charges, &[Ending::Estimated, Ending::Usage]);
+}
+
+#[tokio::test]
 async fn u36_a_peer_that_vanished_counts_as_silence() {
     let late = shown(vec![send(stream_of(&[role(), content("half")])), Act::Hang], true).await;
     late.counts(Ending::ObservedAndDisputed);
