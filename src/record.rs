@@ -48,11 +48,11 @@ pub struct Record {
     pub caller: Option<CallerName>,
     /// From the caller's entry.
     #[serde(skip_serializing_if = "Pairs::is_empty")]
-    #[schemars(with = "std::collections::BTreeMap<String, String>")]
+    #[schemars(with = "Option<std::collections::BTreeMap<String, String>>")]
     pub tags: Pairs,
     /// What the client said of itself in `x-tollgate-labels`.
     #[serde(skip_serializing_if = "Pairs::is_empty")]
-    #[schemars(with = "std::collections::BTreeMap<String, String>")]
+    #[schemars(with = "Option<std::collections::BTreeMap<String, String>>")]
     pub labels: Pairs,
     /// The target that answered.
     #[schemars(with = "Option<String>")]
