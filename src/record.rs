@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 pub use metrics::{BudgetSums, Kept, Metrics, Remaining, Series};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -208,7 +209,9 @@ impl Outcome {
 }
 
 fn stamp<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&format_args!("{at:.3}"))
+    static PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+    // Serialized as it is formatted, it would be escaped piece by piece.
+    to.serialize_str(&PRINTER.timestamp_to_string(at))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference to the field")]

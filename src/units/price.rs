@@ -84,11 +84,10 @@ impl Prices {
     pub fn worst_case(&self, input: Tokens, output: Tokens) -> Usd {
         let dearest_in = |(price, _, cache_read): (Price, Price, Option<Price>)| price.max(cache_read.unwrap_or_default());
         let dearest_out = |(_, price, _): (Price, Price, Option<Price>)| price;
-        let reachable: Vec<_> = std::iter::once(self.at(Tokens::ZERO))
-            .chain(self.tiers.iter().filter(|tier| tier.above < input).map(|tier| self.at(tier.above.plus(Tokens::new(1)))))
-            .collect();
-        let price_in = reachable.iter().copied().map(dearest_in).max().unwrap_or_default();
-        let price_out = reachable.iter().copied().map(dearest_out).max().unwrap_or_default();
+        let tiers = self.tiers.iter().filter(|tier| tier.above < input).map(|tier| self.at(tier.above.plus(Tokens::new(1))));
+        let reachable = std::iter::once(self.at(Tokens::ZERO)).chain(tiers);
+        let price_in = reachable.clone().map(dearest_in).max().unwrap_or_default();
+        let price_out = reachable.map(dearest_out).max().unwrap_or_default();
         // What is written to the cache may cost more than plain input.
         let beside = [self.audio_input, self.cache_write, self.cache_write_1h].into_iter().flatten().max().unwrap_or_default();
         cost(&[(price_in.max(beside), input), (price_out.max(self.audio_output.unwrap_or_default()), output)])
