@@ -1,24 +1,28 @@
+mod headers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 
-use crate::admit::{Admitted, Denial, LimitKind, SentFacts};
+use crate::admit::{Admitted, Denial, SentFacts};
 use crate::record::{AttemptRecord, Outcome, Record, SkipRecord, UsageRecord, UsageSource};
 use crate::rules::{Features, Found, TaskSource};
-use crate::units::{self, AttemptId, Basis, EndedEntry, Endpoint, Moment, Pairs, RequestFacts, TaskName, Tokens, Usd, push_digits};
+use crate::units::{self, AttemptId, Basis, EndedEntry, Endpoint, Moment, Pairs, RequestFacts, TaskName, Tokens, Usd};
 use crate::upstream::{Entry, Failure, Phase};
 use crate::wire::{Shape, Told};
 
 use super::answer::{self, Addressee, Answer, Body};
-use super::attempt::{Lost, Whole};
+use super::attempt::Whole;
 use super::explain::Explained;
-use super::head::{Head, USUAL, name};
-use super::plan::{OutputLimit, Plan, Skip, Step};
+use super::head::{Head, name};
+use super::plan::{Plan, Skip, Step};
 use super::settle::{Seen, Times};
 use super::{Asked, Parts, Refusal, Running, Tried};
+
+pub(super) use headers::event_stream_headers;
 
 /// How many bytes of an answer's body are a token at the least, where it does not tell its usage.
 const BYTES_PER_TOKEN: usize = 4;
@@ -224,49 +228,10 @@ impl Account {
         booked.learn_error(&told);
         let used = told.usage.as_ref().map_or_else(|| step.estimate.input.unwrap_or_default(), crate::units::Usage::total);
         let rest = booked.settle(Some(used), &end);
-        let mut head = Head::default();
-        head.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        head.number(&name::LENGTH, body.len() as u64);
-        self.describe_step(&mut head, running, step, &headers, rest);
-        describe_lost(&mut head, lost.as_deref());
-        if let Some(model) = self.record.as_ref().and_then(|record| record.served_model.as_deref()) {
-            head.text(&name::SERVED_MODEL, model);
-        }
-        if let Some(record) = &self.record {
-            if let Some(cost) = record.cost_nano_usd {
-                head.with(&name::COST, |text| cost.write_plain(text));
-            }
-            head.set(&name::USAGE_SOURCE, HeaderValue::from_static(record.usage_source.as_str()));
-        }
         self.attempt_ended(step.target, None, took);
-        self.tell_times(&mut head, took, None);
-        self.describe(&mut head);
+        let headers = self.whole_headers(step, &headers, lost.as_deref(), rest, body.len(), took);
         self.close(None, StatusCode::OK, None);
-        Answer { status: StatusCode::OK, headers: head.finish(), body: Body::Whole(body) }
-    }
-
-    /// The headers of a stream whose first content is there.
-    pub(super) fn stream_headers(
-        &mut self,
-        step: &Step<'_>,
-        upstream: &HeaderMap,
-        lost: Option<&Lost>,
-        served: Option<&str>,
-        rest: Option<Usd>,
-        ttft: Duration,
-    ) -> HeaderMap {
-        if let Some((_, phase, _)) = &mut self.under_way {
-            *phase = Phase::P3;
-        }
-        let mut head = Head::over(event_stream_headers());
-        self.describe_step(&mut head, &self.running, step, upstream, rest);
-        describe_lost(&mut head, lost);
-        if let Some(model) = served {
-            head.text(&name::SERVED_MODEL, model);
-        }
-        self.tell_times(&mut head, ttft, Some(ttft));
-        self.describe(&mut head);
-        head.finish()
+        Answer { status: StatusCode::OK, headers, body: Body::Whole(body) }
     }
 
     pub(super) fn refused(mut self, refusal: &Refusal, tried: &Tried) -> Answer {
@@ -401,61 +366,6 @@ impl Account {
         self.describe(&mut head);
         Answer { headers: head.finish(), ..answer }
     }
-
-    /// The headers that every answer carries.
-    fn describe(&self, head: &mut Head) {
-        head.text(&name::REQUEST_ID, &self.request_id);
-        head.text(&name::REQUEST_ID_SHORT, &self.request_id);
-        head.set(&name::REVISION, self.running.revision_value().clone());
-        if let Some(rule) = &self.rule_header {
-            head.set(&name::RULE, rule.clone());
-        }
-        head.number(&name::ATTEMPTS, self.sent as u64);
-        let Some(record) = &self.record else { return };
-        if record.task_source != TaskSource::None.as_str() {
-            head.write(&name::TASK, format_args!("{};source={}", record.task, record.task_source));
-        }
-    }
-
-    /// The headers that tell which step answered.
-    fn describe_step(&self, head: &mut Head, running: &Running, step: &Step<'_>, upstream: &HeaderMap, rest: Option<Usd>) {
-        head.set(&name::TARGET, running.target_value(step.target).clone());
-        head.number(&name::FALLBACK_INDEX, self.fallback_index as u64);
-        let theirs = [&name::REQUEST_ID, &name::REQUEST_ID_SHORT, &name::AZURE_REQUEST_ID];
-        if let Some(id) = theirs.into_iter().find_map(|name| upstream.get(name)) {
-            head.set(&name::UPSTREAM_REQUEST_ID, id.clone());
-        }
-        if let Some(rest) = rest {
-            head.with(&name::BUDGET_REMAINING, |text| rest.write_plain(text));
-        }
-        match step.limit {
-            OutputLimit::AsSent => {}
-            OutputLimit::Injected(limit) => head.write(&name::INJECTED, format_args!("max_tokens={limit}")),
-            OutputLimit::Clamped(limit) => head.write(&name::CLAMPED, format_args!("max_tokens={limit}")),
-        }
-        let now = self.now();
-        for (kind, [limit, remaining, reset]) in [(LimitKind::Requests, &name::OF_REQUESTS), (LimitKind::Tokens, &name::OF_TOKENS)] {
-            if let Some(room) = running.gate().room(step.target, kind, now) {
-                head.number(limit, room.capacity);
-                head.number(remaining, room.remaining);
-                head.with(reset, |text| {
-                    push_digits(text, whole_millis(room.reset));
-                    text.push_str("ms");
-                });
-            }
-        }
-    }
-
-    fn tell_times(&self, head: &mut Head, upstream: Duration, ttft: Option<Duration>) {
-        let own = self.parts.clock.now().since(self.accepted).saturating_sub(self.away.max(upstream));
-        head.with(&name::SERVER_TIMING, |text| {
-            push_timing(text, "tollgate;dur=", own);
-            push_timing(text, ", upstream;dur=", upstream);
-            if let Some(ttft) = ttft {
-                push_timing(text, ", ttft;dur=", ttft);
-            }
-        });
-    }
 }
 
 impl Drop for Account {
@@ -479,16 +389,6 @@ impl Drop for Account {
     }
 }
 
-/// Names the client's fields that the target's format does not have.
-fn describe_lost(head: &mut Head, lost: Option<&Lost>) {
-    let Some(Lost { dropped, adjusted }) = lost else { return };
-    for (name, fields) in [(&name::DROPPED, dropped), (&name::ADJUSTED, adjusted)] {
-        if !fields.is_empty() {
-            head.text(name, &fields.join(", "));
-        }
-    }
-}
-
 /// What a caller's limit in tokens is asked for before any step is known.
 fn tokens_expected(features: &Features) -> Tokens {
     let output = match features.endpoint {
@@ -496,29 +396,4 @@ fn tokens_expected(features: &Features) -> Tokens {
         _ => features.output_limit.unwrap_or(super::OUTPUT_GUESS).times(features.answers.into()),
     };
     features.prompt_tokens().unwrap_or_default().plus(output)
-}
-
-/// What an event stream's head says, early or late.
-pub(super) fn event_stream_headers() -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(USUAL);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(&name::NO_BUFFERING, HeaderValue::from_static("no"));
-    headers
-}
-
-/// Milliseconds with two decimals, cut off, behind their name.
-fn push_timing(text: &mut String, name: &str, took: Duration) {
-    text.push_str(name);
-    push_digits(text, whole_millis(took));
-    text.push('.');
-    let hundredths = took.subsec_micros() % 1_000 / 10;
-    if hundredths < 10 {
-        text.push('0');
-    }
-    push_digits(text, u64::from(hundredths));
-}
-
-fn whole_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
