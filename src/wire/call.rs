@@ -211,7 +211,8 @@ impl Call {
     /// What of the call has a price that nobody told: a tool that the provider runs itself, or a dearer tier of service.
     #[must_use]
     pub fn unpriced(&self) -> Option<&'static str> {
-        self.facts.unpriced
+        const UNSEEN: &str = "it names what the provider has or fetches, whose length nobody knows here";
+        self.facts.unpriced.or(self.facts.prompt.names_unseen.then_some(UNSEEN))
     }
 
     /// A bound on the prompt's tokens that costs nothing to know.

@@ -66,6 +66,8 @@ pub(super) struct Prompt {
     has_audio: bool,
     has_file: bool,
     has_tools: bool,
+    /// Something is named that the provider has or fetches, however long that is.
+    pub(super) names_unseen: bool,
 }
 
 impl Prompt {
@@ -191,7 +193,7 @@ impl Prompt {
 
     fn part(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
         let mut is_document = false;
-        let mut sources = 0;
+        let (mut sources, mut is_elsewhere) = (0, false);
         scan.object(|scan, key| match key.raw() {
             "type" => {
                 is_document = scan.value()?.string().is_some_and(|kind| kind.raw() == "document");
@@ -202,6 +204,7 @@ impl Prompt {
             "source" if scan.peek()? == Kind::Object => {
                 let value = scan.value()?;
                 sources = value.text.len() as u64;
+                is_elsewhere = names(value, "url") || names(value, "file_id");
                 Ok(())
             }
             "image_url" => {
@@ -213,8 +216,11 @@ impl Prompt {
                 self.attach(scan, Attachment::audio)
             }
             "file" => {
+                let value = scan.value()?;
                 self.has_file = true;
-                self.attach(scan, Attachment::file)
+                self.names_unseen |= names(value, "file_id");
+                self.weigh(Attachment::file(value.text.len() as u64));
+                Ok(())
             }
             _ => self.whole(scan),
         })?;
@@ -222,6 +228,7 @@ impl Prompt {
         if sources > 0 {
             self.images += u64::from(!is_document);
             self.has_file |= is_document;
+            self.names_unseen |= is_document && is_elsewhere;
             self.weigh(if is_document { Attachment::file(sources) } else { Attachment::image(sources) });
         }
         Ok(())
@@ -254,6 +261,16 @@ impl Prompt {
             self.texts.push(text);
         }
     }
+}
+
+/// Whether an object has a key.
+fn names(value: Value<'_>, key: &str) -> bool {
+    let mut has_key = false;
+    let read = Scan::lenient(value.text).object(|scan, own| {
+        has_key |= own.raw() == key;
+        scan.value().map(|_| ())
+    });
+    read.is_ok() && has_key
 }
 
 /// The part of `body` between two offsets, both moved on to the next character where they stand within one.

@@ -253,6 +253,19 @@ fn a_call_of_the_responses_api_is_read_by_its_own_fields() {
     {
         assert!(call(&format!("{{\"model\":\"a\",\"input\":\"x\",{hidden}}}")).unpriced().is_some(), "{hidden}");
     }
+    for hidden in [r#"{"type":"item_reference","id":"rs_1"}"#, r#"{"content":[{"type":"input_file","file_id":"f"}]}"#] {
+        assert!(call(&format!("{{\"model\":\"a\",\"input\":[{hidden}]}}")).unpriced().is_some(), "{hidden}");
+    }
+    let messages = |endpoint, part: &str| parse(endpoint, format!(r#"{{"model":"a","messages":[{{"content":[{part}]}}]}}"#)).unwrap();
+    for (endpoint, part, is_hidden) in [
+        (Endpoint::Chat, r#"{"type":"file","file":{"file_id":"f"}}"#, true),
+        (Endpoint::Chat, r#"{"type":"file","file":{"file_data":"QUJD"}}"#, false),
+        (Endpoint::Messages, r#"{"type":"document","source":{"type":"url","url":"https://a/b.pdf"}}"#, true),
+        (Endpoint::Messages, r#"{"type":"document","source":{"type":"base64","data":"QUJD"}}"#, false),
+        (Endpoint::Messages, r#"{"type":"image","source":{"type":"url","url":"https://a/b.png"}}"#, false),
+    ] {
+        assert_eq!(messages(endpoint, part).unpriced().is_some(), is_hidden, "{part}");
+    }
     for open in [r#""background":false"#, r#""conversation":null"#, r#""tools":[{"type":"custom","name":"p"}]"#] {
         assert_eq!(call(&format!("{{\"model\":\"a\",\"input\":\"x\",{open}}}")).unpriced(), None, "{open}");
     }

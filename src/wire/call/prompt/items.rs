@@ -28,7 +28,11 @@ impl Prompt {
 
     fn item(&mut self, scan: &mut Scan<'_>, key: Str<'_>) -> Result<(), Fault> {
         match key.raw() {
-            "type" | "role" | "id" | "call_id" | "status" | "phase" => scan.value().map(|_| ()),
+            "type" => {
+                self.names_unseen |= scan.value()?.string().is_some_and(|kind| kind.raw() == "item_reference");
+                Ok(())
+            }
+            "role" | "id" | "call_id" | "status" | "phase" => skip(scan),
             "content" | "output" | "summary" => self.parts(scan),
             "encrypted_content" => self.attach(scan, Attachment::encrypted),
             _ => self.whole(scan),
@@ -47,7 +51,7 @@ impl Prompt {
     }
 
     fn item_part(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
-        let (mut is_image, mut is_file, mut bytes) = (false, false, 0);
+        let (mut is_image, mut is_file, mut is_elsewhere, mut bytes) = (false, false, false, 0);
         scan.object(|scan, key| {
             match key.raw() {
                 "type" => {
@@ -55,8 +59,9 @@ impl Prompt {
                     let is = |word: &str| kind.is_some_and(|kind| kind.raw() == word);
                     (is_image, is_file) = (is("input_image"), is("input_file"));
                 }
-                "image_url" | "file_data" | "file_url" => bytes += value_bytes(scan.value()?),
-                "file_id" | "filename" | "detail" | "annotations" | "logprobs" => drop(scan.value()?),
+                "image_url" | "file_data" => bytes += value_bytes(scan.value()?),
+                "file_id" | "file_url" => is_elsewhere |= !scan.value()?.is_null(),
+                "filename" | "detail" | "annotations" | "logprobs" => skip(scan)?,
                 "input_audio" => {
                     self.has_audio = true;
                     self.attach(scan, Attachment::audio)?;
@@ -70,10 +75,15 @@ impl Prompt {
             self.weigh(Attachment::image(bytes));
         } else if is_file {
             self.has_file = true;
+            self.names_unseen |= is_elsewhere;
             self.weigh(Attachment::file(bytes));
         }
         Ok(())
     }
+}
+
+fn skip(scan: &mut Scan<'_>) -> Result<(), Fault> {
+    scan.value().map(|_| ())
 }
 
 fn value_bytes(value: Value<'_>) -> u64 {
