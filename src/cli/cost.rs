@@ -234,7 +234,7 @@ fn named(text: &str, targets: &[Target]) -> anyhow::Result<Vec<Row>> {
     let mut known: Vec<Row> = catalog().named(text).into_iter().map(|(of, model)| of_catalogue(of, model)).collect();
     known.sort_by_key(|row| (row.prices.output, row.prices.input));
     if known.is_empty() {
-        bail!("no price is known for `{text}`: give it, as in `{text}=2.50/10`, or name a model of docs/catalogue.md");
+        bail!("no price is known for `{text}`: give it, as in `{text}=2.50/10`, or name one that `tollgate models` lists");
     }
     Ok(known)
 }

@@ -268,6 +268,26 @@ async fn a_second_sigterm_cuts_at_once() {
 }
 
 #[tokio::test]
+async fn l12_a_hang_up_mid_stream_leaves_the_stream_and_its_revision_alone() {
+    let gate = Gate::shut();
+    let (slow, quick) = (Provider::always(streams_in_two("one ", &gate, "two")).await, sound_provider("quick", false).await);
+    let good = with_key(&[&slow, &quick]);
+    let serving = Serving::start(&good).await;
+    let listen = serving.address("listen");
+    let open = stream_to(listen).await;
+    fs::write(serving.file(), good.replace("[p0/m, p1/m]", "[p1/m]")).unwrap();
+    serving.signal("HUP");
+    serving.err.wait_for("a changed file is in force").await;
+    let next = ask(listen, false).await;
+    assert_eq!((next.text().as_str(), next.target()), ("quick", "p1/m"), "{next:?}");
+    gate.open_wide();
+    let streamed = open.rest().await;
+    assert_eq!((streamed.text().as_str(), streamed.is_done(), streamed.is_whole), ("one two", true, true), "{streamed:?}");
+    let revision = |got: &Got| got.header("x-tollgate-revision").unwrap().split('-').next().unwrap().to_owned();
+    assert_eq!((streamed.target(), revision(&streamed), revision(&next)), ("p0/m", "1".to_owned(), "2".to_owned()));
+}
+
+#[tokio::test]
 async fn c24_a_thousand_sighups_are_few_loads() {
     let provider = sound_provider("hello", false).await;
     let good = with_key(&[&provider]);

@@ -118,12 +118,15 @@ async fn week(chain: &str, minutes: u64) -> Sums {
             if asked.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         })
         .await;
-        answers.iter().for_each(|(took, got)| sums.add(*took, got, now));
+        for (took, got) in &answers {
+            sums.add(*took, got, now);
+        }
         tokio::time::sleep_until(next).await;
     }
     sums
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a week's figures are far below 2^52")]
 impl Sums {
     fn add(&mut self, took: Duration, got: &Got, now: [Weather; 3]) {
         self.requests += 1;
