@@ -112,6 +112,8 @@ pub struct Outgoing {
     /// The body in pieces, ready to be sent.
     pub body: Vec<Bytes>,
     pub is_streaming: bool,
+    /// Of a call that passes through as it came, below the provider's address.
+    pub path: Option<&'static str>,
     pub model: ModelName,
     /// An earlier try broke on a pooled connection: this one gets its own.
     pub on_fresh_connection: bool,

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use crate::admit::{Admitted, Denial, SentFacts};
 use crate::record::{AttemptRecord, Outcome, Record, SkipRecord, UsageRecord, UsageSource};
 use crate::rules::{Features, Found, TaskSource};
-use crate::units::{self, AttemptId, Basis, EndedEntry, Endpoint, Moment, Pairs, RequestFacts, TaskName, Tokens, Usd};
+use crate::units::{self, AttemptId, Basis, EndedEntry, Moment, Pairs, RequestFacts, TaskName, Tokens, Usd};
 use crate::upstream::{Entry, Failure, Phase};
 use crate::wire::{Shape, Told};
 
@@ -392,7 +392,7 @@ impl Drop for Account {
 /// What a caller's limit in tokens is asked for before any step is known.
 fn tokens_expected(features: &Features) -> Tokens {
     let output = match features.endpoint {
-        Endpoint::Embeddings => Tokens::ZERO,
+        endpoint if !endpoint.writes_tokens() => Tokens::ZERO,
         _ => features.output_limit.unwrap_or(super::OUTPUT_GUESS).times(features.answers.into()),
     };
     features.prompt_tokens().unwrap_or_default().plus(output)

@@ -251,6 +251,9 @@ impl Refusal {
         if let Some(field) = unmet {
             return Self { param: Some(field.clone()), ..bad("unsupported_parameter") };
         }
+        if has(|skip| matches!(skip, Skip::NotPassed(_))) {
+            return bad("unpriceable_request");
+        }
         if has(|skip| matches!(skip, Skip::Unfit(Unfit::Needs(_)) | Skip::NoSuchApi(_))) {
             return bad("unsupported_parameter");
         }

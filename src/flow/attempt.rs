@@ -169,8 +169,9 @@ impl<'t> Try<'t> {
     fn retelling(&self) -> Option<Retelling> {
         let translated = self.translated.as_ref()?;
         let (call, model) = (&self.asked.call, &self.running.rules().targets()[self.step.target].model);
-        // Only this format tells the input before it is known.
-        let input = if call.endpoint() == Endpoint::Messages && call.is_streaming() { call.prompt_tokens() } else { Tokens::ZERO };
+        // Only these tell the input before it is known, or without being told.
+        let tells_input = call.endpoint() == Endpoint::Embeddings || (call.endpoint() == Endpoint::Messages && call.is_streaming());
+        let input = if tells_input { call.prompt_tokens() } else { Tokens::ZERO };
         let (id, created) = (&self.asked.request_id, self.account.wall_seconds());
         Some(Retelling::new(call.endpoint(), self.step.wire, translated, id, model.as_str(), created, input))
     }
@@ -263,6 +264,7 @@ impl<'t> Try<'t> {
                 None => self.asked.call.write(&self.edits(target.model.as_str())),
             },
             is_streaming: self.asked.call.is_streaming(),
+            path: self.asked.call.passed_path(),
             model: target.model.clone(),
             on_fresh_connection: self.step.on_fresh_connection,
         };

@@ -55,6 +55,7 @@ async fn ask(running: &Running, asked: &Asked, step: &Step<'_>) -> Option<Answer
         client_headers: Arc::clone(&asked.headers),
         body: asked.call.write(&edits),
         is_streaming: false,
+        path: None,
         model: model.clone(),
         on_fresh_connection: false,
     };

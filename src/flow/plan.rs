@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::admit::{Cover, Denial, OverBudget, OverBudgetWhy};
 use crate::config::{Key, Member, OnCeiling, Pick, Pool, Route, Target, UnsupportedParams, Use};
 use crate::rules::{Candidate, Estimate, Features, Found, Prompt, Rank, Unfit, candidates, estimate, unfit};
-use crate::units::{Endpoint, Format, Score, TaskName, Tokens, Usd, Wire};
+use crate::units::{Endpoint, Format, RuleName, Score, TaskName, Tokens, Usd, Wire};
 use crate::upstream::Resting;
 use crate::wire::Class;
 
@@ -94,6 +94,8 @@ pub enum Skip {
     /// A budget needs a bound in dollars, and there is none: why.
     Unpriceable(&'static str),
     Unfit(Unfit),
+    /// Calls of this kind pass through unread, and this step must not have them: why.
+    NotPassed(&'static str),
     /// The target's format has nothing for calls of this kind.
     NoSuchApi(Endpoint),
     /// The call has fields that mean nothing in the target's format, and without which the answer would be wrong.
@@ -133,6 +135,7 @@ impl Skip {
             Self::Unpriceable(_) => "unpriceable",
             Self::Unfit(Unfit::Context { .. }) => "context",
             Self::Unfit(Unfit::Needs(_)) => "needs",
+            Self::NotPassed(_) => "not_passed",
             Self::NoSuchApi(_) => "no_such_api",
             Self::Unmet(_) => "unsupported",
             Self::AboveCeiling { .. } => "above_ceiling",
@@ -163,6 +166,7 @@ impl Skip {
                 format!("a prompt of about {prompt} tokens does not fit its window of {window}")
             }
             Self::Unfit(Unfit::Needs(need)) => format!("it cannot do {need}"),
+            Self::NotPassed(why) => (*why).into(),
             Self::NoSuchApi(endpoint) => format!("its format has no {endpoint}"),
             Self::Unmet(fields) => {
                 let fields: Vec<String> = fields.iter().map(|field| format!("`{}`", field.escape_default())).collect();
@@ -248,6 +252,7 @@ fn step<'r>(
         Key::Present(_) | Key::NotNeeded if !running.allows(features, candidate.target) => Some(Skip::NotAllowed),
         Key::Present(_) | Key::NotNeeded => left_out(found, &candidate, features)
             .or_else(|| unfit(target, features).map(Skip::Unfit))
+            .or_else(|| not_passed(target, found, features))
             .or_else(|| untranslatable(provider.format, target, route, features))
             .or_else(|| unpriceable(features, target, &cover)),
     };
@@ -291,6 +296,17 @@ fn left_out(found: &Found<'_>, candidate: &Candidate<'_>, features: &Features) -
         _ => None,
     });
     Some(Skip::NoScore(of_pool.unwrap_or(&features.task.name).clone()))
+}
+
+/// Why a call of which nothing is read must not go to the target: it costs what the file says, and goes where the file says.
+fn not_passed(target: &Target, found: &Found<'_>, features: &Features) -> Option<Skip> {
+    let why = match () {
+        () if !features.endpoint.is_passed() => return None,
+        () if *found.name == RuleName::default_rule() => "calls of this kind are served by rules alone, not by `default`",
+        () if target.flat_usd.is_none() => "it has no `flat_usd`, and calls of this kind tell no usage",
+        () => return None,
+    };
+    Some(Skip::NotPassed(why))
 }
 
 /// Why the call cannot be said in the target's format.
@@ -359,7 +375,7 @@ fn output_limit(
     features: &Features,
 ) -> OutputLimit {
     let set_by_file = [target.max_output_tokens, route.max_output_tokens, candidate.uses.and_then(|uses| uses.max_output_tokens)];
-    if features.endpoint == Endpoint::Embeddings || (!is_bounded && set_by_file.iter().all(Option::is_none)) {
+    if !features.endpoint.writes_tokens() || (!is_bounded && set_by_file.iter().all(Option::is_none)) {
         return OutputLimit::AsSent;
     }
     match features.output_limit {

@@ -83,13 +83,13 @@ impl Applications {
         let path = head.uri.path();
         if path == "/v1/messages/count_tokens" {
             only(&head, &Method::POST)?;
-            let asked = self.asked(&running, Endpoint::Messages, head, incoming, caller, request_id).await?;
+            let asked = self.asked(&running, (Endpoint::Messages, "/messages"), head, incoming, caller, request_id).await?;
             // Boxed: asked rarely, it would be carried along by every request.
             return Ok(Box::pin(Arc::clone(&self.server.parts).count_tokens(running, asked)).await);
         }
-        if let Some(endpoint) = Endpoint::ALL.into_iter().find(|endpoint| path.strip_prefix("/v1") == Some(endpoint.path())) {
+        if let Some((endpoint, path)) = path.strip_prefix("/v1").and_then(Endpoint::at) {
             only(&head, &Method::POST)?;
-            let asked = self.asked(&running, endpoint, head, incoming, caller, request_id).await?;
+            let asked = self.asked(&running, (endpoint, path), head, incoming, caller, request_id).await?;
             return Ok(Arc::clone(&self.server.parts).handle(running, asked).await);
         }
         if path == "/v1/models" {
@@ -119,21 +119,26 @@ impl Applications {
     async fn asked(
         &self,
         running: &Running,
-        endpoint: Endpoint,
+        (endpoint, path): (Endpoint, &'static str),
         head: Head,
         incoming: Incoming,
         caller: Option<usize>,
         request_id: &Arc<str>,
     ) -> Result<Asked, Refusal> {
         let accepted = self.server.parts.clock.now();
-        check_head(&head)?;
+        check_head(&head, endpoint)?;
         let coding = Coding::of(&head.headers)?;
         let server = running.rules().server();
         let mut body = body::read(&head.headers, incoming, server.body_limit).await?;
         if let Some(coding) = coding {
             body = coding.decode(body, server.body_limit).await?;
         }
-        let call = Call::parse(endpoint, body, server.max_n).map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))?;
+        let call = if endpoint.is_passed() {
+            Call::pass(endpoint, path, head.headers.get(CONTENT_TYPE), body)
+        } else {
+            Call::parse(endpoint, body, server.max_n)
+        };
+        let call = call.map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))?;
         Ok(Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), caller, accepted })
     }
 
@@ -176,10 +181,11 @@ fn response(answer: Answer, request_id: &str, is_head: bool) -> Response<Body> {
 }
 
 /// What can be refused before the body is read.
-fn check_head(head: &Head) -> Result<(), Refusal> {
+fn check_head(head: &Head, endpoint: Endpoint) -> Result<(), Refusal> {
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
+    let is_form = endpoint.is_passed() && media_type.eq_ignore_ascii_case("multipart/form-data");
+    if !is_form && !media_type.eq_ignore_ascii_case("application/json") {
         return Err(Refusal::bad_request(
             "unsupported_media_type",
             None,

@@ -30,7 +30,11 @@ impl Format {
             (Self::OpenAi | Self::Sandbox, Endpoint::Embeddings) => Some(Wire::Embeddings),
             (Self::Anthropic, Endpoint::Chat | Endpoint::Messages | Endpoint::Responses) => Some(Wire::Messages),
             (Self::Gemini, Endpoint::Chat | Endpoint::Messages | Endpoint::Responses) => Some(Wire::Generate),
-            (Self::Anthropic | Self::Gemini, Endpoint::Completions | Endpoint::Embeddings) => None,
+            (Self::Gemini, Endpoint::Embeddings) => Some(Wire::Embed),
+            (Self::OpenAi, endpoint) if endpoint.is_passed() => Some(Wire::Passed),
+            (Self::Anthropic, Endpoint::Embeddings)
+            | (Self::Anthropic | Self::Gemini, Endpoint::Completions)
+            | (_, Endpoint::Images | Endpoint::Audio | Endpoint::Moderations | Endpoint::Rerank) => None,
         }
     }
 }
@@ -79,6 +83,10 @@ pub enum Wire {
     Messages,
     /// Gemini's own; nobody asks for it here.
     Generate,
+    /// The same of embeddings.
+    Embed,
+    /// Whatever it is: it goes through as it came.
+    Passed,
 }
 
 impl Wire {
@@ -93,6 +101,8 @@ impl Wire {
             Self::Responses => "openai.responses",
             Self::Messages => "anthropic.messages",
             Self::Generate => "gemini.generate",
+            Self::Embed => "gemini.embed",
+            Self::Passed => "passed",
         }
     }
 }
@@ -111,10 +121,57 @@ pub enum Endpoint {
     Embeddings,
     Messages,
     Responses,
+    Images,
+    Audio,
+    Moderations,
+    Rerank,
 }
 
+/// The paths below `/v1` whose calls pass through unread, and what they are about.
+const PASSED: [(&str, Endpoint); 8] = [
+    ("/images/generations", Endpoint::Images),
+    ("/images/edits", Endpoint::Images),
+    ("/images/variations", Endpoint::Images),
+    ("/audio/speech", Endpoint::Audio),
+    ("/audio/transcriptions", Endpoint::Audio),
+    ("/audio/translations", Endpoint::Audio),
+    ("/moderations", Endpoint::Moderations),
+    ("/rerank", Endpoint::Rerank),
+];
+
+/// The paths whose calls are read.
+const READ: [(&str, Endpoint); 5] = [
+    ("/chat/completions", Endpoint::Chat),
+    ("/completions", Endpoint::Completions),
+    ("/embeddings", Endpoint::Embeddings),
+    ("/messages", Endpoint::Messages),
+    ("/responses", Endpoint::Responses),
+];
+
 impl Endpoint {
-    pub const ALL: [Self; 5] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages, Self::Responses];
+    pub const ALL: [Self; 9] = [
+        Self::Chat,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Messages,
+        Self::Responses,
+        Self::Images,
+        Self::Audio,
+        Self::Moderations,
+        Self::Rerank,
+    ];
+
+    /// What a call to this path below our own `/v1` asks for, and that path for as long as it is needed.
+    #[must_use]
+    pub fn at(path: &str) -> Option<(Self, &'static str)> {
+        READ.into_iter().chain(PASSED).find(|(own, _)| *own == path).map(|(own, endpoint)| (endpoint, own))
+    }
+
+    /// Whether its calls go through as they came, of which only the model is read.
+    #[must_use]
+    pub fn is_passed(self) -> bool {
+        matches!(self, Self::Images | Self::Audio | Self::Moderations | Self::Rerank)
+    }
 
     /// The word in `match: { endpoint: … }`, records and metrics.
     #[must_use]
@@ -125,6 +182,10 @@ impl Endpoint {
             Self::Embeddings => "embeddings",
             Self::Messages => "messages",
             Self::Responses => "responses",
+            Self::Images => "images",
+            Self::Audio => "audio",
+            Self::Moderations => "moderations",
+            Self::Rerank => "rerank",
         }
     }
 
@@ -137,25 +198,20 @@ impl Endpoint {
             Self::Embeddings => Wire::Embeddings,
             Self::Messages => Wire::Messages,
             Self::Responses => Wire::Responses,
+            Self::Images | Self::Audio | Self::Moderations | Self::Rerank => Wire::Passed,
         }
+    }
+
+    /// Whether a limit on output means something to its calls.
+    #[must_use]
+    pub fn writes_tokens(self) -> bool {
+        self != Self::Embeddings && !self.is_passed()
     }
 
     /// Whether the call is a conversation, with turns, tools and all that belongs to them.
     #[must_use]
     pub fn is_conversation(self) -> bool {
         matches!(self, Self::Chat | Self::Messages | Self::Responses)
-    }
-
-    /// The path below our own `/v1`.
-    #[must_use]
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Chat => "/chat/completions",
-            Self::Completions => "/completions",
-            Self::Embeddings => "/embeddings",
-            Self::Messages => "/messages",
-            Self::Responses => "/responses",
-        }
     }
 
     #[must_use]

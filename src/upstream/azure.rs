@@ -9,14 +9,15 @@ use crate::units::Wire;
 /// Where a call goes when the base names a version of the API; nothing where it does not, or for calls that Azure does not know.
 ///
 /// Below `…/v1` the paths are those of everyone. Else the path names a deployment: the base's own, or one with the model's name.
-pub(super) fn uri(base: &Uri, wire: Wire, model: &str) -> Option<Uri> {
+pub(super) fn uri(base: &Uri, wire: Wire, passed: Option<&str>, model: &str) -> Option<Uri> {
     let version = base.query()?;
     let end = match wire {
         Wire::Chat => "/chat/completions",
         Wire::Completions => "/completions",
         Wire::Embeddings => "/embeddings",
         Wire::Responses => "/responses",
-        Wire::Messages | Wire::Generate => return None,
+        Wire::Passed => passed?,
+        Wire::Messages | Wire::Generate | Wire::Embed => return None,
     };
     let own = base.path().trim_end_matches('/');
     let path = if own.ends_with("/v1") || (own.contains("/deployments/") && wire != Wire::Responses) {
@@ -60,11 +61,12 @@ mod tests {
             ("https://a/openai/deployments/d?api-version=1", Wire::Responses, "/openai/responses?api-version=1"),
             ("https://a/?api-version=1", Wire::Responses, "/openai/responses?api-version=1"),
             ("https://a/openai/v1?api-version=preview", Wire::Responses, "/openai/v1/responses?api-version=preview"),
+            ("https://a/openai?api-version=1", Wire::Passed, "/openai/deployments/gpt%2F4o/images/edits?api-version=1"),
             ("https://a/openai/v1?api-version=preview", Wire::Chat, "/openai/v1/chat/completions?api-version=preview"),
         ] {
-            let found = super::uri(&base.parse().unwrap(), wire, "gpt/4o").unwrap();
+            let found = super::uri(&base.parse().unwrap(), wire, Some("/images/edits"), "gpt/4o").unwrap();
             assert_eq!(found.path_and_query().unwrap().as_str(), uri, "{base}");
         }
-        assert_eq!(super::uri(&"https://a.openai.azure.com/openai/v1".parse().unwrap(), Wire::Chat, "m"), None);
+        assert_eq!(super::uri(&"https://a.openai.azure.com/openai/v1".parse().unwrap(), Wire::Chat, None, "m"), None);
     }
 }

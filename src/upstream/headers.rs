@@ -65,6 +65,16 @@ impl Common {
         }
         headers
     }
+
+    /// The headers of a request whose body goes through as it came, and with it what the client says of its kind.
+    pub(super) fn passed(&self, client: &HeaderMap) -> HeaderMap {
+        let mut headers = self.plain.clone();
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        if let Some(kind) = client.get(CONTENT_TYPE) {
+            headers.insert(CONTENT_TYPE, kind.clone());
+        }
+        headers
+    }
 }
 
 fn common(provider: &Provider, base: &Uri) -> HeaderMap {
@@ -97,6 +107,15 @@ fn common(provider: &Provider, base: &Uri) -> HeaderMap {
     headers
 }
 
+/// What a request asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Json,
+    Events,
+    /// Whatever the provider has: nobody reads it here.
+    Anything,
+}
+
 /// What a head is worth.
 pub(super) enum Head {
     /// A reply, and whether it is an event stream.
@@ -108,7 +127,7 @@ pub(super) enum Head {
 }
 
 /// Judges a provider's head. `is_empty`: no body follows.
-pub(super) fn judge(head: &Parts, asked_for_stream: bool, is_empty: bool) -> Head {
+pub(super) fn judge(head: &Parts, wanted: Wanted, is_empty: bool) -> Head {
     let status = head.status;
     let malformed = |fault, what: String| {
         let mut failure = Failure::malformed(Phase::P2, fault, what);
@@ -142,9 +161,10 @@ pub(super) fn judge(head: &Parts, asked_for_stream: bool, is_empty: bool) -> Hea
         return Head::Unusable(malformed("empty", format!("answered with status {status} and no content", status = status.as_u16())));
     }
     match content(&head.headers) {
-        Content::Events if asked_for_stream => Head::Reply { is_event_stream: true },
+        _ if wanted == Wanted::Anything => Head::Reply { is_event_stream: false },
+        Content::Events if wanted == Wanted::Events => Head::Reply { is_event_stream: true },
         Content::Json => Head::Reply { is_event_stream: false },
-        Content::Unsaid => Head::Reply { is_event_stream: asked_for_stream },
+        Content::Unsaid => Head::Reply { is_event_stream: wanted == Wanted::Events },
         Content::Events | Content::Other => {
             let mut failure = malformed("content_type", "answered with another content type than was asked for".to_owned());
             failure.mark = Mark::TargetDown;

@@ -19,7 +19,7 @@ use super::azure;
 use super::body::{Pieces, ReplyBody, read_error_body};
 use super::dial::{Dial, DialError, Link, sources};
 use super::failure::{Failure, Phase};
-use super::headers::{self, Head};
+use super::headers::{self, Head, Wanted};
 use super::{Ask, Outgoing, Reply};
 
 /// A pooled connection that was idle this long is closed.
@@ -113,7 +113,10 @@ impl Network {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri(outgoing);
-        *request.headers_mut() = self.headers.request(&outgoing.client_headers, outgoing.is_streaming);
+        *request.headers_mut() = match outgoing.path {
+            None => self.headers.request(&outgoing.client_headers, outgoing.is_streaming),
+            Some(_) => self.headers.passed(&outgoing.client_headers),
+        };
         let crowd = Crowd::watch(&mut request);
         let response = tokio::select! {
             biased;
@@ -126,17 +129,22 @@ impl Network {
             return Err(crowded().into());
         }
         let is_taken = taken.is_none_or(|taken| taken.load(Ordering::Acquire));
-        Ok(self.receive(response, outgoing.is_streaming, is_taken).await?)
+        let wanted = match outgoing.path {
+            Some(_) => Wanted::Anything,
+            None if outgoing.is_streaming => Wanted::Events,
+            None => Wanted::Json,
+        };
+        Ok(self.receive(response, wanted, is_taken).await?)
     }
 
-    async fn receive(&self, response: Response<Incoming>, asked_for_stream: bool, is_taken: bool) -> Result<Reply, Failure> {
+    async fn receive(&self, response: Response<Incoming>, wanted: Wanted, is_taken: bool) -> Result<Reply, Failure> {
         let (mut head, incoming) = response.into_parts();
         let link = head.extensions.remove::<Arc<Link>>();
         let cut = || link.iter().for_each(|link| link.cut());
         if let Some(link) = &link {
             link.replied();
         }
-        match headers::judge(&head, asked_for_stream, incoming.is_end_stream()) {
+        match headers::judge(&head, wanted, incoming.is_end_stream()) {
             Head::Reply { is_event_stream } => {
                 Ok(Reply { status: head.status, headers: head.headers, body: ReplyBody::provider(incoming), is_event_stream })
             }
@@ -182,12 +190,14 @@ impl Network {
     fn uri(&self, outgoing: &Outgoing) -> Uri {
         let [chat, completions, embeddings, messages, tokens, responses] = &self.uris;
         match outgoing.ask {
-            Ask::Answer(wire) if let Some(uri) = azure::uri(&self.base, wire, outgoing.model.as_str()) => uri,
+            Ask::Answer(wire) if let Some(uri) = azure::uri(&self.base, wire, outgoing.path, outgoing.model.as_str()) => uri,
+            Ask::Answer(Wire::Passed) => uri_below(&self.base, outgoing.path.unwrap_or_default()),
             Ask::Answer(Wire::Chat) => chat.clone(),
             Ask::Answer(Wire::Completions) => completions.clone(),
             Ask::Answer(Wire::Embeddings) => embeddings.clone(),
             Ask::Answer(Wire::Responses) => responses.clone(),
             Ask::Answer(Wire::Messages) => messages.clone(),
+            Ask::Answer(Wire::Embed) => uri_below(&self.base, &model_path(outgoing.model.as_str(), ":batchEmbedContents")),
             Ask::Answer(Wire::Generate) => uri_below(&self.base, &generate_path(outgoing.model.as_str(), outgoing.is_streaming)),
             Ask::CountTokens => tokens.clone(),
         }
@@ -311,6 +321,10 @@ fn client(dial: &Dial, is_pooling: bool) -> Client<Dial, Pieces> {
 
 /// Gemini's path, which names the model. Whatever a name has that a path cannot is escaped.
 fn generate_path(model: &str, is_streaming: bool) -> String {
+    model_path(model, if is_streaming { ":streamGenerateContent?alt=sse" } else { ":generateContent" })
+}
+
+fn model_path(model: &str, call: &str) -> String {
     let mut path = "/models/".to_owned();
     for byte in model.bytes() {
         match byte {
@@ -319,7 +333,7 @@ fn generate_path(model: &str, is_streaming: bool) -> String {
             byte => drop(write!(path, "%{byte:02X}")),
         }
     }
-    path + if is_streaming { ":streamGenerateContent?alt=sse" } else { ":generateContent" }
+    path + call
 }
 
 fn uris(base: &Uri) -> [Uri; 6] {

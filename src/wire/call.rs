@@ -2,6 +2,7 @@
 
 mod edit;
 mod foreign;
+mod form;
 mod prompt;
 mod read;
 
@@ -10,6 +11,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use crate::tokens::Vocabulary;
 use crate::units::{Effort, Endpoint, Need, Tokens};
@@ -112,6 +114,10 @@ struct Facts {
     effort: Option<Effort>,
     wants_schema: bool,
     unpriced: Option<&'static str>,
+    /// The path of a call that passes through.
+    path: Option<&'static str>,
+    /// Where the model stands in a form.
+    form_model: Option<Range<usize>>,
     prompt: Prompt,
 }
 
@@ -125,6 +131,29 @@ impl Call {
         let needs = facts.prompt.needs().chain(own_needs.into_iter().filter_map(|(is_needed, need)| is_needed.then_some(need))).collect();
         let (tokens, o200k, cl100k, conversation) = <(OnceLock<_>, OnceLock<_>, OnceLock<_>, OnceLock<_>)>::default();
         Ok(Self { endpoint, body, fields, facts, needs, tokens, o200k, cl100k, conversation })
+    }
+
+    /// Takes a body that passes through as it came: JSON, or a form, of which only the model is read. `path`: below `/v1`.
+    pub fn pass(endpoint: Endpoint, path: &'static str, content_type: Option<&HeaderValue>, body: Bytes) -> Result<Self, BadCall> {
+        let content_type = content_type.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let Some(boundary) = form::boundary(content_type) else {
+            let mut call = Self::parse(endpoint, body, u32::MAX)?;
+            // Its answer is read by nobody here, streamed or not.
+            (call.facts.path, call.facts.is_streaming) = (Some(path), false);
+            return Ok(call);
+        };
+        let mut facts = Facts { path: Some(path), ..Facts::default() };
+        if let Some((model, place)) = form::model(&body, boundary)? {
+            (facts.model, facts.form_model) = (Some(model), Some(place));
+        }
+        let (tokens, o200k, cl100k, conversation) = <(OnceLock<_>, OnceLock<_>, OnceLock<_>, OnceLock<_>)>::default();
+        Ok(Self { endpoint, body, fields: Vec::new(), facts, needs: Vec::new(), tokens, o200k, cl100k, conversation })
+    }
+
+    /// The path below the provider's address of a call that passes through as it came.
+    #[must_use]
+    pub fn passed_path(&self) -> Option<&'static str> {
+        self.facts.path
     }
 
     #[must_use]

@@ -40,6 +40,7 @@ pub struct Retelling {
     input: Tokens,
     names: Names,
     echo: Arc<str>,
+    wants_base64: bool,
 }
 
 impl Retelling {
@@ -55,7 +56,8 @@ impl Retelling {
         };
         let said = || if endpoint == Endpoint::Responses { responses::echo(std::iter::empty()).into() } else { Arc::default() };
         let echo = request.echo.clone().unwrap_or_else(said);
-        Self { endpoint, wire, id, model: model.into(), created, input, names: request.names.clone(), echo }
+        let (names, wants_base64) = (request.names.clone(), request.wants_base64);
+        Self { endpoint, wire, id, model: model.into(), created, input, names, echo, wants_base64 }
     }
 
     fn spoken<'a>(&'a self, told: &'a Told) -> Spoken<'a> {
@@ -67,6 +69,9 @@ impl Retelling {
     #[must_use]
     pub fn whole(&self, body: &Bytes, told: &Told, cost: Option<Usd>) -> Bytes {
         let text = std::str::from_utf8(body).unwrap_or_default();
+        if self.wire == Wire::Embed {
+            return gemini::retell_embeddings(text, &self.spoken(told), told.usage, self.wants_base64);
+        }
         let events = match self.wire {
             Wire::Messages => anthropic::decode_reply(text),
             Wire::Generate => gemini::decode_reply(text),

@@ -344,10 +344,10 @@ impl Tap {
 impl Counts {
     fn of(wire: Wire) -> Self {
         match wire {
-            Wire::Chat | Wire::Completions | Wire::Embeddings => Self::Chat(chat::Counts::default()),
+            Wire::Chat | Wire::Completions | Wire::Embeddings | Wire::Passed => Self::Chat(chat::Counts::default()),
             Wire::Messages => Self::Messages(messages::Counts::default()),
             Wire::Responses => Self::Responses { counts: chat::Counts::of_responses(), next: 0 },
-            Wire::Generate => Self::Generate,
+            Wire::Generate | Wire::Embed => Self::Generate,
         }
     }
 }

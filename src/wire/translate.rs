@@ -16,6 +16,9 @@ impl Call {
     /// that breaks its own format's rules.
     #[must_use]
     pub fn unmet(&self, to: Wire, quirks: &Quirks) -> Vec<String> {
+        if self.endpoint() == Endpoint::Embeddings {
+            return gemini::unmet_embeddings(self);
+        }
         match self.conversation() {
             Ok(asked) => asked.unmet(to, quirks),
             Err(bad) => vec![bad.param.clone().unwrap_or_default()],
@@ -36,12 +39,15 @@ impl Call {
 
     /// The call as a target that speaks `wire` gets it. [`unmet`](Self::unmet) has to be empty, or parts of the call are lost.
     pub fn translate(&self, wire: Wire, edits: &Edits<'_>, quirks: &Quirks) -> Result<Translated, BadCall> {
+        if wire == Wire::Embed {
+            return Ok(gemini::write_embeddings(self, edits));
+        }
         let asked = self.conversation().map_err(Clone::clone)?;
         let translated = match wire {
             Wire::Messages => anthropic::write_request(asked, edits, quirks),
             Wire::Generate => gemini::write_request(asked, edits, quirks),
             Wire::Responses => responses::write_request(asked, edits, quirks),
-            Wire::Chat | Wire::Completions | Wire::Embeddings => openai::write_request(asked, edits, quirks),
+            Wire::Chat | Wire::Completions | Wire::Embeddings | Wire::Embed | Wire::Passed => openai::write_request(asked, edits, quirks),
         };
         let echo = (self.endpoint() == Endpoint::Responses).then(|| responses::echo(self.fields()).into());
         Ok(Translated { echo, ..translated })
@@ -55,6 +61,8 @@ pub fn read_reply(wire: Wire, body: &Bytes) -> Result<Told, ReplyFault> {
         Wire::Generate => gemini::read_reply(body),
         Wire::Responses => responses::read_reply(body),
         Wire::Chat | Wire::Completions | Wire::Embeddings => openai::read_reply(wire, body),
+        Wire::Embed => gemini::read_embeddings(body),
+        Wire::Passed => Ok(Told::default()),
     }
 }
 

@@ -129,3 +129,43 @@ async fn a_rule_says_what_becomes_of_what_the_format_lacks() {
         assert_eq!(daemon.ask(&body("")).await.status, 200, "{settings} {defaults}");
     }
 }
+
+#[tokio::test]
+async fn embeddings_are_asked_for_and_told_in_the_client_s_way() {
+    let answer = r#"{"embeddings":[{"values":[0.5,-1.25e0,0.1]},{"values":[1,2,3]}],"usageMetadata":{"promptTokenCount":7}}"#;
+    let provider = Provider::always(vec![send(json_answer("200 OK", answer))]).await;
+    let daemon = Daemon::start(&file(&provider)).await;
+    let ask = async |body: &str| daemon.post("/v1/embeddings", &[], body).await;
+    let got = ask(r#"{"model":"auto","input":["caf\u00e9","b"],"dimensions":3,"user":"u"}"#).await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert_eq!(
+        got.body,
+        "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[0.5,-1.25e0,0.1]},\
+         {\"object\":\"embedding\",\"index\":1,\"embedding\":[1,2,3]}],\"model\":\"gemini-3-x\",\"usage\":{\"prompt_tokens\":7,\"total_tokens\":7}}"
+    );
+    assert_eq!((got.header("x-tollgate-dropped-params"), got.header("x-tollgate-cost-usd")), (Some("user"), Some("0.000014")));
+    let got = ask(r#"{"model":"auto","input":"x","encoding_format":"base64"}"#).await;
+    // 0.5, -1.25 and 0.1 as little-endian floats.
+    assert_eq!(got.json()["data"][0]["embedding"], "AAAAPwAAoL/NzMw9");
+    let got = ask(r#"{"model":"auto","input":[[1,2],[3]]}"#).await;
+    assert_eq!((got.status, got.code(), got.json()["error"]["param"].as_str()), (400, "unsupported_parameter".into(), Some("input")));
+    let seen = provider.wait_for_requests(2).await;
+    assert!(seen[0].head.starts_with("POST /v1beta/models/gemini-3-x:batchEmbedContents HTTP/1.1"), "{}", seen[0].head);
+    let one = |text: &str| json!({ "model": "models/gemini-3-x", "content": { "parts": [{ "text": text }] }, "outputDimensionality": 3 });
+    assert_eq!(seen[0].json(), json!({ "requests": [one("caf\u{e9}"), one("b")] }));
+    assert_eq!(seen[1].json()["requests"][0], json!({ "model": "models/gemini-3-x", "content": { "parts": [{ "text": "x" }] } }));
+    assert_eq!(seen.len(), 2);
+}
+
+#[tokio::test]
+async fn embeddings_without_usage_are_estimated_and_errors_are_errors() {
+    let plain = send(json_answer("200 OK", r#"{"embeddings":[{"values":[0.5]}]}"#));
+    let empty = send(json_answer("200 OK", "{}"));
+    let provider = Provider::start(vec![vec![plain], vec![empty]]).await;
+    let daemon = Daemon::start(&file(&provider)).await;
+    let ask = async || daemon.post("/v1/embeddings", &[], r#"{"model":"auto","input":"some text to embed"}"#).await;
+    let got = ask().await;
+    assert_eq!((got.status, got.header("x-tollgate-usage-source")), (200, Some("estimated")), "{got:?}");
+    assert!(got.json()["usage"]["prompt_tokens"].as_u64() > Some(3), "{got:?}");
+    assert_eq!((ask().await.status, ask().await.status), (502, 502));
+}

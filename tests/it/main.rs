@@ -42,6 +42,7 @@ mod models;
 mod mutations;
 mod near_the_cap;
 mod openapi;
+mod passing;
 mod pools;
 mod prices;
 mod process;

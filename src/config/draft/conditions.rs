@@ -135,6 +135,10 @@ words! {
         "embeddings" => Endpoint::Embeddings,
         "messages" => Endpoint::Messages,
         "responses" => Endpoint::Responses,
+        "images" => Endpoint::Images,
+        "audio" => Endpoint::Audio,
+        "moderations" => Endpoint::Moderations,
+        "rerank" => Endpoint::Rerank,
     }
     later []
 }

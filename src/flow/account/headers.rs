@@ -11,7 +11,7 @@ use crate::flow::attempt::Lost;
 use crate::flow::head::{Head, USUAL, name};
 use crate::flow::plan::{OutputLimit, Step};
 use crate::rules::TaskSource;
-use crate::units::{Usd, push_digits};
+use crate::units::{Usd, Wire, push_digits};
 use crate::upstream::Phase;
 
 impl Account {
@@ -26,7 +26,9 @@ impl Account {
         took: Duration,
     ) -> HeaderMap {
         let mut head = Head::default();
-        head.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // What passes through may be a picture or a sound.
+        let kind = upstream.get(CONTENT_TYPE).filter(|_| step.wire == Wire::Passed);
+        head.set(CONTENT_TYPE, kind.cloned().unwrap_or_else(|| HeaderValue::from_static("application/json")));
         head.number(&name::LENGTH, length as u64);
         self.describe_step(&mut head, step, upstream, rest);
         describe_lost(&mut head, lost);

@@ -116,7 +116,7 @@ pub(in crate::rules) fn is_possible(endpoint: Endpoint, effort: Option<Effort>, 
         .sum();
     let (turns_fit, messages) = match endpoint {
         Endpoint::Chat | Endpoint::Messages | Endpoint::Responses => (attached == 0 || turns > 0, turns),
-        Endpoint::Completions | Endpoint::Embeddings => (attached == 0 && turns == 1, 0),
+        _ => (attached == 0 && turns == 1, 0),
     };
     reasons == needs.contains(&Need::Reasoning) && turns_fit && prompt_tokens >= 3 + 4 * messages + attached
 }

@@ -38,7 +38,7 @@ impl Call<'_> {
     /// The text of the last message, or of the prompt.
     pub(super) fn last_text(&self) -> String {
         match self.wire {
-            Wire::Chat | Wire::Messages | Wire::Generate => {
+            Wire::Chat | Wire::Messages | Wire::Generate | Wire::Embed | Wire::Passed => {
                 self.body["messages"].as_array().and_then(|messages| messages.last()).map(message_text).unwrap_or_default()
             }
             Wire::Responses => responses::last_text(self.body),
@@ -50,7 +50,7 @@ impl Call<'_> {
     /// All text that a model would have read.
     pub(super) fn prompt_text(&self) -> String {
         match self.wire {
-            Wire::Chat | Wire::Messages | Wire::Generate => {
+            Wire::Chat | Wire::Messages | Wire::Generate | Wire::Embed | Wire::Passed => {
                 self.body["messages"].as_array().into_iter().flatten().map(message_text).collect::<Vec<_>>().join("\n")
             }
             Wire::Responses => responses::prompt_text(self.body),

@@ -31,6 +31,7 @@ fn outgoing(wire: Wire, body: &Value) -> Outgoing {
         client_headers: Arc::new(HeaderMap::new()),
         is_streaming: body["stream"] == true,
         body: vec![Bytes::from(body.to_string())],
+        path: None,
         model: ModelName::parse("echo").unwrap(),
     }
 }

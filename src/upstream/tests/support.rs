@@ -108,6 +108,7 @@ pub(in crate::upstream) fn outgoing(is_streaming: bool) -> Outgoing {
         ask: Ask::Answer(Wire::Chat),
         client_headers: Arc::new(HeaderMap::new()),
         body: vec![Bytes::from_static(b"{\"model\":\"m\",\"messages\":"), Bytes::from_static(b"[]}")],
+        path: None,
         is_streaming,
         model: ModelName::parse("m").unwrap(),
     }

@@ -56,13 +56,21 @@ impl Call {
     }
 
     fn patches(&self, edits: &Edits<'_>) -> Vec<Patch> {
+        if let Some(place) = &self.facts.form_model {
+            let place = (self.model() != edits.model).then(|| place.clone());
+            return place.into_iter().map(|place| Patch { place, text: edits.model.into() }).collect();
+        }
         let mut patches: Vec<Patch> = self.stand_ins().into_iter().map(|place| Patch { place, text: String::new() }).collect();
         // New fields stand behind the model, which every body has.
         let mut added = String::new();
-        if edits.include_usage && self.is_streaming() && !matches!(self.endpoint(), Endpoint::Messages | Endpoint::Responses) {
+        // The others tell it unasked, or are not read.
+        if edits.include_usage
+            && self.is_streaming()
+            && matches!(self.endpoint(), Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings)
+        {
             self.include_usage(&mut patches, &mut added);
         }
-        let limit = edits.output_limit.filter(|_| self.endpoint() != Endpoint::Embeddings);
+        let limit = edits.output_limit.filter(|_| self.endpoint().writes_tokens());
         if let Some(limit) = limit {
             self.limit(limit, &mut patches, &mut added);
         }
@@ -73,7 +81,14 @@ impl Call {
                 self.set(name, value.get(), &mut patches, &mut added);
             }
         }
-        let Some(model) = self.find("model").map(|index| self.fields[index].value.clone()) else { return patches };
+        let Some(model) = self.find("model").map(|index| self.fields[index].value.clone()) else {
+            // Only a call that passes through may name none.
+            if let Some(first) = self.fields.first() {
+                let start = first.key.start;
+                patches.push(Patch { place: start..start, text: format!("\"model\":{}{added},", quoted(edits.model)) });
+            }
+            return patches;
+        };
         if self.model() != edits.model {
             patches.push(Patch { place: model, text: quoted(edits.model) + &added });
         } else if !added.is_empty() {

@@ -19,7 +19,7 @@ impl Call {
         let list = match self.endpoint() {
             Endpoint::Messages => "messages",
             Endpoint::Responses => "input",
-            Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => return Vec::new(),
+            _ => return Vec::new(),
         };
         // Most bodies have none, and are not read once more.
         if memmem::find(self.body(), SIGNED_BY_US.as_bytes()).is_none() {

@@ -21,7 +21,7 @@ pub(super) fn read(endpoint: Endpoint, text: &str, max_n: u32) -> Result<(Vec<Fi
     scan.end()?;
     let Reader { fields, facts, .. } = reader;
     refuse_duplicates(text.as_bytes(), &fields)?;
-    if facts.model.is_none() {
+    if facts.model.is_none() && !endpoint.is_passed() {
         return Err(BadCall::parameter("model", "the field `model` is missing".into()));
     }
     Ok((fields, facts))

@@ -27,6 +27,8 @@ pub struct Translated {
     pub(in crate::wire) names: Names,
     /// What an answer says again of the request, where the client's format has that.
     pub(in crate::wire) echo: Option<Arc<str>>,
+    /// Embeddings are told as bytes in base64, not as lists of numbers.
+    pub(in crate::wire) wants_base64: bool,
 }
 
 impl Draft {
@@ -75,6 +77,7 @@ impl Draft {
             adjusted: self.adjusted.into_iter().collect(),
             names,
             echo: None,
+            wants_base64: false,
         }
     }
 }

@@ -21,9 +21,9 @@ impl Shape {
     #[must_use]
     pub fn of(endpoint: Endpoint) -> Self {
         match endpoint {
-            Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => Self::OpenAi,
             Endpoint::Messages => Self::Anthropic,
             Endpoint::Responses => Self::Responses,
+            _ => Self::OpenAi,
         }
     }
 

@@ -127,6 +127,8 @@ pub(super) enum Spoken {
     Embeddings,
     Messages,
     Generate,
+    /// Embeddings of Gemini's.
+    Embed,
 }
 
 impl Back {
@@ -177,6 +179,7 @@ impl Back {
             (Self::OpenAi, Front::Completions) => Some(Spoken::Completions),
             (Self::OpenAi, Front::Embeddings) => Some(Spoken::Embeddings),
             (Self::Anthropic, Front::Chat | Front::Messages) => Some(Spoken::Messages),
+            (Self::Gemini, Front::Embeddings) => Some(Spoken::Embed),
             (Self::Gemini, Front::Chat | Front::Messages) => Some(Spoken::Generate),
             _ => None,
         }
@@ -215,13 +218,14 @@ impl Back {
             Spoken::Completions => ("/v1/completions".to_owned(), plain::read_completion(&body)),
             Spoken::Embeddings => ("/v1/embeddings".to_owned(), plain::read_embedding(&body)),
             Spoken::Messages => ("/v1/messages".to_owned(), messages::read(&body)),
+            Spoken::Embed => (format!("/v1beta/models/{model}:batchEmbedContents"), plain::read_batch(&body)),
             Spoken::Generate => {
                 let is_streaming = path.contains(":streamGenerateContent");
                 let method = if is_streaming { "streamGenerateContent?alt=sse" } else { "generateContent" };
                 (format!("/v1beta/models/{model}:{method}"), generate::read(&body, is_streaming))
             }
         };
-        let is_named = spoken == Spoken::Generate || body["model"] == model;
+        let is_named = matches!(spoken, Spoken::Generate | Spoken::Embed) || body["model"] == model;
         (path == wanted && is_named).then_some(read)
     }
 
@@ -266,6 +270,7 @@ impl Spoken {
             Self::Completions => plain::whole_completion(answer),
             Self::Embeddings => plain::whole_embedding(answer),
             Self::Messages => messages::whole(answer),
+            Self::Embed => plain::whole_batch(answer),
             Self::Generate => generate::whole(answer),
         };
         send(json_answer("200 OK", &whole.to_string()))
@@ -276,7 +281,7 @@ impl Spoken {
         match self {
             Self::Chat => chat::events(answer),
             Self::Completions => plain::completion_events(answer),
-            Self::Embeddings => [vec![], vec![]],
+            Self::Embeddings | Self::Embed => [vec![], vec![]],
             Self::Messages => messages::events(answer),
             Self::Generate => generate::events(answer),
         }
@@ -289,7 +294,7 @@ impl Spoken {
         };
         let body = match self {
             Self::Messages => json!({ "type": "error", "error": { "type": kind, "message": message }, "request_id": "req_1" }),
-            Self::Generate => json!({ "error": { "code": status, "message": message, "status": word } }),
+            Self::Generate | Self::Embed => json!({ "error": { "code": status, "message": message, "status": word } }),
             _ => json!({ "error": { "message": message, "type": kind, "param": null, "code": null } }),
         };
         vec![send(json_answer(&format!("{status} No\r\nretry-after: 7"), &body.to_string()))]

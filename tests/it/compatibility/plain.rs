@@ -84,6 +84,16 @@ pub(super) fn whole_embedding(answer: &Answer) -> Value {
         "usage": { "prompt_tokens": answer.input, "total_tokens": answer.input } })
 }
 
+/// The same as Gemini has it.
+pub(super) fn read_batch(body: &Value) -> Asked {
+    Asked { said: string(&body["requests"][0]["content"]["parts"][0]["text"]), ..Asked::default() }
+}
+
+pub(super) fn whole_batch(answer: &Answer) -> Value {
+    let vector: Value = serde_json::from_str(&answer.text).unwrap();
+    json!({ "embeddings": [{ "values": vector }], "usageMetadata": { "promptTokenCount": answer.input } })
+}
+
 pub(super) fn embedded(got: &Got) -> Answer {
     let body = got.json();
     let input = body["usage"]["prompt_tokens"].as_u64().unwrap_or_default();

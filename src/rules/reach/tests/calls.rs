@@ -70,7 +70,7 @@ fn a_call_can_be_just_this() {
             }
         }
     }
-    assert_eq!(possible, 3 * (4 * 256 - 8 * 28) + 2 * 32);
+    assert_eq!(possible, 3 * (4 * 256 - 8 * 28) + 6 * 32);
 }
 
 proptest! {
