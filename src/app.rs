@@ -3,6 +3,7 @@
 //! Floor 6.
 
 mod alerts;
+mod engine;
 mod file;
 mod ledger;
 mod listeners;
@@ -39,6 +40,7 @@ use crate::upstream::Resolver;
 use listeners::Listeners;
 use notify::Notifier;
 
+pub use engine::OwnEngine;
 pub use file::{Checking, as_written, check, check_file, check_sources, offline, state_folder, style_for_people};
 pub use serve::serve;
 pub use write::Staged;

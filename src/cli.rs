@@ -2,6 +2,7 @@
 //!
 //! Floor 6.
 
+mod bench;
 mod check;
 mod classify;
 mod cost;
@@ -75,6 +76,8 @@ enum Command {
     Explain(Box<explain::Options>),
     /// Say which task a text asks for, or how often that is right on labelled texts
     Classify(classify::Options),
+    /// Ask your own evaluation set of several targets, under limits, and say which is best at what
+    Bench(Box<bench::Options>),
     /// Write a starter file for the provider keys in the environment
     Init(init::Options),
     /// Print another gateway's file as one of tollgate's, and say what could not be carried over
@@ -133,6 +136,7 @@ impl Cli {
             Command::Check(options) => check::run(&options),
             Command::Explain(options) => explain::run(&options),
             Command::Classify(options) => classify::run(&options),
+            Command::Bench(options) => bench::run(&options),
             Command::Init(options) => init::run(&options),
             Command::Import(options) => import::run(&options),
             Command::Fmt(options) => fmt::run(&options),

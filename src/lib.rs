@@ -47,6 +47,7 @@ pub mod upstream;
 
 pub mod flow;
 
+pub mod bench;
 pub mod control;
 pub mod reload;
 pub mod report;

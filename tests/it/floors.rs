@@ -73,6 +73,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli"]),
     ("terminal_size", &["cli"]),
     ("indicatif", &["cli"]),
+    ("regex", &["bench"]),
+    ("jsonschema", &["bench", "record::tests", "upstream::sandbox::tests"]),
     ("tracing_subscriber", &["app"]),
     ("tracing_journald", &["app"]),
     ("anyhow", &["main", "cli", "app"]),

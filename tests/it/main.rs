@@ -9,6 +9,7 @@
 mod admin;
 mod alerts;
 mod azure;
+mod bench;
 mod boot;
 mod budget_edits;
 mod budgets;

@@ -148,7 +148,7 @@ impl Sums {
     }
 
     fn cost_above(&self) -> f64 {
-        self.nano_usd as f64 / self.lowest_nano_usd as f64 - 1.0
+        real(self.nano_usd) / real(self.lowest_nano_usd) - 1.0
     }
 
     fn wait_above(&self) -> f64 {
@@ -156,17 +156,22 @@ impl Sums {
     }
 
     fn row(&self, name: &str) -> String {
-        let answered = (self.requests - self.failed) as f64;
+        let answered = real(self.requests - self.failed);
         format!(
             "| {name} | {} | {:.2} | {:+.1} % | {:.0} | {:+.1} % | {:.1} % |\n",
             self.requests,
-            self.nano_usd as f64 / answered / 1e3,
+            real(self.nano_usd) / answered / 1e3,
             self.cost_above() * 100.0,
             self.waited.as_secs_f64() * 1e3 / answered,
             self.wait_above() * 100.0,
-            self.below_floor as f64 / answered * 100.0,
+            real(self.below_floor) / answered * 100.0,
         )
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a week's figures are far below 2^52")]
+fn real(count: u64) -> f64 {
+    count as f64
 }
 
 /// `TOLLGATE_WEEK_HOURS`, or few enough for every run.
