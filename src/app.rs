@@ -262,6 +262,7 @@ impl App {
         if features.spent.is_empty() {
             features.spent = running.purse().all_spent().into_iter().collect();
         }
+        let features = running.recognised(features);
         serde_json::to_value(flow::explain(&running, &features)).map_err(|error| error.to_string())
     }
 

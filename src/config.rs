@@ -38,10 +38,10 @@ mod urls;
 pub use changes::{Change, Kind, What, changes, prints};
 pub use check::old_scores;
 pub use checked::{
-    Alerts, Bounds, Budget, BudgetMode, Caller, CallerKey, Cap, Chain, Checked, ConditionPlaces, Conditions, CooldownPolicy, CostSource,
-    Covers, DefaultRule, Durability, EstimateBy, Eval, Expect, FallbackOn, Given, HoldFor, Key, LedgerSettings, Limits, Member,
-    ModelPattern, OnCeiling, OnClientDisconnect, OnLow, Pick, Pool, Provider, Proxy, Route, Rule, Sandbox, Server, SpentWindow, Target,
-    Test, TimeoutChanges, Timeouts, UnsupportedParams, Use, Webhook,
+    Alerts, Bounds, Budget, BudgetMode, Caller, CallerKey, Cap, Chain, Checked, Classify, ClassifyWhen, ConditionPlaces, Conditions,
+    CooldownPolicy, CostSource, Covers, DefaultRule, Durability, EstimateBy, Eval, Expect, FallbackOn, Given, HoldFor, Key, LedgerSettings,
+    Limits, Member, ModelPattern, OnCeiling, OnClientDisconnect, OnLow, OwnLabel, Pick, Pool, Provider, Proxy, Route, Rule, Sandbox,
+    Server, SpentWindow, Target, Test, TimeoutChanges, Timeouts, UnsupportedParams, Use, Webhook,
 };
 pub use codes::{Code, UnknownCode};
 pub use decode::At;

@@ -42,7 +42,7 @@ use tried::Tried;
 
 pub use answer::{Addressee, Answer, Body, Refusal};
 pub use classify::features;
-pub use explain::{Explained, ExplainedFeatures, ExplainedRefusal, ExplainedRule, ExplainedStep, explain};
+pub use explain::{Explained, ExplainedFeatures, ExplainedRefusal, ExplainedRule, ExplainedStep, ExplainedTask, explain};
 pub use panics::answer_or_internal;
 pub use plan::{OutputLimit, Skip};
 pub use question::Question;
@@ -99,7 +99,7 @@ impl Parts {
         };
         account.classified(&features);
         if classify::is_dry_run(&asked.headers) {
-            return account.explained(&explain(&running, &features));
+            return account.explained(&explain(&running, &running.recognised(features)));
         }
         if let Err(denial) = account.enter(&running, &features, asked.caller).await {
             return account.refused(&Refusal::limited(denial), &Tried::default());

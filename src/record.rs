@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 pub use sink::{Sink, SinkThread};
 
-use crate::units::{CallerName, Endpoint, Pairs, RuleName, TargetName, TaskName, Usage, Usd};
+use crate::units::{CallerName, Confidence, Endpoint, Pairs, RuleName, TargetName, TaskName, Usage, Usd};
 
 /// One request, from accept to the last byte: one line of JSON.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -38,8 +38,20 @@ pub struct Record {
     pub revision: Arc<str>,
     #[schemars(with = "String")]
     pub task: TaskName,
-    /// Who said so: `declared`, `structure` or `learned`.
+    /// Who said so: `declared`, `structure` or `learned`; `none` where the task is `unknown`.
     pub task_source: &'static str,
+    /// How sure that is, from 0 to 1; absent where the words were not looked at.
+    #[serde(serialize_with = "confidence", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<f64>")]
+    pub task_confidence: Option<Confidence>,
+    /// What it would be else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub task_runner_up: Option<TaskName>,
+    /// What was seen in the words, in words of ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub task_signs: Vec<&'static str>,
     /// The model that the client asked for.
     pub requested_model: String,
     pub stream: bool,
@@ -217,6 +229,11 @@ fn stamp<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference to the field")]
 fn word<S: Serializer>(endpoint: &Endpoint, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(endpoint.as_str())
+}
+
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference to the field")]
+fn confidence<S: Serializer>(confidence: &Option<Confidence>, to: S) -> Result<S::Ok, S::Error> {
+    confidence.map(|confidence| f64::from(confidence.thousandths()) / 1_000.0).serialize(to)
 }
 
 #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]

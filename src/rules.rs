@@ -18,7 +18,7 @@ mod world;
 
 use std::collections::HashMap;
 
-use crate::config::{Alerts, Budget, Caller, DefaultRule, LedgerSettings, Place, Provider, Route, Server, Target};
+use crate::config::{Alerts, Budget, Caller, Classify, DefaultRule, LedgerSettings, Place, Provider, Route, Server, Target};
 use crate::units::{RuleName, Score, TargetName, TaskName};
 
 use index::Index;
@@ -26,7 +26,7 @@ use spellings::Spellings;
 
 pub use chain::{Candidate, candidates};
 pub use estimate::{Estimate, Unfit, estimate, unfit};
-pub use features::{Features, Prompt, Spent, Task, TaskSource};
+pub use features::{Features, Prompt, Shown, Spent, Task, TaskSource};
 pub use live::Live;
 pub use matcher::{Matcher, Mismatch};
 pub use pool::{Paces, Rank};
@@ -46,6 +46,7 @@ pub struct RuleSet {
     default: DefaultRule,
     budgets: Vec<Budget>,
     callers: Vec<Caller>,
+    classify: Classify,
     ledger: LedgerSettings,
     alerts: Alerts,
     /// Whether some rule asks how much of a budget is used.
@@ -54,6 +55,8 @@ pub struct RuleSet {
     scores: HashMap<TaskName, Vec<Option<Score>>>,
     /// What each rule says, `default` last; empty where no rule keeps sessions on a target.
     prints: Vec<u64>,
+    /// Whether some rule, or a pool, asks what a request is about.
+    asks_task: bool,
     by_name: HashMap<TargetName, usize>,
     spellings: Spellings,
     /// Absent where there are few rules.
@@ -155,6 +158,17 @@ impl RuleSet {
     #[must_use]
     pub fn print(&self, rule: usize) -> u64 {
         self.prints.get(rule).copied().unwrap_or_default()
+    }
+
+    /// Whether some rule, or a pool, asks what a request is about.
+    #[must_use]
+    pub fn asks_task(&self) -> bool {
+        self.asks_task
+    }
+
+    #[must_use]
+    pub fn classify(&self) -> &Classify {
+        &self.classify
     }
 
     #[must_use]

@@ -6,6 +6,7 @@
 mod evaluation;
 mod features;
 mod label;
+mod recognizer;
 mod scores;
 mod seen;
 mod signs;
@@ -13,9 +14,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod train;
+mod words;
 
 pub use evaluation::{Evaluation, leave_out};
 pub use label::Label;
+pub use recognizer::{Recognised, Recognizer};
 pub use signs::{Sign, Signs};
 pub use table::Table;
 pub use train::{Example, train};

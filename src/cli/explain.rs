@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::app;
 use crate::config::Given;
-use crate::flow::{self, Explained, ExplainedStep, Question};
+use crate::flow::{self, Explained, ExplainedStep, ExplainedTask, Question};
 use crate::outside::{ControlClient, ControlError};
 use crate::units::{CallerName, Effort, Endpoint, Need, Share, TaskName, Tokens, Usd, parse_count, parse_share};
 
@@ -88,7 +88,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let features = question.features(running.rules()).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
     features.spent.all().for_each(|(window, share)| running.purse().assume(window, share));
-    let explained = flow::explain(&running, &features);
+    let explained = flow::explain(&running, &running.recognised(features));
     if options.daemon.json() {
         print_json(&explained)?;
     } else {
@@ -180,6 +180,9 @@ fn told(explained: &Explained) -> String {
         or_unknown(features.prompt_tokens),
         if features.stream { ", streamed" } else { "" }
     ));
+    if let Some(shown) = &features.task_shown {
+        line(told_task(shown));
+    }
     line(format!("by revision {}:", explained.revision));
     for rule in &explained.rules {
         let place = match (&rule.file, rule.line) {
@@ -205,6 +208,16 @@ fn told(explained: &Explained) -> String {
         None => line(format!("it would go to {}", explained.order.join(", then "))),
     }
     text
+}
+
+/// What the words of the request show.
+fn told_task(shown: &ExplainedTask) -> String {
+    let other = match (&shown.runner_up, shown.runner_up_confidence) {
+        (Some(name), Some(confidence)) => format!(", else {name} with {confidence:.2}"),
+        _ => String::new(),
+    };
+    let signs = if shown.signs.is_empty() { String::new() } else { format!("; seen: {}", shown.signs.join(", ")) };
+    format!("the words show {} with confidence {:.2}{other}{signs}", shown.likeliest, shown.confidence)
 }
 
 fn told_step(step: &ExplainedStep) -> String {

@@ -20,6 +20,7 @@ pub enum Kind {
     Model,
     Budget,
     Caller,
+    Classify,
     Ledger,
     Alerts,
     Rule,
@@ -154,6 +155,7 @@ impl fmt::Display for Change {
             Kind::Model => format!("model `{}`", self.name),
             Kind::Budget => format!("budget `{}`", self.name),
             Kind::Caller => format!("caller `{}`", self.name),
+            Kind::Classify => "`classify`".to_owned(),
             Kind::Ledger => "`ledger`".to_owned(),
             Kind::Alerts => "`alerts`".to_owned(),
             Kind::Rule => format!("rule `{}`", self.name),
@@ -262,6 +264,7 @@ rules:
   - { name: late, match: { caller: search, spent: { company.month: { min: 80% } } }, chain: [box/m] }
 default: { chain: [box/m] }
 ledger: { timeout: 3s }
+classify: { floor: 80%, labels: { legal: [contract*] } }
 alerts: { webhook: { url: \"https://hooks.example.com/services/T0/secret\", secret: \"${A}\" } }
 ";
 
@@ -291,6 +294,8 @@ alerts: { webhook: { url: \"https://hooks.example.com/services/T0/secret\", secr
             ),
             ("min: 80%", "min: 90%", &["rule `late`: match.spent.company.month from { min: 80% } to { min: 90% }"]),
             ("timeout: 3s", "durability: strict", &["`ledger`: timeout from 3s to 2s", "`ledger`: durability from grant to strict"]),
+            ("floor: 80%", "when: always", &["`classify`: when from needed to always", "`classify`: floor from 0.80 to 0.70"]),
+            ("[contract*]", "[contract*, nda]", &["`classify`: labels.legal from [contract*] to [contract*, nda]"]),
             ("T0/secret", "T1/secret", &["`alerts`: another webhook.url, not shown"]),
             ("${A}", "${B}", &["`alerts`: webhook.secret from ${A} to ${B}"]),
         ] {

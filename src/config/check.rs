@@ -3,6 +3,7 @@
 mod budgets;
 mod callers;
 mod chains;
+mod classify;
 mod evals;
 mod known;
 mod ledger;
@@ -46,6 +47,7 @@ pub(super) fn check(draft: &FileDraft, files: Vec<String>, env: &Env<'_>, findin
     if let (Some(rules), Some(default)) = (&rules, &default) {
         evals::warn_never_picked(rules, default, &evals, &listed, findings);
     }
+    let classify = classify::check(draft, findings);
     if let (Some(rules), Some(default), Some(callers), Some(budgets)) = (&rules, &default, &callers.list, &budgets.list) {
         let file = unpriceable::File { rules, default, callers, budgets, listed: &listed };
         unpriceable::check(file, findings);
@@ -68,6 +70,7 @@ pub(super) fn check(draft: &FileDraft, files: Vec<String>, env: &Env<'_>, findin
         tests: tests?,
         budgets,
         callers,
+        classify,
         ledger: ledger::check(draft),
         alerts: alerts?,
         evals,

@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use super::decode::At;
 use super::diagnostic::Place;
 use crate::units::{
-    BudgetName, CallerName, Effort, Endpoint, Format, ModelName, Need, OnDisconnect, Pairs, Prices, ProviderName, Quirks, Rate, RuleName,
-    Score, Secret, Share, Speaks, TargetName, TaskName, Tokens, Usd, Window,
+    BudgetName, CallerName, Confidence, Effort, Endpoint, Format, ModelName, Need, OnDisconnect, Pairs, Prices, ProviderName, Quirks, Rate,
+    RuleName, Score, Secret, Share, Speaks, TargetName, TaskName, Tokens, Usd, Window,
 };
 
 /// A whole configuration. `targets` holds every model of every provider, in file order; rules name them by index.
@@ -33,6 +33,7 @@ pub struct Checked {
     /// Those of providers and callers among them, in this order: `budgets:`, providers, callers.
     pub budgets: Vec<Budget>,
     pub callers: Vec<Caller>,
+    pub classify: Classify,
     pub ledger: LedgerSettings,
     pub alerts: Alerts,
     pub evals: Vec<Eval>,
@@ -190,6 +191,40 @@ impl CallerKey {
         let [first, second, third, fourth, ..] = self.sha256;
         format!("{:08x}", u32::from_be_bytes([first, second, third, fourth]))
     }
+}
+
+/// `classify:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classify {
+    pub when: ClassifyWhen,
+    /// From here on a guess counts. Default 0.7.
+    pub floor: Confidence,
+    /// In file order: the first of which a word is there counts.
+    pub labels: Vec<OwnLabel>,
+}
+
+impl Default for Classify {
+    fn default() -> Self {
+        Self { when: ClassifyWhen::Needed, floor: Confidence::FLOOR, labels: Vec::new() }
+    }
+}
+
+/// When the words of a request are looked at that declares no task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClassifyWhen {
+    Never,
+    /// Where some rule asks for a task.
+    #[default]
+    Needed,
+    Always,
+}
+
+/// A task of the file's own, and what shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnLabel {
+    pub name: TaskName,
+    /// In lower case; a `*` at an end stands for more letters.
+    pub words: Vec<String>,
 }
 
 /// `ledger:`.

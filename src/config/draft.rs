@@ -3,6 +3,7 @@
 mod budget;
 mod caller;
 mod chain;
+mod classify;
 mod conditions;
 mod evals;
 mod include;
@@ -15,6 +16,7 @@ mod test;
 pub(super) use budget::{BudgetDraft, CoversDraft, TermsDraft};
 pub(super) use caller::{CallerDraft, CallersDraft, KeyDraft};
 pub(super) use chain::{ChainDraft, MemberDraft, PickBy, PoolDraft, StepDraft, WaitsDraft};
+pub(super) use classify::ClassifyDraft;
 pub(super) use conditions::ConditionsDraft;
 pub(super) use evals::{Evals, ScoreDraft, ScoreNumber};
 pub(super) use include::{IncludePath, IncludedDraft, include_path};
@@ -63,6 +65,8 @@ draft! {
         default(required: "write `default: refuse` or `default: { chain: [provider/model] }`"): DefaultDraft,
         /// Requests and what must become of them: a file that fails one of them is refused.
         tests: Each<TestDraft>,
+        /// How the task of a request is recognised that declares none; `off` leaves it `unknown`.
+        classify: OrOff<ClassifyDraft>,
         /// How spend is written down.
         ledger: LedgerDraft,
         /// Who is told of budgets that are nearly used up, refusals, disputes and overruns, beside the log.
@@ -73,7 +77,7 @@ draft! {
         /// included file of its own.
         evals[such as { "coding": { "openai/gpt-4o": { "score": 9.4, "n": 164, "date": "2026-06-01" } } }]: Evals,
     }
-    later ["publish", "classify", "otlp", "log"]
+    later ["publish", "otlp", "log"]
     schema {
         "allOf": [
             { "properties": {

@@ -43,6 +43,8 @@ fn named(file: &Checked, renamed: &Renamed) -> Vec<String> {
         money::caller(caller, &mut names);
     }
     money::ledger_and_alerts(file, &mut names);
+    let labels: Vec<(String, bool)> = file.classify.labels.iter().map(|label| (format!("labels.{}", label.name), true)).collect();
+    add("`classify`", &labels, &mut names);
     for rule in &file.rules {
         let about = format!("rule `{}`", rule.name);
         names.push(about.clone());

@@ -64,6 +64,9 @@ impl Account {
             revision: Arc::clone(running.revision()),
             task: TaskName::unknown(),
             task_source: TaskSource::None.as_str(),
+            task_confidence: None,
+            task_runner_up: None,
+            task_signs: Vec::new(),
             requested_model: asked.call.model().to_owned(),
             stream: asked.call.is_streaming(),
             caller: None,
@@ -109,6 +112,11 @@ impl Account {
             record.tags = features.tags.clone();
             record.task = features.task.name.clone();
             record.task_source = features.task.source.as_str();
+            if let Some(shown) = &features.task.shown {
+                record.task_confidence = Some(shown.confidence);
+                record.task_runner_up = shown.runner_up.as_ref().map(|(name, _)| name.clone());
+                record.task_signs.clone_from(&shown.signs);
+            }
             record.labels = features.labels.clone();
         });
     }

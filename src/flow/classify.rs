@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::rules::{Features, Prompt, Spent, Task, TaskSource};
-use crate::units::{Pairs, TaskName, Usd};
+use crate::rules::{Features, Prompt, Shown, Spent, Task, TaskSource};
+use crate::tasks::{Recognised, Recognizer};
+use crate::units::{Confidence, Endpoint, Pairs, TaskName, Usd};
 use crate::wire::Call;
 
 use super::Refusal;
@@ -31,7 +32,7 @@ pub fn features(call: &Arc<Call>, headers: &Arc<HeaderMap>) -> Result<Features, 
     Ok(Features {
         endpoint: call.endpoint(),
         requested_model: requested_model.into(),
-        task: stated.map_or(Ok(Task { name: TaskName::unknown(), source: TaskSource::None }), |(text, param)| task(text, param))?,
+        task: stated.map_or(Ok(Task::unknown()), |(text, param)| task(text, param))?,
         max_cost: header(headers, &MAX_COST)?.map(max_cost).transpose()?,
         labels: header(headers, &LABELS)?.map_or(Ok(BTreeMap::new()), labels)?.into(),
         headers: Arc::clone(headers),
@@ -45,6 +46,37 @@ pub fn features(call: &Arc<Call>, headers: &Arc<HeaderMap>) -> Result<Features, 
         prompt: Prompt::Of(Arc::clone(call)),
         draw: fastrand::u64(..),
     })
+}
+
+/// What the words of a call show of its task; as it is where somebody declared one, or there is nothing to look at.
+pub(super) fn recognised(recognizer: &Recognizer, features: Features) -> Features {
+    let (Prompt::Of(call), TaskSource::None, None) = (&features.prompt, features.task.source, &features.task.shown) else {
+        return features;
+    };
+    if call.endpoint() == Endpoint::Embeddings {
+        return features;
+    }
+    let said = call.said();
+    let task = if said.is_tool_turn { tool_turn() } else { shown(recognizer.recognise(&said.system, &said.user)) };
+    Features { task, ..features }
+}
+
+fn shown(told: Recognised) -> Task {
+    let (name, source) = match (told.counts, told.by_structure) {
+        (false, _) => (TaskName::unknown(), TaskSource::None),
+        (true, true) => (told.name.clone(), TaskSource::Structure),
+        (true, false) => (told.name.clone(), TaskSource::Learned),
+    };
+    let shown = Shown { likeliest: told.name, confidence: told.confidence, runner_up: told.runner_up, signs: told.signs };
+    Task { name, source, shown: Some(Box::new(shown)) }
+}
+
+/// A tool has answered, and the model goes on from there.
+fn tool_turn() -> Task {
+    let Ok(name) = TaskName::parse("tool_use") else { return Task::unknown() };
+    let shown =
+        Shown { likeliest: name.clone(), confidence: Confidence::CERTAIN, runner_up: None, signs: vec!["a tool's answer stands last"] };
+    Task { name, source: TaskSource::Structure, shown: Some(Box::new(shown)) }
 }
 
 /// True when the client wants the decision instead of an answer.
@@ -66,7 +98,7 @@ fn header<'h>(headers: &'h HeaderMap, name: &'static HeaderName) -> Result<Optio
 
 pub(super) fn task(text: &str, param: &'static str) -> Result<Task, Refusal> {
     TaskName::parse(text)
-        .map(|name| Task { name, source: TaskSource::Declared })
+        .map(Task::declared)
         .map_err(|error| Refusal::invalid(param, format!("`{}` is no task: {error}", text.escape_default())))
 }
 

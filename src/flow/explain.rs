@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admit::Denial;
-use crate::rules::{Features, Found, Rank};
-use crate::units::{Tokens, Usd};
+use crate::rules::{Features, Found, Rank, Shown};
+use crate::units::{Confidence, Tokens, Usd};
 use crate::upstream::Standing;
 
 use super::plan::{self, Plan, Skip, Step};
@@ -46,8 +46,11 @@ pub struct ExplainedFeatures {
     pub endpoint: String,
     pub model: String,
     pub task: String,
-    /// `declared`, or `none`.
+    /// `declared`; `structure` or `learned`, where the words showed it; `none` where they did not.
     pub task_source: String,
+    /// What the words show; absent where the task is declared, where only facts are stated, and with `classify: off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_shown: Option<ExplainedTask>,
     /// Where the facts about the prompt come from: `body`, or `stated` in a question.
     pub prompt_source: String,
     /// Absent where nothing was said of the prompt's length.
@@ -66,6 +69,19 @@ pub struct ExplainedFeatures {
     /// What the caller's entry says of it.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+}
+
+/// What the words of a request show of its task, whether it counts or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplainedTask {
+    /// The likeliest task.
+    pub likeliest: String,
+    /// From 0 to 1.
+    pub confidence: f64,
+    pub runner_up: Option<String>,
+    pub runner_up_confidence: Option<f64>,
+    /// What was seen.
+    pub signs: Vec<String>,
 }
 
 /// One rule, and the first of its conditions that failed.
@@ -167,6 +183,7 @@ fn explained_features(features: &Features) -> ExplainedFeatures {
         model: features.requested_model.to_string(),
         task: features.task.name.to_string(),
         task_source: features.task.source.as_str().into(),
+        task_shown: features.task.shown.as_deref().map(explained_task),
         prompt_source: features.prompt.source().into(),
         prompt_tokens: features.prompt_tokens().map(Tokens::count),
         prompt_tokens_at_most: features.prompt_tokens_at_most().map(Tokens::count),
@@ -179,6 +196,17 @@ fn explained_features(features: &Features) -> ExplainedFeatures {
         labels: (*features.labels).clone(),
         caller: features.caller.as_ref().map(ToString::to_string),
         tags: (*features.tags).clone(),
+    }
+}
+
+fn explained_task(shown: &Shown) -> ExplainedTask {
+    let share = |confidence: Confidence| f64::from(confidence.thousandths()) / 1_000.0;
+    ExplainedTask {
+        likeliest: shown.likeliest.to_string(),
+        confidence: share(shown.confidence),
+        runner_up: shown.runner_up.as_ref().map(|(name, _)| name.to_string()),
+        runner_up_confidence: shown.runner_up.as_ref().map(|(_, confidence)| share(*confidence)),
+        signs: shown.signs.iter().map(ToString::to_string).collect(),
     }
 }
 

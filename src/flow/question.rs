@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::config::{self, Diagnostic, Given, SpentWindow};
-use crate::rules::{Features, Prompt, RuleSet, Spent, Task, TaskSource};
-use crate::units::{Effort, Endpoint, Pairs, Share, TaskName, Tokens, Usd};
+use crate::rules::{Features, Prompt, RuleSet, Spent, Task};
+use crate::units::{Effort, Endpoint, Pairs, Share, Tokens, Usd};
 use crate::wire::Call;
 
 use super::{Refusal, classify};
@@ -47,8 +47,8 @@ impl Question {
             None => (model, None),
         };
         let task = match given.task.clone().or(in_model) {
-            Some(name) => Task { name, source: TaskSource::Declared },
-            None => Task { name: TaskName::unknown(), source: TaskSource::None },
+            Some(name) => Task::declared(name),
+            None => Task::unknown(),
         };
         Ok(Features {
             endpoint,

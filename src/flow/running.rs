@@ -10,10 +10,12 @@ use crate::admit::{Budgets, Gate, Meters, Purse};
 use crate::config::{Caller, Member, Pick, Pool, Target};
 use crate::record::{Metrics, Series, Sink};
 use crate::rules::{Features, Found, RuleSet};
+use crate::tasks::Recognizer;
 use crate::tokens::Vocabulary;
 use crate::units::{Clock, Glob, RuleName, TargetName};
 use crate::upstream::{Awaited, Cooldowns, Resolver, Rests, Sessions, Upstream, Upstreams};
 
+use super::classify;
 use super::head::header_value;
 
 /// Everything that outlives a rule set: counters, connections, metrics and the owner of tasks.
@@ -40,6 +42,7 @@ pub struct Running {
     rules: RuleSet,
     gate: Gate,
     purse: Purse,
+    recognizer: Recognizer,
     rests: Rests,
     sessions: Arc<Sessions>,
     /// By target: whether a pool goes by how fast it is.
@@ -96,6 +99,7 @@ impl Parts {
             allowed: rules.callers().iter().map(|caller| allowed(caller, rules.targets())).collect(),
             sessions: Arc::clone(&self.sessions),
             timed: timed(&rules),
+            recognizer: Recognizer::new(rules.classify()),
             rests: self.cooldowns.adopt(rules.providers(), rules.targets()),
             upstreams: self.upstreams.adopt(rules.providers()),
             vocabularies: rules.targets().iter().map(|target| Vocabulary::of_model(target.model.as_str())).collect(),
@@ -177,12 +181,20 @@ impl Running {
         &self.revision_value
     }
 
-    /// What is known of a request beside its own words: who asks, and what was spent so far.
+    /// What is known of a request beside what it says of itself: what its words show, who asks, and what was spent so far.
     pub(super) fn known(&self, features: Features, caller: Option<usize>) -> Features {
+        let looks = self.recognizer.looks(self.rules.asks_task());
+        let features = if looks { classify::recognised(&self.recognizer, features) } else { features };
         let caller = caller.map(|index| &self.rules.callers()[index]);
         let spent = if self.rules.asks_spent() { self.purse.all_spent().into_iter().collect() } else { features.spent };
         let tags = caller.map_or(features.tags, |caller| caller.tags.clone());
         Features { caller: caller.map(|caller| caller.name.clone()), tags, spent, ..features }
+    }
+
+    /// The same with what its words show, asked for or not, for somebody who wants to know why.
+    #[must_use]
+    pub fn recognised(&self, features: Features) -> Features {
+        if self.recognizer.is_on() { classify::recognised(&self.recognizer, features) } else { features }
     }
 
     /// Whether a caller, by index, may use the target. Without callers everybody may.

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::config::{Checked, DefaultRule, prints};
+use crate::config::{Checked, DefaultRule, Member, Pick, Pool, Route, prints};
 use crate::units::{RuleName, Score, TaskName};
 
 use super::index::Index;
@@ -12,7 +12,8 @@ use super::{Matcher, Revision, Rule, RuleSet};
 impl From<(Checked, Revision)> for RuleSet {
     fn from((checked, revision): (Checked, Revision)) -> Self {
         let prints = if keeps_sessions(&checked) { prints(&checked) } else { Vec::new() };
-        let Checked { files, server, providers, targets, rules, default, tests: _, budgets, callers, ledger, alerts, evals } = checked;
+        let Checked { files, server, providers, targets, rules, default, tests: _, budgets, callers, classify, ledger, alerts, evals } =
+            checked;
         let mut scores: HashMap<TaskName, Vec<Option<Score>>> = HashMap::new();
         for eval in evals {
             let of_task = scores.entry(eval.task).or_insert_with(|| vec![None; targets.len()]);
@@ -33,6 +34,8 @@ impl From<(Checked, Revision)> for RuleSet {
             })
             .collect();
         let asks_spent = rules.iter().any(|rule| rule.matcher.asks_spent());
+        let asks_task = rules.iter().any(|rule| rule.matcher.asks_task() || goes_by_task(&rule.route))
+            || matches!(&default, DefaultRule::Route(route) if goes_by_task(route));
         let index = Index::new(&rules);
         Self {
             revision,
@@ -44,11 +47,13 @@ impl From<(Checked, Revision)> for RuleSet {
             default,
             budgets,
             callers,
+            classify,
             ledger,
             alerts,
             asks_spent,
             scores,
             prints,
+            asks_task,
             by_name,
             spellings,
             index,
@@ -60,6 +65,11 @@ impl From<(Checked, Revision)> for RuleSet {
 fn keeps_sessions(checked: &Checked) -> bool {
     let by_default = matches!(&checked.default, DefaultRule::Route(route) if route.sticky);
     by_default || checked.rules.iter().any(|rule| rule.route.sticky)
+}
+
+/// Whether a pool of the chain goes by the scores of the request's own task.
+fn goes_by_task(route: &Route) -> bool {
+    route.chain.members().any(|member| matches!(member, Member::Pool(Pool { pick: Pick::Best { task: None, .. }, .. })))
 }
 
 /// The name under which `default` is told, in answers, records and metrics.

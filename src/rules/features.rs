@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::config::SpentWindow;
-use crate::units::{CallerName, Effort, Endpoint, Need, Pairs, Share, TaskName, Tokens, Usd};
+use crate::units::{CallerName, Confidence, Effort, Endpoint, Need, Pairs, Share, TaskName, Tokens, Usd};
 use crate::wire::Call;
 
 /// All that a rule may look at. What costs time is worked out when a rule first asks for it.
@@ -69,14 +69,44 @@ impl FromIterator<(SpentWindow, Share)> for Spent {
 pub struct Task {
     pub name: TaskName,
     pub source: TaskSource,
+    /// What the words showed, where they were looked at.
+    pub shown: Option<Box<Shown>>,
+}
+
+/// What the words of a request show of its task, whether it counted or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The likeliest task.
+    pub likeliest: TaskName,
+    pub confidence: Confidence,
+    /// What it would be else; absent where one sign decided for good.
+    pub runner_up: Option<(TaskName, Confidence)>,
+    /// What was seen, in words.
+    pub signs: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskSource {
     Declared,
-    /// Nobody said, and nothing was worked out: the task is `unknown`.
+    /// One strong sign showed it, a turn of tools, or a keyword of the file.
+    Structure,
+    /// Signs and the learned table together.
+    Learned,
+    /// Nobody said, and nothing showed it well enough: the task is `unknown`.
     None,
+}
+
+impl Task {
+    #[must_use]
+    pub fn declared(name: TaskName) -> Self {
+        Self { name, source: TaskSource::Declared, shown: None }
+    }
+
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { name: TaskName::unknown(), source: TaskSource::None, shown: None }
+    }
 }
 
 impl TaskSource {
@@ -84,6 +114,8 @@ impl TaskSource {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Declared => "declared",
+            Self::Structure => "structure",
+            Self::Learned => "learned",
             Self::None => "none",
         }
     }

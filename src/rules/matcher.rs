@@ -88,6 +88,12 @@ impl Matcher {
         self.all.iter().chain(self.unless.iter().flatten()).any(|condition| matches!(condition, Condition::Spent(..)))
     }
 
+    /// Whether some condition asks what the request is about.
+    #[must_use]
+    pub fn asks_task(&self) -> bool {
+        self.all.iter().chain(self.unless.iter().flatten()).any(|condition| matches!(condition, Condition::Task(..)))
+    }
+
     /// What must hold.
     pub(super) fn all(&self) -> &[Condition] {
         &self.all

@@ -1,10 +1,13 @@
 //! What the learned table looks up: words, pairs of words, beginnings and ends of words, and signs, each as the number of a bucket.
 
 use super::seen::{Seen, Zone};
-use super::signs::{Signs, is_dense};
+use super::signs::Signs;
+use super::words::is_dense;
 
 /// Buckets of the table.
 pub(super) const BUCKETS: usize = 1 << 16;
+/// Above this many bytes all messages are as long as each other.
+const LONGEST_TOLD: usize = 2_048;
 /// Longest word that is taken whole, in bytes.
 const LONGEST_WORD: usize = 32;
 
@@ -48,7 +51,7 @@ impl Features {
     }
 
     fn shape(&mut self, seen: &Seen) {
-        let length = seen.length.checked_ilog2().unwrap_or(0);
+        let length = seen.length.min(LONGEST_TOLD).checked_ilog2().unwrap_or(0);
         self.add(b'L', &[&[u8::try_from(length).unwrap_or(u8::MAX)]]);
         let lines = seen.user.bytes().filter(|byte| *byte == b'\n').count().min(8);
         self.add(b'N', &[&[u8::try_from(lines).unwrap_or(u8::MAX)]]);

@@ -2,10 +2,9 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-
 use super::label::Label;
 use super::seen::{Seen, Zone};
+use super::words::{Words, is_dense};
 
 /// What a word or the shape of a request says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,37 +153,15 @@ pub struct Signs {
     marks: u32,
 }
 
-/// Each phrase once, with the signs of it and whether a letter may touch it.
-struct Scanner {
-    find: AhoCorasick,
-    phrases: Vec<(Sign, bool, bool)>,
-}
-
-static SCANNER: LazyLock<Option<Scanner>> = LazyLock::new(scanner);
+static PHRASES: LazyLock<Option<Words<Sign>>> = LazyLock::new(|| Words::new(written()?));
 
 /// Phrases, and bytes in memory.
 #[cfg(test)]
 pub(super) fn scanner_size() -> Option<(usize, usize)> {
-    SCANNER.as_ref().map(|scanner| (scanner.phrases.len(), scanner.find.memory_usage()))
+    PHRASES.as_ref().map(Words::size)
 }
 
-/// Absent where the phrases cannot be read, which a test rules out.
-fn scanner() -> Option<Scanner> {
-    let mut texts = Vec::new();
-    let mut phrases = Vec::new();
-    for (sign, word) in written()? {
-        let text = word.trim_matches('*').replace('⏎', "\n").replace('⇥', "\t");
-        let is_open = |at: Option<char>| at.is_none_or(|edge| !is_letter(edge));
-        let is_open_before = word.starts_with('*') || is_open(text.chars().next());
-        let is_open_behind = word.ends_with('*') || is_open(text.chars().next_back());
-        phrases.push((sign, is_open_before, is_open_behind));
-        texts.push(text);
-    }
-    let find = AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::ContiguousNFA)).build(texts).ok()?;
-    Some(Scanner { find, phrases })
-}
-
-/// The phrases as they are written, each with its sign.
+/// The phrases as they are written, each with its sign. Absent where they cannot be read, which a test rules out.
 fn written() -> Option<Vec<(Sign, &'static str)>> {
     let mut sign = None;
     let mut all = Vec::new();
@@ -198,22 +175,12 @@ fn written() -> Option<Vec<(Sign, &'static str)>> {
     Some(all)
 }
 
-/// A letter of a script that puts blanks between words.
-pub(super) fn is_letter(character: char) -> bool {
-    character.is_alphabetic() && !is_dense(character)
-}
-
-/// A character of a script without blanks.
-pub(super) fn is_dense(character: char) -> bool {
-    matches!(character, '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ac00}'..='\u{d7af}' | '\u{e00}'..='\u{e7f}' | '\u{20000}'..='\u{3ffff}')
-}
-
 impl Signs {
     pub(super) fn of(seen: &Seen) -> Self {
         let mut signs = Self::default();
-        if let Some(scanner) = &*SCANNER {
-            signs.words(scanner, &seen.system, |_| Zone::System);
-            signs.words(scanner, &seen.user, |at| seen.zone(at));
+        if let Some(phrases) = &*PHRASES {
+            signs.words(phrases, &seen.system, |_| Zone::System);
+            signs.words(phrases, &seen.user, |at| seen.zone(at));
         }
         signs.shape(seen);
         signs
@@ -267,21 +234,16 @@ impl Signs {
         self.zones[zone as usize] |= sign.bit();
     }
 
-    fn words(&mut self, scanner: &Scanner, text: &str, zone: impl Fn(usize) -> Zone) {
-        for found in scanner.find.find_overlapping_iter(text) {
-            let (sign, is_open_before, is_open_behind) = scanner.phrases[found.pattern().as_usize()];
-            let is_whole = (is_open_before || !text[..found.start()].chars().next_back().is_some_and(is_letter))
-                && (is_open_behind || !text[found.end()..].chars().next().is_some_and(is_letter));
-            if is_whole {
-                let zone = match sign {
-                    Sign::Fence | Sign::Diff | Sign::Trace | Sign::Formula => Zone::Front,
-                    _ => zone(found.start()),
-                };
-                self.marks += u32::from(sign == Sign::CodeMark);
-                self.set(zone, sign);
-                if found.start() == 0 && matches!(sign, Sign::Greet | Sign::Thanks) && zone == Zone::Front {
-                    self.set(Zone::Front, Sign::Opens);
-                }
+    fn words(&mut self, phrases: &Words<Sign>, text: &str, zone: impl Fn(usize) -> Zone) {
+        for (sign, at) in phrases.found(text) {
+            let zone = match sign {
+                Sign::Fence | Sign::Diff | Sign::Trace | Sign::Formula => Zone::Front,
+                _ => zone(at),
+            };
+            self.marks += u32::from(sign == Sign::CodeMark);
+            self.set(zone, sign);
+            if at == 0 && matches!(sign, Sign::Greet | Sign::Thanks) && zone == Zone::Front {
+                self.set(Zone::Front, Sign::Opens);
             }
         }
     }

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use super::Share;
+
 /// How sure a guess is, counted in thousandths: 0 is not at all, 1 is certain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Confidence(u16);
@@ -13,6 +15,12 @@ impl Confidence {
     #[must_use]
     pub fn from_thousandths(thousandths: u16) -> Self {
         Self(thousandths.min(1_000))
+    }
+
+    /// `70%`, down to a tenth of a per cent.
+    #[must_use]
+    pub fn of(share: Share) -> Self {
+        Self::from_thousandths(u16::try_from(share.millionths() / 1_000).unwrap_or(u16::MAX))
     }
 
     #[must_use]

@@ -22,7 +22,7 @@ use super::{anthropic, openai, responses};
 use prompt::Prompt;
 
 pub use edit::Edits;
-pub use prompt::least_prompt;
+pub use prompt::{Said, least_prompt};
 
 /// The effort that a number of tokens for thinking comes to.
 pub(super) fn effort_of(budget: u64) -> Effort {
@@ -229,6 +229,12 @@ impl Call {
     #[must_use]
     pub fn counted_prompt_tokens(&self) -> Option<Tokens> {
         self.tokens.get().copied()
+    }
+
+    /// What it says, as far as its task is looked for in it. Of a long message only its ends are copied.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        self.facts.prompt.said(&self.body)
     }
 
     /// How many images the prompt has.

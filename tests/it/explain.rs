@@ -221,5 +221,5 @@ async fn explain_says_why_each_rule_did_not_match() {
         [("a", Some(5), false, Some("task")), ("b", Some(6), false, Some("unless")), ("c", Some(7), true, None)],
         "down to the one that matched"
     );
-    assert_eq!((explained.rules[0].wanted.as_deref(), explained.rules[0].actual.as_deref()), (Some("coding"), Some("unknown")));
+    assert_eq!((explained.rules[0].wanted.as_deref(), explained.rules[0].actual.as_deref()), (Some("coding"), Some("chat")));
 }

@@ -66,7 +66,8 @@ async fn every_condition_holds_for_what_it_names_and_for_nothing_else() {
         ("match: { task: coding }", &header("chat"), &task, false),
         ("match: { task: coding }", &header("coding"), &named("auto/chat"), true),
         ("match: { task: chat }", &[], &task.replace("\"auto\"", "\"auto/chat\""), true),
-        ("match: { task: unknown }", &[], CHAT, true),
+        ("match: { task: chat }", &[], CHAT, true),
+        ("match: { task: unknown }", &[], CHAT, false),
         ("match: { task: unknown }", &header("coding"), CHAT, false),
         ("match: { prompt_tokens: { max: 100 } }", &[], CHAT, true),
         ("match: { prompt_tokens: { max: 100 } }", &[], &long, false),
@@ -388,4 +389,60 @@ async fn a_dry_run_tells_the_decision_and_sends_nothing() {
     );
     assert_eq!(told["revision"].as_str(), got.header("x-tollgate-revision"));
     assert_eq!((provider.count(), daemon.records.all().len()), (0, 0));
+}
+
+/// The words of a request decide where nothing is declared.
+#[tokio::test]
+async fn a_task_that_nobody_declares_is_recognised() {
+    let asks = |text: &str| format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    for (condition, text, expected) in [
+        ("match: { task: translation }", "Translate this to Spanish: the shop is closed", true),
+        ("match: { task: coding }", "Translate this to Spanish: the shop is closed", false),
+        ("match: { task: unknown }", "Translate this to Spanish: the shop is closed", false),
+        ("match: { task: coding }", "python: how do I parse json from a string? my function throws an exception", true),
+        ("match: { stream: false }, unless: { task: chat }", "hello!", false),
+    ] {
+        assert_eq!(meets(condition, Endpoint::Chat, &[], &asks(text)), expected, "{condition}: {text}");
+    }
+    let declared = [("x-tollgate-task", "math")];
+    assert!(meets("match: { task: math }", Endpoint::Chat, &declared, &asks("Translate this to Spanish: the shop is closed")));
+    let tool_turn = r#"{"model":"auto","messages":[{"role":"user","content":"go"},{"role":"tool","tool_call_id":"1","content":"4"}],
+        "tools":[{"type":"function","function":{"name":"f"}}]}"#;
+    assert!(meets("match: { task: tool_use }", Endpoint::Chat, &[], tool_turn));
+    let long = asks(&"a ``` translate ".repeat(50_000));
+    assert!(!meets("match: { task: legal }", Endpoint::Chat, &[], &long));
+}
+
+#[tokio::test]
+async fn classify_sets_the_floor_own_labels_or_is_off() {
+    let spanish = r#"{"model":"auto","messages":[{"role":"user","content":"Translate this contract to Spanish"}]}"#;
+    for (classify, rule, expected) in [
+        ("", "translation", true),
+        ("classify: off\n", "translation", false),
+        ("classify: off\n", "unknown", true),
+        ("classify: { floor: 100% }\n", "unknown", true),
+        ("classify: { labels: { legal: [contract*] } }\n", "legal", true),
+        ("classify: { labels: { legal: [treaty] } }\n", "legal", false),
+    ] {
+        let inside = Inside::of(&(by_rule(&[&format!("match: {{ task: {rule} }}")]) + classify));
+        let explained = inside.explain(&inside.asked(Endpoint::Chat, &[], spanish));
+        assert_eq!(explained.rule.is_some(), expected, "{classify:?} {rule}: {:?}", explained.features);
+    }
+}
+
+#[tokio::test]
+async fn the_answer_says_where_its_task_comes_from_and_how_sure_that_is() {
+    let inside = Inside::of(&by_rule(&["match: { task: translation }"]));
+    let body = r#"{"model":"auto","messages":[{"role":"user","content":"Translate this to Spanish: the shop is closed"}]}"#;
+    let got = inside.handle(inside.asked(Endpoint::Chat, &[], body)).await;
+    assert_eq!(got.header("x-tollgate-task"), Some("translation;source=structure;confidence=0.95"), "{got:?}");
+    let shown = inside.explain(&inside.asked(Endpoint::Chat, &[], body)).features.task_shown.unwrap();
+    assert!(shown.signs.iter().any(|sign| sign == "names a language") && shown.runner_up.is_some(), "{shown:?}");
+    // Nobody asks for a task: the words are not looked at.
+    let inside = Inside::of(&by_rule(&["match: { stream: false }"]));
+    let got = inside.handle(inside.asked(Endpoint::Chat, &[], body)).await;
+    assert_eq!(got.header("x-tollgate-task"), None, "{got:?}");
+    let inside = Inside::of(&(by_rule(&["match: { stream: false }"]) + "classify: { when: always }\n"));
+    let got = inside.handle(inside.asked(Endpoint::Chat, &[], body)).await;
+    assert_eq!(got.header("x-tollgate-task"), Some("translation;source=structure;confidence=0.95"), "{got:?}");
 }

@@ -369,7 +369,7 @@ impl Inside {
 
     pub(crate) fn explain(&self, asked: &Asked) -> Explained {
         let features = tollgate::flow::features(&asked.call, &asked.headers).unwrap();
-        tollgate::flow::explain(&self.running, &features)
+        tollgate::flow::explain(&self.running, &self.running.recognised(features))
     }
 
     pub(crate) async fn handle(&self, asked: Asked) -> Got {

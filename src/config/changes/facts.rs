@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::Kind;
 use crate::config::checked::{
-    Bounds, Chain, Checked, Conditions, CooldownPolicy, CostSource, DefaultRule, Eval, Expect, FallbackOn, Given, Key, Limits, Member,
-    ModelPattern, OnCeiling, OnClientDisconnect, Pick, Pool, Provider, Proxy, Route, Rule, Sandbox, Server, Target, Test, TimeoutChanges,
-    Timeouts, UnsupportedParams, Use,
+    Bounds, Chain, Checked, Classify, ClassifyWhen, Conditions, CooldownPolicy, CostSource, DefaultRule, Eval, Expect, FallbackOn, Given,
+    Key, Limits, Member, ModelPattern, OnCeiling, OnClientDisconnect, OwnLabel, Pick, Pool, Provider, Proxy, Route, Rule, Sandbox, Server,
+    Target, Test, TimeoutChanges, Timeouts, UnsupportedParams, Use,
 };
 use crate::config::decode::At;
 use crate::config::shapes::spelled;
@@ -36,13 +36,14 @@ pub(super) struct Fact {
 
 /// Everything, in the order of the file.
 pub(super) fn things(file: &Checked) -> Vec<Thing> {
-    let Checked { files: _, server, providers, targets, rules, default, tests, budgets, callers, ledger, alerts, evals } = file;
+    let Checked { files: _, server, providers, targets, rules, default, tests, budgets, callers, classify, ledger, alerts, evals } = file;
     let thing = |kind, name: &dyn Display, facts: Facts| Thing { kind, name: name.to_string(), facts: facts.0 };
     let mut all = vec![thing(Kind::Server, &"", of_server(server))];
     all.extend(providers.iter().map(|provider| thing(Kind::Provider, &provider.name, of_provider(provider))));
     all.extend(targets.iter().map(|target| thing(Kind::Model, &target.name, of_target(target))));
     all.extend(budgets.iter().map(|budget| thing(Kind::Budget, &budget.name, money::of_budget(budget, file))));
     all.extend(callers.iter().map(|caller| thing(Kind::Caller, &caller.name, money::of_caller(caller))));
+    all.push(thing(Kind::Classify, &"", of_classify(classify)));
     all.push(thing(Kind::Ledger, &"", money::of_ledger(ledger)));
     all.push(thing(Kind::Alerts, &"", money::of_alerts(alerts)));
     all.extend(rules.iter().map(|rule| thing(Kind::Rule, &rule.name, of_rule(rule, file))));
@@ -321,6 +322,22 @@ fn of_route(facts: &mut Facts, route: &Route, file: &Checked) {
         UnsupportedParams::Reject => facts.say("unsupported_params", "reject"),
     }
     facts.some("sticky", sticky.then_some("session"));
+}
+
+fn of_classify(classify: &Classify) -> Facts {
+    let Classify { when, floor, labels } = classify;
+    let mut facts = Facts::default();
+    let when = match when {
+        ClassifyWhen::Never => "off",
+        ClassifyWhen::Needed => "needed",
+        ClassifyWhen::Always => "always",
+    };
+    facts.say("when", when);
+    facts.say("floor", floor);
+    for OwnLabel { name, words } in labels {
+        facts.say(&format!("labels.{name}"), list(words));
+    }
+    facts
 }
 
 fn waits(changes: &TimeoutChanges) -> impl Iterator<Item = (&'static str, String)> {

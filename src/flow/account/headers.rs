@@ -81,7 +81,8 @@ impl Account {
         head.number(&name::ATTEMPTS, self.sent as u64);
         let Some(record) = &self.record else { return };
         if record.task_source != TaskSource::None.as_str() {
-            head.write(&name::TASK, format_args!("{};source={}", record.task, record.task_source));
+            let confidence = record.task_confidence.map(|confidence| format!(";confidence={confidence}")).unwrap_or_default();
+            head.write(&name::TASK, format_args!("{};source={}{confidence}", record.task, record.task_source));
         }
     }
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::files::{CALLERS, Fact, MODELS, TEXTS};
 use crate::config::SpentWindow;
-use crate::rules::{Features, Prompt, Task, TaskSource};
+use crate::rules::{Features, Prompt, Task};
 use crate::units::{CallerName, Effort, Endpoint, Glob, Need, TaskName, Tokens, Usd, parse_share};
 
 /// One request, before it is made features.
@@ -259,7 +259,7 @@ fn features(draft: Draft) -> Features {
     Features {
         endpoint: draft.endpoint,
         requested_model: draft.model.into(),
-        task: Task { name: TaskName::parse(draft.task).unwrap(), source: TaskSource::Declared },
+        task: Task::declared(TaskName::parse(draft.task).unwrap()),
         max_cost: draft.max_cost.map(Usd::from_nano),
         labels: draft.labels.into(),
         headers: Arc::new(headers),

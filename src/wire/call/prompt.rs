@@ -11,6 +11,10 @@ use crate::wire::json::{Fault, Kind, Scan, Str, Value};
 const SAMPLE: usize = 8 << 10;
 const WINDOW: usize = 256;
 const PER_REQUEST: u64 = 3;
+/// Bytes, as they are written, of a message's beginning and end that are looked at for its task: enough for what the classifier takes of
+/// them, were each character an escape.
+const SAID_FIRST: usize = 2_400;
+const SAID_LAST: usize = 1_440;
 /// Tokens of a message's own frame: usually, and at most.
 const PER_MESSAGE: u64 = 4;
 const PER_MESSAGE_AT_MOST: u64 = 8;
@@ -36,6 +40,28 @@ impl Attachment {
     fn file(bytes: u64) -> Self {
         Self { usual: bytes / 16 + 100, most: bytes + 3_000 }
     }
+}
+
+impl Role {
+    /// By a message's `role`, or the type of an item.
+    fn of(value: Value<'_>) -> Self {
+        match value.string().map(|word| word.raw()) {
+            Some("system" | "developer") => Self::System,
+            Some("user") => Self::User,
+            Some("tool" | "function" | "function_call_output" | "custom_tool_call_output") => Self::Tool,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What a call says, as far as its task is looked for in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    pub system: String,
+    /// The last message of the user.
+    pub user: String,
+    /// The call has tools, and the answer of one stands last.
+    pub is_tool_turn: bool,
 }
 
 /// The fewest tokens that a prompt of so many messages is ever taken for, when it needs all of `needs`.
@@ -68,6 +94,20 @@ pub(super) struct Prompt {
     has_tools: bool,
     /// Something is named that the provider has or fetches, however long that is.
     pub(super) names_unseen: bool,
+    /// Which of the texts are the system message's, and the last message's of the user.
+    system: Range<usize>,
+    user: Range<usize>,
+    /// A tool's answer stands last.
+    is_tool_turn: bool,
+}
+
+/// Whose message it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    System,
+    User,
+    Tool,
+    Other,
 }
 
 impl Prompt {
@@ -75,11 +115,36 @@ impl Prompt {
     pub(super) fn messages(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
         scan.array(|scan| {
             self.messages += 1;
+            self.is_tool_turn = false;
+            let (start, mut role) = (self.texts.len(), Role::Other);
             match scan.peek()? {
-                Kind::Object => scan.object(|scan, key| self.message(scan, key)),
+                Kind::Object => scan.object(|scan, key| self.message(scan, key, &mut role)),
                 _ => self.whole(scan),
-            }
+            }?;
+            let has_result = self.is_tool_turn;
+            self.end_message(start, role);
+            self.is_tool_turn |= has_result;
+            Ok::<(), Fault>(())
         })
+    }
+
+    /// Remembers whose message it was whose texts begin at `start`.
+    fn end_message(&mut self, start: usize, role: Role) {
+        let texts = start..self.texts.len();
+        self.is_tool_turn = role == Role::Tool;
+        match role {
+            Role::System if self.system.is_empty() => self.system = texts,
+            Role::User => self.user = texts,
+            Role::System | Role::Tool | Role::Other => {}
+        }
+    }
+
+    /// Reads a system message that stands by itself.
+    pub(super) fn system(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
+        let start = self.texts.len();
+        self.content(scan)?;
+        self.system = start..self.texts.len();
+        Ok(())
     }
 
     /// Reads `prompt` or `input`: texts, or tokens as numbers, in lists or not.
@@ -141,6 +206,26 @@ impl Prompt {
         counted.map(|counted| counted.min(self.tokens_at_most()))
     }
 
+    /// The system message and the last message of the user, as far as a task is looked for in them.
+    pub(super) fn said(&self, body: &[u8]) -> Said {
+        let text = |texts: &[Range<usize>]| {
+            let mut said = Vec::new();
+            for text in texts {
+                if !said.is_empty() {
+                    said.push(b'\n');
+                }
+                unescape_ends(&body[text.clone()], &mut said);
+                if said.len() > 4 * (SAID_FIRST + SAID_LAST) {
+                    break;
+                }
+            }
+            String::from_utf8_lossy(&said).into_owned()
+        };
+        // A prompt without messages is all the user's.
+        let user = if self.messages == 0 { &self.texts[..] } else { &self.texts[self.user.clone()] };
+        Said { system: text(&self.texts[self.system.clone()]), user: text(user), is_tool_turn: self.is_tool_turn && self.has_tools }
+    }
+
     fn text_tokens(&self, body: &[u8]) -> Tokens {
         let mut sample = Vec::with_capacity(SAMPLE.min(usize::try_from(self.bytes).unwrap_or(SAMPLE)));
         if self.bytes <= SAMPLE as u64 {
@@ -172,9 +257,12 @@ impl Prompt {
         taken
     }
 
-    fn message(&mut self, scan: &mut Scan<'_>, key: Str<'_>) -> Result<(), Fault> {
+    fn message(&mut self, scan: &mut Scan<'_>, key: Str<'_>, role: &mut Role) -> Result<(), Fault> {
         match key.raw() {
-            "role" => scan.value().map(|_| ()),
+            "role" => {
+                *role = Role::of(scan.value()?);
+                Ok(())
+            }
             "content" => self.content(scan),
             _ => self.whole(scan),
         }
@@ -196,7 +284,10 @@ impl Prompt {
         let (mut sources, mut is_elsewhere) = (0, false);
         scan.object(|scan, key| match key.raw() {
             "type" => {
-                is_document = scan.value()?.string().is_some_and(|kind| kind.raw() == "document");
+                let kind = scan.value()?;
+                let is = |name: &str| kind.string().is_some_and(|kind| kind.raw() == name);
+                is_document = is("document");
+                self.is_tool_turn |= is("tool_result");
                 Ok(())
             }
             // What a tool gave back may have parts of its own.
@@ -271,6 +362,16 @@ fn names(value: Value<'_>, key: &str) -> bool {
         scan.value().map(|_| ())
     });
     read.is_ok() && has_key
+}
+
+/// A text without its usual escapes; of a long one its beginning and its end, with a line break between them.
+fn unescape_ends(text: &[u8], out: &mut Vec<u8>) {
+    if text.len() <= SAID_FIRST + SAID_LAST {
+        return unescape(text, out);
+    }
+    unescape(whole_characters(text, 0, SAID_FIRST), out);
+    out.push(b'\n');
+    unescape(whole_characters(text, text.len() - SAID_LAST, text.len()), out);
 }
 
 /// The part of `body` between two offsets, both moved on to the next character where they stand within one.

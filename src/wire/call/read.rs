@@ -202,7 +202,7 @@ impl Reader {
     /// What only Anthropic's format has.
     fn of_messages(&mut self, scan: &mut Scan<'_>, name: &str, kind: Kind) -> Result<(), BadCall> {
         match name {
-            "system" => self.facts.prompt.content(scan)?,
+            "system" => self.facts.prompt.system(scan)?,
             "thinking" if kind == Kind::Object => scan.object(|scan, key| {
                 let value = scan.value()?;
                 match (&*key.text(), value.string(), value.digits()) {

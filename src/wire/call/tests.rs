@@ -24,6 +24,45 @@ fn write(body: &str, model: &str, include_usage: bool, limit: Option<u64>, set: 
     written(&chat(body), &Edits { model, include_usage, output_limit: limit.map(Tokens::new), assumed_limit: Tokens::new(1), set: &set })
 }
 
+fn said(endpoint: Endpoint, body: &str) -> (String, String, bool) {
+    let said = parse(endpoint, body).unwrap().said();
+    (said.system, said.user, said.is_tool_turn)
+}
+
+#[test]
+fn what_is_said_is_the_system_message_and_the_users_last() {
+    let told = |system: &str, user: &str, is_tool_turn| (system.to_owned(), user.to_owned(), is_tool_turn);
+    let chat = r#"{"model":"m","messages":[{"content":"be brief","role":"system"},{"role":"user","content":"one"},{"role":"assistant","content":"two"},
+        {"role":"user","content":[{"type":"text","text":"caf\u00e9\nline"},{"type":"image_url","image_url":{"url":"u"}},{"type":"text","text":"end"}]}]}"#;
+    assert_eq!(said(Endpoint::Chat, chat), told("be brief", "caf\u{e9}\nline\nend", false));
+    let tools = r#"{"model":"m","messages":[{"role":"user","content":"go"},{"role":"assistant","tool_calls":[]},{"role":"tool","tool_call_id":"1","content":"4"}],
+        "tools":[{"type":"function","function":{"name":"f"}}]}"#;
+    assert_eq!(said(Endpoint::Chat, tools), told("", "go", true));
+    let messages = r#"{"model":"m","max_tokens":9,"system":[{"type":"text","text":"S"}],"tools":[{"name":"f"}],
+        "messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"4"}]}]}"#;
+    let (system, _, is_tool_turn) = said(Endpoint::Messages, messages);
+    assert_eq!((system.as_str(), is_tool_turn), ("S", true));
+    let items = r#"{"model":"m","instructions":"S","input":[{"role":"user","content":[{"type":"input_text","text":"go"}]},
+        {"type":"function_call","call_id":"1","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"1","output":"4"}],
+        "tools":[{"type":"function","name":"f"}]}"#;
+    assert_eq!(said(Endpoint::Responses, items), told("S", "go", true));
+    assert_eq!(said(Endpoint::Responses, r#"{"model":"m","input":"hi"}"#), told("", "hi", false));
+    assert_eq!(said(Endpoint::Completions, r#"{"model":"m","prompt":"once upon"}"#), told("", "once upon", false));
+    assert_eq!(said(Endpoint::Chat, r#"{"model":"m","messages":[]}"#), told("", "", false));
+}
+
+#[test]
+fn of_a_long_message_only_the_ends_are_said() {
+    let long = format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":"first {}middle{} last"}}]}}"#,
+        "\\u4e2d".repeat(2_000),
+        "\u{1f600}".repeat(2_000)
+    );
+    let (_, user, _) = said(Endpoint::Chat, &long);
+    assert!(user.starts_with("first \u{4e2d}") && user.ends_with("\u{1f600} last") && !user.contains("middle"));
+    assert!(user.len() < 4_000, "{}", user.len());
+}
+
 #[test]
 fn what_is_not_edited_survives_byte_for_byte() {
     let rest = concat!(

@@ -1,6 +1,6 @@
 //! The input of the Responses API.
 
-use super::{Attachment, Prompt};
+use super::{Attachment, Prompt, Role};
 use crate::wire::json::{Fault, Kind, Scan, Str, Value};
 
 impl Attachment {
@@ -15,24 +15,33 @@ impl Prompt {
     pub(in crate::wire::call) fn items(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
         if scan.peek()? != Kind::Array {
             self.messages += 1;
-            return self.whole(scan);
+            let start = self.texts.len();
+            self.whole(scan)?;
+            self.user = start..self.texts.len();
+            return Ok(());
         }
         scan.array(|scan| {
             self.messages += 1;
+            let (start, mut role) = (self.texts.len(), Role::Other);
             match scan.peek()? {
-                Kind::Object => scan.object(|scan, key| self.item(scan, key)),
+                Kind::Object => scan.object(|scan, key| self.item(scan, key, &mut role)),
                 _ => self.whole(scan),
-            }
+            }?;
+            self.end_message(start, role);
+            Ok::<(), Fault>(())
         })
     }
 
-    fn item(&mut self, scan: &mut Scan<'_>, key: Str<'_>) -> Result<(), Fault> {
+    fn item(&mut self, scan: &mut Scan<'_>, key: Str<'_>, role: &mut Role) -> Result<(), Fault> {
         match key.raw() {
-            "type" => {
-                self.names_unseen |= scan.value()?.string().is_some_and(|kind| kind.raw() == "item_reference");
+            "role" | "type" => {
+                let value = scan.value()?;
+                self.names_unseen |= key.raw() == "type" && value.string().is_some_and(|kind| kind.raw() == "item_reference");
+                let told = Role::of(value);
+                *role = if told == Role::Other { *role } else { told };
                 Ok(())
             }
-            "role" | "id" | "call_id" | "status" | "phase" => skip(scan),
+            "id" | "call_id" | "status" | "phase" => skip(scan),
             "content" | "output" | "summary" => self.parts(scan),
             "encrypted_content" => self.attach(scan, Attachment::encrypted),
             _ => self.whole(scan),

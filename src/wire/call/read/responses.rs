@@ -27,7 +27,7 @@ impl Reader {
         debug_assert_eq!(self.endpoint, Endpoint::Responses);
         match name {
             "max_output_tokens" => self.facts.max_tokens = whole(name, scan.value()?, MOST_OUTPUT)?,
-            "instructions" => self.facts.prompt.content(scan)?,
+            "instructions" => self.facts.prompt.system(scan)?,
             "input" if matches!(kind, Kind::String | Kind::Array) => self.facts.prompt.items(scan)?,
             "input" if kind != Kind::Null => return Err(BadCall::parameter("input", "`input` must be a text or a list".into())),
             "text" if kind == Kind::Object => scan.object(|scan, key| match key.raw() {
