@@ -57,6 +57,7 @@ mod serving;
 mod streaming;
 mod support;
 mod tasks;
+mod tokens;
 mod two_ledgers;
 mod upstream_faults;
 mod week;
