@@ -30,12 +30,21 @@ def python_with_anthropic():
     return environment("sdk-anthropic", PINS / "requirements-anthropic.txt") / "bin" / "python"
 
 
+def python_with_clients():
+    return environment("sdk-clients", PINS / "requirements-clients.txt") / "bin" / "python"
+
+
 def node_with_sdk(program):
     return node_with(PINS, program)
 
 
 def node_with(pins, program):
     """A copy of a Node program beside the packages of a folder's lock file, where its imports are found."""
+    return pathlib.Path(shutil.copy(program, node_packages(pins).parent / program.name))
+
+
+def node_packages(pins):
+    """The `node_modules` of a folder's lock file."""
     folder = CACHE / f"{pins.name}-node"
     folder.mkdir(parents=True, exist_ok=True)
     lock, installed = pins / "package-lock.json", folder / "node_modules" / "installed.json"
@@ -44,4 +53,4 @@ def node_with(pins, program):
             shutil.copy(pins / name, folder / name)
         subprocess.run(["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
         installed.write_text(lock.read_text())
-    return pathlib.Path(shutil.copy(program, folder / program.name))
+    return installed.parent

@@ -61,7 +61,7 @@ impl Call {
             return place.into_iter().map(|place| Patch { place, text: edits.model.into() }).collect();
         }
         let mut patches: Vec<Patch> = self.stand_ins().into_iter().map(|place| Patch { place, text: String::new() }).collect();
-        // New fields stand behind the model, which every body has.
+        // New fields stand behind the model.
         let mut added = String::new();
         // The others tell it unasked, or are not read.
         if edits.include_usage
@@ -82,11 +82,7 @@ impl Call {
             }
         }
         let Some(model) = self.find("model").map(|index| self.fields[index].value.clone()) else {
-            // Only a call that passes through may name none.
-            if let Some(first) = self.fields.first() {
-                let start = first.key.start;
-                patches.push(Patch { place: start..start, text: format!("\"model\":{}{added},", quoted(edits.model)) });
-            }
+            patches.push(self.model_first(edits.model, &added));
             return patches;
         };
         if self.model() != edits.model {
@@ -95,6 +91,13 @@ impl Call {
             patches.push(Patch { place: model.end..model.end, text: added });
         }
         patches
+    }
+
+    /// The model before all other fields, in a body that has none.
+    fn model_first(&self, model: &str, added: &str) -> Patch {
+        let open = self.body().iter().position(|byte| *byte == b'{').map_or(0, |open| open + 1);
+        let comma = if self.fields.is_empty() { "" } else { "," };
+        Patch { place: open..open, text: format!("\"model\":{}{added}{comma}", quoted(model)) }
     }
 
     fn include_usage(&self, patches: &mut Vec<Patch>, added: &mut String) {

@@ -1,6 +1,7 @@
 mod responses;
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use super::{BadCall, Facts, Field, UsageOption};
 use crate::units::{Effort, Endpoint, ModelName};
@@ -19,9 +20,13 @@ pub(super) fn read(endpoint: Endpoint, text: &str, max_n: u32) -> Result<(Vec<Fi
     let mut scan = Scan::strict(text);
     scan.object(|scan, key| reader.field(scan, key))?;
     scan.end()?;
-    let Reader { fields, facts, .. } = reader;
+    let Reader { fields, mut facts, .. } = reader;
     refuse_duplicates(text.as_bytes(), &fields)?;
-    if facts.model.is_none() && !endpoint.is_passed() {
+    refuse_nothing(&mut facts)?;
+    if facts.model.is_none() && endpoint == Endpoint::Responses {
+        // This API may leave it to its provider; here to the rules.
+        facts.model = Some("auto".into());
+    } else if facts.model.is_none() && !endpoint.is_passed() {
         return Err(BadCall::parameter("model", "the field `model` is missing".into()));
     }
     Ok((fields, facts))
@@ -35,6 +40,17 @@ fn refuse_duplicates(body: &[u8], fields: &[Field]) -> Result<(), BadCall> {
         None => Ok(()),
         Some(pair) => Err(duplicate(&String::from_utf8_lossy(pair[0]))),
     }
+}
+
+/// A limit of 0 is a slip. In the newer field, as the API's own examples have it, nothing is limited by it: all that the model can
+/// write is held, and the provider judges.
+fn refuse_nothing(facts: &mut Facts) -> Result<(), BadCall> {
+    match (facts.max_tokens, facts.max_completion_tokens) {
+        (_, Some(0)) => (facts.max_tokens, facts.max_completion_tokens) = (None, None),
+        (Some(0), None) => return Err(not_whole("max_tokens", &(1..=MOST_OUTPUT), "`0`")),
+        _ => {}
+    }
+    Ok(())
 }
 
 fn duplicate(name: &str) -> BadCall {
@@ -59,10 +75,12 @@ impl Reader {
             "model" => self.model(scan.value()?)?,
             "stream" => self.facts.is_streaming = flag("stream", scan.value()?)?,
             "stream_options" => self.stream_options(scan, kind)?,
-            "max_tokens" => self.facts.max_tokens = whole("max_tokens", scan.value()?, MOST_OUTPUT)?,
-            "max_completion_tokens" => self.facts.max_completion_tokens = whole("max_completion_tokens", scan.value()?, MOST_OUTPUT)?,
-            "n" => self.facts.n = self.count("n", scan.value()?)?,
-            "best_of" => self.facts.best_of = self.count("best_of", scan.value()?)?,
+            "max_tokens" => self.facts.max_tokens = whole("max_tokens", scan.value()?, 0..=MOST_OUTPUT)?,
+            "max_completion_tokens" => {
+                self.facts.max_completion_tokens = whole("max_completion_tokens", scan.value()?, 0..=MOST_OUTPUT)?;
+            }
+            "n" => self.facts.n = self.count("n", scan.value()?, 1)?,
+            "best_of" => self.facts.best_of = self.count("best_of", scan.value()?, 0)?,
             "metadata" if kind == Kind::Object => self.metadata(scan)?,
             "thinking" | "output_config" | "system" if self.endpoint == Endpoint::Messages => self.of_messages(scan, &name, kind)?,
             "reasoning_effort" => self.facts.effort = effort(scan.value()?).or(self.facts.effort),
@@ -97,8 +115,8 @@ impl Reader {
         Ok(())
     }
 
-    fn count(&self, param: &str, value: Value<'_>) -> Result<u32, BadCall> {
-        let count = whole(param, value, u64::from(self.max_n.max(1)))?.unwrap_or(1);
+    fn count(&self, param: &str, value: Value<'_>, least: u64) -> Result<u32, BadCall> {
+        let count = whole(param, value, least..=u64::from(self.max_n.max(1)))?.unwrap_or(1);
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
@@ -281,15 +299,17 @@ fn flag(param: &str, value: Value<'_>) -> Result<bool, BadCall> {
     }
 }
 
-/// A whole number from 1 to `most`, written in digits; nothing when it is null.
-fn whole(param: &str, value: Value<'_>, most: u64) -> Result<Option<u64>, BadCall> {
+/// A whole number in the range, written in digits; nothing when it is null.
+fn whole(param: &str, value: Value<'_>, range: RangeInclusive<u64>) -> Result<Option<u64>, BadCall> {
     if value.is_null() {
         return Ok(None);
     }
-    match value.digits() {
-        Some(number) if (1..=most).contains(&number) => Ok(Some(number)),
-        _ => Err(BadCall::parameter(param, format!("`{param}` must be a whole number from 1 to {most}, not {}", shown(value)))),
-    }
+    value.digits().filter(|number| range.contains(number)).map(Some).ok_or_else(|| not_whole(param, &range, &shown(value)))
+}
+
+fn not_whole(param: &str, range: &RangeInclusive<u64>, shown: &str) -> BadCall {
+    let (least, most) = (range.start(), range.end());
+    BadCall::parameter(param, format!("`{param}` must be a whole number from {least} to {most}, not {shown}"))
 }
 
 fn user(param: &str, value: Value<'_>) -> Result<(), BadCall> {

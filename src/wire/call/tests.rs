@@ -214,6 +214,34 @@ fn k23_k25_wrong_values_are_refused_with_their_field() {
 }
 
 #[test]
+fn a_responses_call_may_leave_the_model_to_the_rules() {
+    for (body, sent) in [
+        ("{}", r#"{"model":"m"}"#),
+        (r#" { "input":"x" }"#, r#" {"model":"m", "input":"x" }"#),
+        (r#"{"input":"x","max_output_tokens":9}"#, r#"{"model":"m","input":"x","max_output_tokens":9}"#),
+    ] {
+        let call = parse(Endpoint::Responses, body).unwrap();
+        let edits = Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::ZERO, set: &BTreeMap::new() };
+        assert_eq!((call.model(), &*call.write(&edits).concat()), ("auto", sent.as_bytes()));
+    }
+}
+
+#[test]
+fn nothing_is_no_limit_in_the_newer_field_and_no_count() {
+    let limit = |fields: &str| chat(format!("{{\"model\":\"a\",{fields}}}")).output_limit();
+    for (fields, wanted) in [
+        (r#""max_completion_tokens":0"#, None),
+        (r#""max_completion_tokens":0,"max_tokens":0"#, None),
+        (r#""max_tokens":90,"max_completion_tokens":0"#, None),
+        (r#""max_tokens":0,"max_completion_tokens":90"#, Some(Tokens::new(90))),
+    ] {
+        assert_eq!(limit(fields), wanted, "{fields}");
+    }
+    let call = parse(Endpoint::Completions, r#"{"model":"a","prompt":"x","best_of":0}"#).unwrap();
+    assert_eq!((call.answers(), call.choices()), (1, 1));
+}
+
+#[test]
 fn facts_are_read() {
     let call = chat(
         r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"hi"}],"model":"auto/coding","stream":true,

@@ -114,7 +114,7 @@ pub(in crate::wire) fn read_request(call: &Call) -> Result<Conversation, BadCall
             name => field(&mut asked, name, value).map_err(|error| unreadable(name, &error))?,
         }
     }
-    asked.limit = newer.or(asked.limit);
+    asked.limit = newer.or(asked.limit).filter(|limit| *limit > 0);
     Ok(asked)
 }
 

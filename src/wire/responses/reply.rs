@@ -72,7 +72,9 @@ fn failure(chunk: &Chunk<'_>, text: &str) -> Option<ErrorTold> {
         return Some(read_error(None, &HeaderMap::new(), text.as_bytes()));
     }
     let is_over = chunk.is("response.failed") || (chunk.kind.is_none() && (has_failed("failed") || has_failed("cancelled")));
-    if !is_over && chunk.error.is_none() {
+    // An answer that has content and does not say that it failed is one, whatever stands beside it.
+    let is_answer = chunk.kind.is_none() && chunk.output.has_content();
+    if !is_over && (chunk.error.is_none() || is_answer) {
         return None;
     }
     Some(match chunk.error {
@@ -104,6 +106,12 @@ mod tests {
 
     fn read(body: &'static str) -> Result<Told, ReplyFault> {
         read_reply(&Bytes::from_static(body.as_bytes()))
+    }
+
+    #[test]
+    fn an_answer_with_content_that_did_not_fail_is_one() {
+        let body = r#"{"object":"response","error":{"code":"x","message":"m"},"output":[{"type":"message","content":[{"type":"output_text","text":"hi"}]}]}"#;
+        assert_eq!(read(body).unwrap().finish, Some(Finish::Stop));
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Reader {
     pub(super) fn of_responses(&mut self, scan: &mut Scan<'_>, name: &str, kind: Kind) -> Result<(), BadCall> {
         debug_assert_eq!(self.endpoint, Endpoint::Responses);
         match name {
-            "max_output_tokens" => self.facts.max_tokens = whole(name, scan.value()?, MOST_OUTPUT)?,
+            "max_output_tokens" => self.facts.max_tokens = whole(name, scan.value()?, 1..=MOST_OUTPUT)?,
             "instructions" => self.facts.prompt.system(scan)?,
             "input" if matches!(kind, Kind::String | Kind::Array) => self.facts.prompt.items(scan)?,
             "input" if kind != Kind::Null => return Err(BadCall::parameter("input", "`input` must be a text or a list".into())),
