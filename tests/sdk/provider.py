@@ -10,6 +10,8 @@
     endless         a stream that goes on until the client hangs up
     silent          no answer until the client hangs up
 
+Beside OpenAI's format it counts tokens as Anthropic does, and answers as Gemini does: text, or the one tool call.
+
 GET /seen tells what was asked, and when which client hung up (seconds of CLOCK_MONOTONIC).
 """
 
@@ -179,6 +181,21 @@ class Exchange:
         await self.event("[DONE]")
         return self.writer.write(b"0\r\n\r\n")
 
+    async def generate(self):
+        """Gemini's format, whose model stands in the path."""
+        model, method = self.path.removeprefix("/v1beta/models/").split(":")
+        SEEN["requests"].append({"model": model, "path": self.path, "headers": self.headers, "body": self.body})
+        _, name, text = CALLS[0]
+        part = {"functionCall": {"name": name, "args": json.loads(text)}} if model == "tools" else {"text": "".join(WORDS)}
+        usage = {"promptTokenCount": 11, "candidatesTokenCount": 7, "totalTokenCount": 18}
+        candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
+        told = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": model, "responseId": "scripted"}
+        if not method.startswith("stream"):
+            return self.answer(told)
+        self.write_head(200, "text/event-stream")
+        await self.event(told)
+        return self.writer.write(b"0\r\n\r\n")
+
     def fail(self, status):
         key = self.headers.get("authorization", "none").removeprefix("Bearer ")
         error = {**ERRORS[status], "message": ERRORS[status]["message"].replace("{key}", key)}
@@ -201,10 +218,14 @@ class Exchange:
             return self.answer(SEEN)
         if self.path == "/v1/models":
             return self.answer({"object": "list", "data": [{"id": "chat", "object": "model", "created": 1, "owned_by": "scripted"}]})
+        if self.path.startswith("/v1beta/"):
+            return await self.generate()
         model = self.body.get("model", "")
         SEEN["requests"].append({"model": model, "path": self.path, "headers": self.headers, "body": self.body})
         if model.startswith("fails-") and model != "fails-event":
             return self.fail(int(model.removeprefix("fails-")))
+        if self.path == "/v1/messages/count_tokens":
+            return self.answer({"input_tokens": 2095})
         if self.path == "/v1/embeddings":
             return self.embed()
         if self.path == "/v1/completions":

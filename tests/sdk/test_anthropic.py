@@ -5,6 +5,7 @@ import os
 import unittest
 
 import anthropic
+import pydantic
 
 # This SDK puts /v1 behind the address itself.
 URL = os.environ["BASE_URL"].removesuffix("/v1")
@@ -12,6 +13,12 @@ HELLO = [{"role": "user", "content": "Say hello."}]
 SAID = "Hello from the scripted provider."
 TOOLS = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in ("get_weather", "get_time")]
 CALLS = [("get_weather", {"city": "Paris"}), ("get_time", {"zone": "Europe/Berlin"})]
+
+
+class City(pydantic.BaseModel):
+    city: str
+    country: str
+    population: int
 
 
 def client(**settings):
@@ -55,6 +62,12 @@ class Sdk(unittest.TestCase):
                 message = stream.get_final_message()
             self.assertEqual((called(message), message.stop_reason), (wanted, "tool_use"), model)
 
+    def test_structured_output(self):
+        wanted = City(city="Paris", country="France", population=2102650)
+        self.assertEqual(client().messages.parse(**ask("scripted/structured", output_format=City)).parsed_output, wanted)
+        with client().messages.stream(**ask("scripted/structured", output_format=City)) as stream:
+            self.assertEqual(stream.get_final_message().parsed_output, wanted)
+
     def test_errors_have_their_types(self):
         for status, kind in (
             (400, anthropic.BadRequestError),
@@ -76,7 +89,9 @@ class Sdk(unittest.TestCase):
     def test_fallback(self):
         self.assertEqual(client().messages.create(**ask("falls-back")).content[0].text, SAID)
 
-    def test_tokens_are_counted_by_nobody_here(self):
+    def test_tokens_are_counted_by_whoever_can(self):
+        self.assertEqual(client().messages.count_tokens(model="counting/chat", messages=HELLO).input_tokens, 2095)
+        # A provider of OpenAI's format cannot.
         with self.assertRaises(anthropic.NotFoundError):
             client().messages.count_tokens(model="scripted/chat", messages=HELLO)
 

@@ -5,6 +5,8 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import OpenAI, * as openai from "openai";
+import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
+import { z } from "zod";
 
 const { BASE_URL, PROVIDER_URL, PROVIDER_KEY } = process.env;
 const DIRECT = "DIRECT" in process.env;
@@ -75,6 +77,13 @@ test("structured output", async () => {
   assert.deepEqual(JSON.parse(answer.choices[0].message.content), CITY);
 });
 
+test("structured output by its helper", async () => {
+  const City = z.object({ city: z.string(), country: z.string(), population: z.number().int() });
+  const asked = { model: target("structured"), messages: HELLO, response_format: zodResponseFormat(City, "city") };
+  assert.deepEqual((await client.chat.completions.parse(asked)).choices[0].message.parsed, CITY);
+  assert.deepEqual((await client.chat.completions.stream(asked).finalChatCompletion()).choices[0].message.parsed, CITY);
+});
+
 test("embeddings, base64 where nothing is named", async () => {
   for (const [more, asked] of [[{}, "base64"], [{ encoding_format: "float" }, "float"]]) {
     const answer = await client.embeddings.create({ model: target("embed"), input: ["one", "two"], ...more });
@@ -94,6 +103,15 @@ test("models", async () => {
   for await (const model of client.models.list()) names.push(model.id);
   assert.ok(names.includes(target("chat")), names.join());
   if (!DIRECT) assert.equal((await client.models.retrieve("scripted/chat")).id, "scripted/chat");
+});
+
+through("responses", async () => {
+  const ask = { model: "scripted/chat", input: "Say hello.", instructions: "Be brief." };
+  assert.equal((await client.responses.create(ask)).output_text, TEXT);
+  assert.equal((await client.responses.stream(ask).finalResponse()).output[0].content[0].text, TEXT);
+  const City = z.object({ city: z.string(), country: z.string(), population: z.number().int() });
+  const parsed = await client.responses.parse({ ...ask, model: "scripted/structured", text: { format: zodTextFormat(City, "city") } });
+  assert.deepEqual(parsed.output_parsed, CITY);
 });
 
 through("headers of an answer", async () => {

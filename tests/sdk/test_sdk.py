@@ -122,6 +122,43 @@ class Answers(unittest.TestCase):
         chunks = CLIENT.completions.create(model=target("chat"), prompt="Say hello.", stream=True)
         self.assertEqual("".join(chunk.choices[0].text for chunk in chunks if chunk.choices), TEXT)
 
+    @unittest.skipIf(DIRECT, "the provider speaks the other API")
+    def test_responses(self):
+        ask = {"model": target("chat"), "input": "Say hello.", "instructions": "Be brief."}
+        answer = CLIENT.responses.create(**ask)
+        self.assertEqual((answer.output_text, answer.status, answer.usage.total_tokens), (TEXT, "completed", 18))
+        with CLIENT.responses.stream(**ask) as stream:
+            deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+            self.assertEqual(("".join(deltas), stream.get_final_response().output_text), (TEXT, TEXT))
+
+    @unittest.skipIf(DIRECT, "the provider speaks the other API")
+    def test_responses_with_tools(self):
+        tools = [{"type": "function", **each["function"], "strict": False} for each in (WEATHER, TIME)]
+        wanted = [("get_weather", {"city": "Paris"}), ("get_time", {"zone": "Europe/Berlin"})]
+        ask = {"model": target("parallel-tools"), "input": "Say hello.", "tools": tools}
+        with CLIENT.responses.stream(**ask) as stream:
+            streamed = stream.get_final_response()
+        for answer in (CLIENT.responses.create(**ask), streamed):
+            self.assertEqual([(call.name, json.loads(call.arguments)) for call in answer.output], wanted)
+
+    @unittest.skipIf(DIRECT, "the provider speaks the other API")
+    def test_responses_with_structured_output(self):
+        ask = {"model": target("structured"), "input": "Where?", "text_format": City}
+        with CLIENT.responses.stream(**ask) as stream:
+            streamed = stream.get_final_response()
+        for answer in (CLIENT.responses.parse(**ask), streamed):
+            self.assertEqual(answer.output_parsed, City(city="Paris", country="France", population=2102650))
+
+    @unittest.skipIf(DIRECT, "the provider speaks the other API")
+    def test_responses_that_fail(self):
+        with self.assertRaises(openai.BadRequestError) as caught:
+            CLIENT.responses.create(model=target("fails-400", "p400"), input="x")
+        self.assertEqual((caught.exception.code, caught.exception.param), ("invalid_value", "temperature"))
+        for model in ("cut", "error-event"):
+            with self.assertRaises((openai.APIError, RuntimeError)):
+                with CLIENT.responses.stream(model=target(model), input="x") as stream:
+                    stream.get_final_response()
+
     def test_models(self):
         names = [model.id for model in CLIENT.models.list()]
         self.assertIn(target("chat"), names)
