@@ -8,6 +8,7 @@ mod generate;
 mod messages;
 mod parties;
 mod plain;
+mod responses;
 mod story;
 
 use std::collections::BTreeSet;
@@ -105,7 +106,8 @@ are told; these six both whole and streamed. *Error*: a provider's 400 keeps its
 *Cut stream*: a stream that breaks off is told as an error and never looks complete. *Disconnect*: a client that leaves closes the provider's
 connection, and what was written is accounted for. Answers in OpenAI's formats are held to its OpenAPI description, too.
 
-The embeddings of a back stand under the front that asks for them. The sandbox answers in text, whatever is asked, but for schemas.
+*openai (responses)* is a model that says `speaks: [responses]`, and *azure* the `openai` format at a deployment's address. The embeddings of a back
+stand under the front that asks for them. The sandbox answers in text, whatever is asked, but for schemas.
 ";
 
 fn page(cell: impl Fn(Front, Back, usize) -> String) -> String {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::story::{Answer, Asked, Case, Streamed, string};
-use super::{chat, generate, messages, plain};
+use super::{chat, generate, messages, plain, responses};
 use crate::openapi::Described;
 use crate::support::*;
 
@@ -17,6 +17,7 @@ pub(super) enum Front {
     Completions,
     Embeddings,
     Messages,
+    Responses,
 }
 
 /// An error as a client reads it.
@@ -26,7 +27,7 @@ pub(super) struct Told {
 }
 
 impl Front {
-    pub(super) const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages];
+    pub(super) const ALL: [Self; 5] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Messages, Self::Responses];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -34,6 +35,7 @@ impl Front {
             Self::Completions => "OpenAI completions",
             Self::Embeddings => "OpenAI embeddings",
             Self::Messages => "Anthropic messages",
+            Self::Responses => "OpenAI responses",
         }
     }
 
@@ -43,6 +45,7 @@ impl Front {
             Self::Completions => "/v1/completions",
             Self::Embeddings => "/v1/embeddings",
             Self::Messages => "/v1/messages",
+            Self::Responses => "/v1/responses",
         }
     }
 
@@ -53,7 +56,7 @@ impl Front {
     /// Whether the format has words for it.
     pub(super) fn says(self, case: Case) -> bool {
         match self {
-            Self::Chat | Self::Messages => true,
+            Self::Chat | Self::Messages | Self::Responses => true,
             Self::Completions => case.is_plain(),
             Self::Embeddings => matches!(case, Case::Text | Case::Error | Case::Disconnect),
         }
@@ -67,6 +70,8 @@ impl Front {
             Self::Completions => Some(Described::Completion),
             Self::Embeddings => Some(Described::Embeddings),
             Self::Messages => None,
+            Self::Responses if is_streaming => Some(Described::ResponseEvent),
+            Self::Responses => Some(Described::Response),
         }
     }
 
@@ -76,6 +81,7 @@ impl Front {
             Self::Completions => plain::ask_completion(asked, model),
             Self::Embeddings => plain::ask_embedding(asked, model),
             Self::Messages => messages::ask(asked, model),
+            Self::Responses => responses::ask(asked, model),
         }
     }
 
@@ -85,6 +91,7 @@ impl Front {
             Self::Completions => plain::completed(got),
             Self::Embeddings => plain::embedded(got),
             Self::Messages => messages::answered(got),
+            Self::Responses => responses::answered(got),
         }
     }
 
@@ -94,6 +101,7 @@ impl Front {
             Self::Completions => plain::streamed_completion(got),
             Self::Embeddings => Streamed::default(),
             Self::Messages => messages::streamed(got),
+            Self::Responses => responses::streamed(got),
         }
     }
 
@@ -114,6 +122,8 @@ impl Front {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Back {
     OpenAi,
+    Responses,
+    Azure,
     Anthropic,
     Gemini,
     Sandbox,
@@ -129,14 +139,17 @@ pub(super) enum Spoken {
     Generate,
     /// Embeddings of Gemini's.
     Embed,
+    Responses,
 }
 
 impl Back {
-    pub(super) const ALL: [Self; 4] = [Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Sandbox];
+    pub(super) const ALL: [Self; 6] = [Self::OpenAi, Self::Responses, Self::Azure, Self::Anthropic, Self::Gemini, Self::Sandbox];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
+            Self::Responses => "openai (responses)",
+            Self::Azure => "azure",
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
             Self::Sandbox => "sandbox",
@@ -145,7 +158,7 @@ impl Back {
 
     pub(super) fn model(self) -> &'static str {
         match self {
-            Self::OpenAi => "m",
+            Self::OpenAi | Self::Responses | Self::Azure => "m",
             Self::Anthropic => "claude-sonnet-4-6",
             Self::Gemini => "gemini-3.5-flash",
             Self::Sandbox => "echo",
@@ -159,6 +172,8 @@ impl Back {
         let models = format!("models: {{ {}: {{ {able} }} }}", self.model());
         match self {
             Self::OpenAi => format!("format: openai, base_url: \"http://{address}/v1\", {key}, {models}"),
+            Self::Responses => format!("format: openai, base_url: \"http://{address}/v1\", speaks: [responses], {key}, {models}"),
+            Self::Azure => format!("format: openai, base_url: \"http://{address}?api-version=2024-10-21\", {key}, {models}"),
             Self::Anthropic => format!("like: anthropic, base_url: \"http://{address}\", {key}, {models}"),
             Self::Gemini => format!("format: gemini, base_url: \"http://{address}/v1beta\", {key}, {models}"),
             Self::Sandbox => {
@@ -175,12 +190,13 @@ impl Back {
     /// What it is spoken to for a front's calls; nothing where it has no such API.
     pub(super) fn spoken(self, front: Front) -> Option<Spoken> {
         match (self, front) {
-            (Self::OpenAi, Front::Chat | Front::Messages) => Some(Spoken::Chat),
-            (Self::OpenAi, Front::Completions) => Some(Spoken::Completions),
-            (Self::OpenAi, Front::Embeddings) => Some(Spoken::Embeddings),
-            (Self::Anthropic, Front::Chat | Front::Messages) => Some(Spoken::Messages),
+            (Self::Responses, Front::Chat | Front::Messages | Front::Responses) => Some(Spoken::Responses),
+            (Self::OpenAi | Self::Azure, Front::Chat | Front::Messages | Front::Responses) => Some(Spoken::Chat),
+            (Self::OpenAi | Self::Azure | Self::Responses, Front::Completions) => Some(Spoken::Completions),
+            (Self::OpenAi | Self::Azure | Self::Responses, Front::Embeddings) => Some(Spoken::Embeddings),
+            (Self::Anthropic, Front::Chat | Front::Messages | Front::Responses) => Some(Spoken::Messages),
+            (Self::Gemini, Front::Chat | Front::Messages | Front::Responses) => Some(Spoken::Generate),
             (Self::Gemini, Front::Embeddings) => Some(Spoken::Embed),
-            (Self::Gemini, Front::Chat | Front::Messages) => Some(Spoken::Generate),
             _ => None,
         }
     }
@@ -204,7 +220,7 @@ impl Back {
             Front::Completions => Asked { system: String::new(), ..asked },
             Front::Embeddings if case == Case::Disconnect && self == Self::Sandbox => Asked { said: "hang:10s".into(), ..Asked::default() },
             Front::Embeddings => Asked { system: String::new(), is_streaming: false, ..asked },
-            Front::Chat | Front::Messages => asked,
+            Front::Chat | Front::Messages | Front::Responses => asked,
         }
     }
 
@@ -213,11 +229,16 @@ impl Back {
         let (spoken, body) = (self.spoken(front)?, seen.json());
         let path = seen.head.split(' ').nth(1).unwrap_or_default();
         let model = self.model();
+        // A deployment of Azure's stands in the path.
+        let own = |end: &str| {
+            if self == Self::Azure { format!("/openai/deployments/{model}/{end}?api-version=2024-10-21") } else { format!("/v1/{end}") }
+        };
         let (wanted, read) = match spoken {
-            Spoken::Chat => ("/v1/chat/completions".to_owned(), chat::read(&body)),
-            Spoken::Completions => ("/v1/completions".to_owned(), plain::read_completion(&body)),
-            Spoken::Embeddings => ("/v1/embeddings".to_owned(), plain::read_embedding(&body)),
-            Spoken::Messages => ("/v1/messages".to_owned(), messages::read(&body)),
+            Spoken::Chat => (own("chat/completions"), chat::read(&body)),
+            Spoken::Completions => (own("completions"), plain::read_completion(&body)),
+            Spoken::Embeddings => (own("embeddings"), plain::read_embedding(&body)),
+            Spoken::Responses => (own("responses"), responses::read(&body)),
+            Spoken::Messages => (own("messages"), messages::read(&body)),
             Spoken::Embed => (format!("/v1beta/models/{model}:batchEmbedContents"), plain::read_batch(&body)),
             Spoken::Generate => {
                 let is_streaming = path.contains(":streamGenerateContent");
@@ -272,6 +293,7 @@ impl Spoken {
             Self::Messages => messages::whole(answer),
             Self::Embed => plain::whole_batch(answer),
             Self::Generate => generate::whole(answer),
+            Self::Responses => responses::whole(answer),
         };
         send(json_answer("200 OK", &whole.to_string()))
     }
@@ -284,6 +306,7 @@ impl Spoken {
             Self::Embeddings | Self::Embed => [vec![], vec![]],
             Self::Messages => messages::events(answer),
             Self::Generate => generate::events(answer),
+            Self::Responses => responses::events(answer),
         }
     }
 
