@@ -103,7 +103,7 @@ async fn every_kind_of_bad_file_is_refused_in_words_that_fit() {
     for (text, part) in [
         (good.replace("[p0/m]", "[p0/n]"), "p0/n"),
         (good.replace("version: 1", "version: 1\nrulez: []"), "rulez"),
-        (good.replace("version: 1", "version: 1\nevals: {}"), "evals"),
+        (good.replace("version: 1", "version: 1\notlp: {}"), "otlp"),
         (good.replace("format: openai", "api_key: \"${TOLLGATE_NOT_THERE}\", format: openai"), "TOLLGATE_NOT_THERE"),
         (format!("{good}tests:\n  - {{ name: never, expect: {{ refusal: no_provider }} }}\n"), "test `never` expects"),
         (String::new(), "half-written"),

@@ -126,7 +126,6 @@ async fn week(chain: &str, minutes: u64) -> Sums {
     sums
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a week's figures are far below 2^52")]
 impl Sums {
     fn add(&mut self, took: Duration, got: &Got, now: [Weather; 3]) {
         self.requests += 1;
