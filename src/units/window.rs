@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_falls_into_one_stretch() {
+    fn l10_a_moment_falls_into_one_stretch_across_gaps_and_folds_of_the_clock() {
         for (period, zone, starts_on, at, start, end) in [
             (Period::Hour, "UTC", on(1), "2026-03-08T10:59:59Z", "2026-03-08T10:00:00Z", "2026-03-08T11:00:00Z"),
             // Half an hour beside the others.
