@@ -309,7 +309,7 @@ mod tests {
             told,
             [
                 ("Response Quality", "a/m", "50.0 % (35.2 to 64.8)", false),
-                ("Cost Efficiency", "b/m", "$0.004444445 a right answer ($0.004142 to $0.005208)", false),
+                ("Cost Efficiency", "b/m", "$0.004444445 a right answer ($0.004165 to $0.005198)", false),
                 ("Speed (TTFT)", "b/m", "300 ms (300 to 300)", false),
                 ("Coding Accuracy", "a/m", "50.0 % (35.2 to 64.8)", false),
             ]
