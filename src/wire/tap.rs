@@ -326,10 +326,14 @@ impl Tap {
 
     fn rewrite(&mut self, event: &Event) {
         if let Some(name) = &event.name {
-            self.rewritten.extend([b"event: ", name.as_bytes(), b"\n"].concat());
+            for piece in ["event: ", name, "\n"] {
+                self.rewritten.extend_from_slice(piece.as_bytes());
+            }
         }
         for line in event.data.split('\n') {
-            self.rewritten.extend([b"data: ", line.as_bytes(), b"\n"].concat());
+            for piece in ["data: ", line, "\n"] {
+                self.rewritten.extend_from_slice(piece.as_bytes());
+            }
         }
         self.rewritten.push(b'\n');
     }

@@ -96,7 +96,7 @@ async fn a_call_of_the_target_s_own_format_is_passed_on_byte_for_byte() {
 
 #[tokio::test]
 async fn a_stream_of_the_target_s_own_format_is_passed_on_event_by_event() {
-    let unknown = json!({ "type": "something_new", "value": 12_345_678 });
+    let unknown = json!({ "type": "something_new", "value": 12_345_678_901_234_567_890_u64 });
     let all = [vec![began(), json!({ "type": "ping" })], said("caf\u{e9}").to_vec(), vec![unknown], ended().to_vec()].concat();
     let (openai, anthropic) = (idle().await, Provider::always(events(&all)).await);
     let daemon = Daemon::start(&file(&openai, &anthropic, "an/c")).await;

@@ -121,7 +121,7 @@ async fn a_call_of_the_target_s_own_format_is_passed_on_byte_for_byte() {
 
 #[tokio::test]
 async fn a_stream_of_the_target_s_own_format_is_passed_on_event_by_event() {
-    let unknown = json!({ "type": "response.something_new", "sequence_number": 2, "value": 12_345_678 });
+    let unknown = json!({ "type": "response.something_new", "sequence_number": 2, "value": 12_345_678_901_234_567_890_u64 });
     let all = [began(), vec![unknown, said(3, "caf\u{e9}"), said(4, "!"), ended(5, "caf\u{e9}!")]].concat();
     let own = Provider::always(events(&all)).await;
     let daemon = alone(&own).await;
