@@ -3,8 +3,9 @@
 //! `cargo bench --bench ratio` prints CPU per request at 64 connections, per streamed event and per request with a 200 KB
 //! prompt, each against the bare proxy, and ends with exit code 1 when a bound is missed. The program starts itself again
 //! as the bare proxy and as the peer, which is the provider and the load in one; the server under test has core 0 to itself.
-//! Flags: `--seconds N` for one measurement, `--rounds N`, `--quick`, and `--only-bare`, which puts a
-//! second bare proxy in tollgate's place to show how much the figures wander by themselves.
+//! Flags: `--seconds N` for one measurement, `--rounds N`, `--quick`, `--nginx`, which measures an installed nginx and the way
+//! without a proxy in the same rounds, and `--only-bare`, which puts a second bare proxy in tollgate's place to show how much
+//! the figures wander by themselves.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people: counts stay far below 2^52")]
 
@@ -22,6 +23,8 @@ mod gateway;
 mod load;
 #[path = "ratio/mock.rs"]
 mod mock;
+#[path = "ratio/nginx.rs"]
+mod nginx;
 #[path = "ratio/peer.rs"]
 mod peer;
 #[path = "ratio/process.rs"]
@@ -35,17 +38,19 @@ use anyhow::{Context, bail};
 use daemon::Process;
 use figures::{Pair, Report};
 use load::{Load, Shape, Told};
+use nginx::{Beside, Nginx, Round};
 use process::{Peer, Role};
 
 struct Flags {
     seconds: f64,
     rounds: usize,
     only_bare: bool,
+    nginx: bool,
 }
 
 impl Flags {
     fn read() -> anyhow::Result<Self> {
-        let mut flags = Self { seconds: 5.0, rounds: 5, only_bare: false };
+        let mut flags = Self { seconds: 5.0, rounds: 5, only_bare: false, nginx: false };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -53,9 +58,10 @@ impl Flags {
                 "--bench" => {}
                 "--quick" => (flags.seconds, flags.rounds) = (2.0, 2),
                 "--only-bare" => flags.only_bare = true,
+                "--nginx" => flags.nginx = true,
                 "--seconds" => flags.seconds = words.next().context("--seconds needs a number")?.parse()?,
                 "--rounds" => flags.rounds = words.next().context("--rounds needs a number")?.parse()?,
-                other => bail!("unknown flag `{other}`: --seconds N, --rounds N, --quick, --only-bare"),
+                other => bail!("unknown flag `{other}`: --seconds N, --rounds N, --quick, --nginx, --only-bare"),
             }
         }
         Ok(flags)
@@ -81,10 +87,12 @@ fn measure(flags: &Flags) -> anyhow::Result<Report> {
     let (bare, bare_address) = process::start(&Role::Bare(upstream), process::SERVER_CORE)?;
     if flags.only_bare {
         let (other, other_address) = process::start(&Role::Bare(upstream), process::SERVER_CORE)?;
-        return compare(flags, &mut peer, [(&bare, bare_address), (&other, other_address)]);
+        return compare(flags, &mut peer, [(&bare, bare_address), (&other, other_address)], None);
     }
+    let nginx = flags.nginx.then(|| Nginx::start(upstream)).transpose()?;
     let daemon = gateway::start(upstream)?;
-    let mut report = compare(flags, &mut peer, [(&bare, bare_address), (&daemon.process, daemon.listen)])?;
+    let servers = [(&bare, bare_address), (&daemon.process, daemon.listen)];
+    let mut report = compare(flags, &mut peer, servers, nginx.as_ref())?;
     report.first_answer = Some(daemon.first_answer);
     let (counted, dropped) = (daemon.metric("tollgate_requests_total")?, daemon.metric("tollgate_records_dropped_total")?);
     let rules = std::fs::read_to_string(&daemon.file)?.lines().filter(|line| line.contains("name: rule-")).count();
@@ -92,12 +100,18 @@ fn measure(flags: &Flags) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn compare(flags: &Flags, peer: &mut Peer, servers: [(&Process, SocketAddr); 2]) -> anyhow::Result<Report> {
+fn compare(flags: &Flags, peer: &mut Peer, servers: [(&Process, SocketAddr); 2], nginx: Option<&Nginx>) -> anyhow::Result<Report> {
     let mut report = Report::default();
+    report.beside = nginx.map(|_| Beside::default());
     report.rss.push(("idle", in_turns(0, servers, |process, _| daemon::rss_kib(process.id()))?));
     for round in 0..flags.rounds {
         for shape in Shape::MEASURED {
             let pair = in_turns(round, servers, |process, address| put_under(peer, shape, process, address, flags.seconds))?;
+            if let Some((nginx, beside)) = nginx.zip(report.beside.as_mut()).filter(|_| Beside::MEASURED.contains(&shape)) {
+                let others = [(&nginx.process, nginx.listen), (&nginx.process, peer.address)];
+                let others = in_turns(round, others, |process, address| put_under(peer, shape, process, address, flags.seconds))?;
+                beside.rounds.push(Round { shape, tollgate: pair.tested.clone(), nginx: others.bare, direct: others.tested });
+            }
             report.add(shape, pair);
         }
         eprintln!("round {} of {} done", round + 1, flags.rounds);

@@ -31,7 +31,20 @@ impl Drop for Process {
 }
 
 /// A folder that goes with its value.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// A new one, named by what it is for and by this process.
+    pub(crate) fn new(purpose: &str) -> anyhow::Result<Self> {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{purpose}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -55,8 +68,8 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts `program`, which is tollgate or runs it, on the file that `routes` gives for the two addresses.
     pub(crate) fn start(mut program: Command, routes: impl FnOnce(SocketAddr, SocketAddr) -> String) -> anyhow::Result<Self> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
+        let own = Folder::new("bench")?;
+        let folder = own.path().to_owned();
         let (listen, admin) = (free_address()?, free_address()?);
         let file = folder.join("routes.yaml");
         std::fs::write(&file, routes(listen, admin))?;
@@ -65,8 +78,7 @@ impl Daemon {
         let began = Instant::now();
         program.args(["serve", "--config"]).arg(&file).arg("--state").arg(folder.join("state"));
         let child = program.stdin(Stdio::null()).stdout(nowhere()?).stderr(log).spawn().context("tollgate does not start")?;
-        let daemon =
-            Self { process: Process::new(child), listen, admin, file, first_answer: Duration::ZERO, _folder: Folder(folder.clone()) };
+        let daemon = Self { process: Process::new(child), listen, admin, file, first_answer: Duration::ZERO, _folder: own };
         while !daemon.ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
             if began.elapsed() > Duration::from_secs(10) {
                 let log = std::fs::read_to_string(folder.join("log"))?;
@@ -100,7 +112,7 @@ pub(crate) fn rss_kib(process: u32) -> anyhow::Result<u64> {
 }
 
 /// A port that nobody listens on now.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?.local_addr()?)
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::load::{Shape, Told};
+use crate::nginx::Beside;
 
 /// The same measurement on the bare proxy and on the server under test.
 pub(crate) struct Pair<T> {
@@ -17,6 +18,8 @@ pub(crate) struct Report {
     /// KiB in use, and when.
     pub(crate) rss: Vec<(&'static str, Pair<u64>)>,
     pub(crate) first_answer: Option<Duration>,
+    /// Where nginx was measured too.
+    pub(crate) beside: Option<Beside>,
 }
 
 /// A ratio of CPU time and how large it may be.
@@ -37,9 +40,9 @@ impl Report {
         self.rounds.push((shape, pair));
     }
 
-    /// Whether every ratio is within its bound.
+    /// Whether every figure is within its bound.
     pub(crate) fn holds(&self) -> bool {
-        FIGURES.iter().all(|figure| self.ratio(figure) <= figure.bound)
+        FIGURES.iter().all(|figure| self.ratio(figure) <= figure.bound) && self.beside.as_ref().is_none_or(Beside::holds)
     }
 
     /// The middle of the rounds' ratios: a round that something else disturbed does not decide.
@@ -83,12 +86,12 @@ impl Report {
 }
 
 /// CPU per request, or per event where the load streams, in microseconds.
-fn cpu_us(shape: Shape, told: &Told) -> f64 {
+pub(crate) fn cpu_us(shape: Shape, told: &Told) -> f64 {
     let count = if shape == Shape::Stream { told.events } else { told.requests };
     told.cpu_ns as f64 / 1e3 / count.max(1) as f64
 }
 
-fn middle(mut values: Vec<f64>) -> f64 {
+pub(crate) fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,
@@ -112,9 +115,9 @@ impl fmt::Display for Report {
         for (when, rss) in &self.rss {
             writeln!(out, "RSS, {when}: bare {:.1} MiB, tollgate {:.1} MiB", rss.bare as f64 / 1024.0, rss.tested as f64 / 1024.0)?;
         }
-        match self.first_answer {
-            Some(time) => writeln!(out, "start to first answer: {:.0} ms", time.as_secs_f64() * 1e3),
-            None => Ok(()),
+        if let Some(time) = self.first_answer {
+            writeln!(out, "start to first answer: {:.0} ms", time.as_secs_f64() * 1e3)?;
         }
+        self.beside.as_ref().map_or(Ok(()), |beside| beside.fmt(out))
     }
 }

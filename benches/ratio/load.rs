@@ -54,16 +54,18 @@ impl Shape {
     }
 
     fn body(self) -> Bytes {
-        let (bytes, stream) = match self {
-            Self::Small | Self::Calm | Self::Connections => (200, false),
-            Self::Stream | Self::FirstEvent => (200, true),
-            Self::Large => (200_000, false),
+        let (bytes, stream, max_tokens) = match self {
+            Self::Small | Self::Calm | Self::Connections => (200, false, 256),
+            Self::Stream => (200, true, 256),
+            // Short, so that many first events are seen.
+            Self::FirstEvent => (200, true, 4),
+            Self::Large => (200_000, false, 256),
         };
         let sentence = "What is the capital of France, and which river runs through it? ";
         let prompt: String = sentence.chars().cycle().take(bytes).collect();
         let messages = format!(r#"[{{"role":"system","content":"Answer briefly."}},{{"role":"user","content":"{prompt}"}}]"#);
         let ending = if stream { r#","stream":true"# } else { "" };
-        Bytes::from(format!(r#"{{"model":"{MODEL}","messages":{messages},"temperature":0.2,"max_tokens":256{ending}}}"#))
+        Bytes::from(format!(r#"{{"model":"{MODEL}","messages":{messages},"temperature":0.2,"max_tokens":{max_tokens}{ending}}}"#))
     }
 }
 

@@ -16,14 +16,14 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 /// How the provider streams.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Script {
-    /// Events with content; a finish, the usage and `[DONE]` follow.
+    /// Events with content, at most `max_tokens` of the request; a finish, the usage and `[DONE]` follow.
     pub(crate) events: u32,
-    /// Between two events.
+    /// Between two events. The first with content comes at once: a clock of whole milliseconds would hide what came before it.
     pub(crate) gap_ms: u64,
 }
 
@@ -51,6 +51,7 @@ async fn answer(request: Request<Incoming>, script: Script) -> Result<Response<U
     let body = request.into_body().collect().await?.to_bytes();
     let model = model(&body);
     let (kind, body) = if contains(&body, b"\"stream\":true") {
+        let script = Script { events: script.events.min(max_tokens(&body)), ..script };
         ("text/event-stream", Events::new(&model, script).boxed_unsync())
     } else {
         ("application/json", Full::new(whole(&model)).boxed_unsync())
@@ -72,6 +73,14 @@ fn model(body: &[u8]) -> String {
     String::from_utf8_lossy(&name[..end]).into_owned()
 }
 
+/// The output limit that the request asks for.
+fn max_tokens(body: &[u8]) -> u32 {
+    let key = b"\"max_tokens\":";
+    let Some(at) = memchr::memmem::find(body, key) else { return u32::MAX };
+    let digits = body[at + key.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number: u32, digit| number.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
+}
+
 fn whole(model: &str) -> Bytes {
     let message = r#"{"role":"assistant","content":"The capital of France is Paris, on the river Seine."}"#;
     let choices = format!(r#"[{{"index":0,"message":{message},"logprobs":null,"finish_reason":"stop"}}]"#);
@@ -80,9 +89,13 @@ fn whole(model: &str) -> Bytes {
     Bytes::from(format!("{{{head},\"choices\":{choices},\"usage\":{usage}}}"))
 }
 
+/// Events that come without waiting: the role's and the first with content.
+const AT_ONCE: usize = 2;
+
 /// An event stream that gives one event at a time, each on its tick.
 struct Events {
     ready: std::vec::IntoIter<Bytes>,
+    given: usize,
     ticks: Interval,
 }
 
@@ -96,9 +109,10 @@ impl Events {
         ready.push(choice("{}", "\"stop\""));
         ready.push(event(r#""choices":[],"usage":{"prompt_tokens":24,"completion_tokens":200,"total_tokens":224}"#));
         ready.push(Bytes::from_static(b"data: [DONE]\n\n"));
-        let mut ticks = tokio::time::interval(Duration::from_millis(script.gap_ms.max(1)));
+        let gap = Duration::from_millis(script.gap_ms.max(1));
+        let mut ticks = tokio::time::interval_at(Instant::now() + gap, gap);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { ready: ready.into_iter(), ticks }
+        Self { ready: ready.into_iter(), given: 0, ticks }
     }
 }
 
@@ -110,7 +124,10 @@ impl Body for Events {
         if self.ready.len() == 0 {
             return Poll::Ready(None);
         }
-        ready!(self.ticks.poll_tick(context));
+        if self.given >= AT_ONCE {
+            ready!(self.ticks.poll_tick(context));
+        }
+        self.given += 1;
         Poll::Ready(self.ready.next().map(|event| Ok(Frame::data(event))))
     }
 }

@@ -221,7 +221,11 @@ fn told_task(shown: &ExplainedTask) -> String {
 }
 
 fn told_step(step: &ExplainedStep) -> String {
-    let cost = step.worst_case_usd.as_ref().map_or_else(|| "no price known".into(), |usd| format!("at most ${usd}"));
+    let cost = match &step.worst_case_usd {
+        Some(usd) => format!("at most ${usd}"),
+        None if step.input_tokens.is_none() => "cost not known without the prompt's length".into(),
+        None => "no price known".into(),
+    };
     let assumed = if step.output_is_assumed { ", assumed" } else { "" };
     let limit = step.sets_max_tokens.map(|limit| format!(", sets max_tokens to {limit}")).unwrap_or_default();
     let verdict = match &step.reason {

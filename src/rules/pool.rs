@@ -62,7 +62,7 @@ impl Rank {
     /// In words, to stand behind [`pick`](Self::pick).
     #[must_use]
     pub fn why(self) -> String {
-        let at_most = |cost: Option<Usd>| cost.map_or_else(|| "no price known".into(), |cost| format!("at most {cost}"));
+        let at_most = |cost: Option<Usd>| cost.map_or_else(|| "cost not known".into(), |cost| format!("at most {cost}"));
         match self {
             Self::Cost(cost) => at_most(cost),
             Self::Pace { seen, explored } => {
