@@ -102,6 +102,10 @@ fn tell_what_is_served(app: &App) {
     }
 }
 
+fn is_address_in_use(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+}
+
 /// Prints why the daemon did not start.
 fn told(unstarted: &Unstarted) -> ExitCode {
     match unstarted {
@@ -110,6 +114,16 @@ fn told(unstarted: &Unstarted) -> ExitCode {
             anstream::eprintln!("error: the file is refused, so nothing is served; `--fallback last-good` serves the last accepted one");
         }
         Unstarted::Ledger(error) => anstream::eprintln!("error: {error}\n hint: {}", error.hint()),
+        Unstarted::Busy { .. } => {
+            anstream::eprintln!(
+                "error: {unstarted}\n hint: `tollgate reload` tells that one of a changed file; `--state FOLDER` gives this one books of its own"
+            );
+        }
+        Unstarted::Listen(error) if is_address_in_use(error) => {
+            anstream::eprintln!(
+                "error: {unstarted}\n hint: another program listens there; `tollgate status` tells whether it is a daemon of this file"
+            );
+        }
         other => anstream::eprintln!("error: {other}"),
     }
     ExitCode::from(match unstarted {

@@ -35,7 +35,10 @@ impl Fault {
     pub(super) fn refused(self, path: &Path) -> Refused {
         let mut finding = match self {
             Self::Unsound(finding) => finding,
-            Self::Missing => finding(Code::UNREADABLE, "no such file".into(), None),
+            Self::Missing => {
+                let hint = "`--config FILE` names another one, `tollgate init` writes a first one";
+                finding(Code::UNREADABLE, "no such file".into(), Some(hint))
+            }
             Self::Torn => finding(Code::UNSETTLED, "the file keeps changing while it is read".into(), Some("try again when it is whole")),
         };
         finding.file = Some(path.display().to_string().into());

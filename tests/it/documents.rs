@@ -54,6 +54,7 @@ fn what_commands_print_stands_in_the_readme() {
     let folder = Folder::new();
     std::fs::write(folder.file("routes.yaml"), read("routes.yaml")).unwrap();
     let mut readme = read("README.md");
+    let mut revision = None;
     for name in ["explain", "models"] {
         let (before, behind) = readme.split_once(&format!("```sh\ntollgate {name} ")).unwrap();
         let (line, rest) = behind.split_once("\n```\n\n```text\n").unwrap();
@@ -66,14 +67,21 @@ fn what_commands_print_stands_in_the_readme() {
             .lines()
             .filter(|line| !line.contains("days old"))
             .fold(String::new(), |text, line| text + line + "\n");
+        revision = revision.or_else(|| told.split_once("by revision 0-").map(|(_, rest)| rest[..12].to_owned()));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             readme = format!("{before}```sh\ntollgate {name} {line}\n```\n\n```text\n{told}```\n{after}");
         } else {
             assert_eq!(shown, told, "UPDATE_GOLDEN=1 writes it");
         }
     }
+    // The first answer names the revision of the worked example.
+    let (before, rest) = readme.split_once("x-tollgate-revision: 1-").unwrap();
+    let told = revision.unwrap();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let readme = format!("{before}x-tollgate-revision: 1-{told}{}", &rest[12..]);
         std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"), readme).unwrap();
+    } else {
+        assert_eq!(rest[..12], told, "UPDATE_GOLDEN=1 writes it");
     }
 }
 
