@@ -1,5 +1,5 @@
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::foreign;
@@ -71,22 +71,15 @@ struct Row {
     system: Option<String>,
     prompt: Option<String>,
     messages: Option<Value>,
-    grader: String,
-    #[serde(default)]
-    expect: Value,
-    #[serde(default)]
-    tolerance: Value,
-    #[serde(default)]
-    ignore_case: bool,
-    rubric: Option<String>,
     /// Further checks, all of which must hold.
     #[serde(default)]
-    also: Vec<Also>,
+    also: Vec<CheckRow>,
 }
 
+/// What a row says of its check; stands among the fields of a [`Row`] as well.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Also {
+struct CheckRow {
     grader: String,
     #[serde(default)]
     expect: Value,
@@ -97,22 +90,26 @@ struct Also {
     rubric: Option<String>,
 }
 
-impl Also {
+const CHECK_FIELDS: [&str; 5] = ["grader", "expect", "tolerance", "ignore_case", "rubric"];
+
+impl CheckRow {
     fn check(self) -> Result<Check, String> {
         Ok(Check::new(Grader::parse(&self.grader, &self.expect, &self.tolerance, self.rubric)?, self.ignore_case))
     }
 }
 
 fn own(row: Value, at: usize, task: &TaskName) -> Result<Case, String> {
-    let row: Row = serde_json::from_value(row).map_err(|error| error.to_string())?;
+    let Value::Object(mut row) = row else { return Err("it is no JSON object".into()) };
+    let first: Map<String, Value> = CHECK_FIELDS.iter().filter_map(|name| row.remove_entry(*name)).collect();
+    let row: Row = serde_json::from_value(row.into()).map_err(|error| error.to_string())?;
+    let first: CheckRow = serde_json::from_value(first.into()).map_err(|error| error.to_string())?;
     let messages = match (row.messages, row.prompt) {
         (Some(messages), None) if messages.is_array() => messages,
         (None, Some(prompt)) => json!([{ "role": "user", "content": prompt }]),
         (Some(_), None) => return Err("`messages` is no list".into()),
         _ => return Err("a case has either `prompt` or `messages`".into()),
     };
-    let first = Also { grader: row.grader, expect: row.expect, tolerance: row.tolerance, ignore_case: row.ignore_case, rubric: row.rubric };
-    let checks = std::iter::once(first).chain(row.also).map(Also::check).collect::<Result<Vec<Check>, String>>()?;
+    let checks = std::iter::once(first).chain(row.also).map(CheckRow::check).collect::<Result<Vec<Check>, String>>()?;
     made(row.id, at, row.task, task, with_system(row.system, messages), checks)
 }
 
