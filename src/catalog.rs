@@ -10,7 +10,7 @@ mod page;
 use std::num::NonZeroU32;
 use std::sync::LazyLock;
 
-use crate::units::{Format, Need, OnDisconnect, Price, Prices, Speaks, Thinks, Tokens};
+use crate::units::{Efforts, Format, Lacks, Need, OnDisconnect, Price, Prices, Replay, Speaks, Thinks, Tokens};
 
 pub use import::{ImportError, PriceList, PriceRow, read_price_list};
 pub use names::{Families, base_name, folded_name, is_same_name, plainer_name};
@@ -54,11 +54,13 @@ pub struct CatalogProvider {
     /// The fastest that any of its models writes, in tokens per second, where it is faster than most.
     pub max_output_tps: Option<NonZeroU32>,
     /// What its API does not have, as far as known.
-    pub lacks: Vec<Lack>,
+    pub lacks: Lacks,
     /// How many stop sequences a call may have, where that is not four.
     pub most_stops: Option<usize>,
     /// When a stream tells what it used, where a source says.
     pub stream_usage: Option<StreamUsage>,
+    /// Whether its models want back what they thought, where a source says.
+    pub replay: Option<Replay>,
     /// The newest first.
     pub models: Vec<CatalogModel>,
 }
@@ -70,16 +72,6 @@ pub enum CatalogFormat {
     Anthropic,
     Gemini,
     Cohere,
-}
-
-/// Something that `OpenAI`'s format has and a provider has not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lack {
-    /// Several answers to one call.
-    N,
-    Logprobs,
-    /// A word on whether tools may be called side by side.
-    ParallelTools,
 }
 
 /// When a stream tells what it used.
@@ -116,6 +108,8 @@ pub struct CatalogModel {
     pub can: Option<Vec<Need>>,
     /// How it is asked to reason, where its format has several ways.
     pub thinks: Option<Thinks>,
+    /// The words for effort that it takes, where a source says.
+    pub efforts: Efforts,
     /// By which APIs it is reached, where that is other than its provider's models usually are.
     pub speaks: Option<Speaks>,
     /// `2026-04-23`, or its month.
@@ -243,24 +237,6 @@ impl CatalogFormat {
             Self::Gemini => "gemini",
             Self::Cohere => "cohere",
         }
-    }
-}
-
-impl Lack {
-    pub const ALL: [Self; 3] = [Self::N, Self::Logprobs, Self::ParallelTools];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::N => "n",
-            Self::Logprobs => "logprobs",
-            Self::ParallelTools => "parallel_tools",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|lack| lack.as_str() == word)
     }
 }
 

@@ -38,7 +38,7 @@ pub use owner::LimitOwner;
 pub use pairs::Pairs;
 pub use price::{Price, Prices, Tier};
 pub use quantity::{QuantityError, Share, parse_bytes, parse_count, parse_duration, parse_share};
-pub use quirks::{OnDisconnect, Quirks, Thinks};
+pub use quirks::{Efforts, Lack, Lacks, OnDisconnect, Quirks, Replay, Thinks};
 pub use rate::Rate;
 pub use score::Score;
 pub use secret::Secret;

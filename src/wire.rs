@@ -21,7 +21,7 @@ mod tap;
 mod translate;
 
 pub use bedrock::{BedrockAnswer, BedrockApi, BedrockStream};
-pub use call::{BadCall, Call, Edits, Said, least_prompt};
+pub use call::{BadCall, Call, Edits, Gaps, Said, is_lacking, least_prompt};
 pub use canonical::Translated;
 pub use error::{Class, ErrorTold, ErrorWords, Mark, Next, Shape, read_error};
 pub use reading::{Finish, ReplyFault, Told};

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
-use super::{Catalog, CatalogFormat, CatalogModel, CatalogProvider, Families, Lack, StreamUsage};
-use crate::units::{Need, OnDisconnect, Price, Prices, QuantityError, Speaks, Thinks, Tier, Tokens};
+use super::{Catalog, CatalogFormat, CatalogModel, CatalogProvider, Families, StreamUsage};
+use crate::units::{Effort, Lack, Need, OnDisconnect, Price, Prices, QuantityError, Replay, Speaks, Thinks, Tier, Tokens};
 
 pub(super) const TEXT: &str = include_str!("facts.json");
 
@@ -52,6 +52,7 @@ struct ProviderFacts {
     lacks: Vec<String>,
     most_stops: Option<usize>,
     stream_usage: Option<String>,
+    replay_reasoning: Option<String>,
     models: Vec<ModelFacts>,
 }
 
@@ -71,6 +72,8 @@ struct ModelFacts {
     embeds: bool,
     can: Option<Vec<String>>,
     thinks: Option<String>,
+    #[serde(default)]
+    efforts: Vec<String>,
     speaks: Option<Vec<String>>,
     released: Option<String>,
     #[serde(default)]
@@ -132,6 +135,7 @@ fn provider(facts: ProviderFacts, families: &Families) -> Result<CatalogProvider
         Some("asked") => Some(StreamUsage::Asked),
         Some(word) => return Err(unknown(word)),
     };
+    let replay = facts.replay_reasoning.as_ref().map(|word| Replay::parse(word).ok_or_else(|| unknown(word))).transpose()?;
     let lacks = facts.lacks.iter().map(|word| Lack::parse(word).ok_or_else(|| unknown(word))).collect::<Result<_, _>>()?;
     Ok(CatalogProvider {
         on_disconnect,
@@ -139,6 +143,7 @@ fn provider(facts: ProviderFacts, families: &Families) -> Result<CatalogProvider
         lacks,
         most_stops: facts.most_stops,
         stream_usage,
+        replay,
         models: facts.models.into_iter().map(|facts| model(facts, families)).collect::<Result<_, _>>()?,
         name: facts.name,
         title: facts.title,
@@ -160,6 +165,8 @@ fn model(facts: ModelFacts, families: &Families) -> Result<CatalogModel, FactsEr
     let can = facts.can.as_ref().map(|can| can.iter().map(word).collect::<Result<Vec<_>, _>>()).transpose()?;
     let thinks = |word: &String| Thinks::parse(word).ok_or_else(|| FactsError::Word { of: facts.name.clone(), word: word.clone() });
     let thinks = facts.thinks.as_ref().map(thinks).transpose()?;
+    let effort = |word: &String| Effort::parse(word).ok_or_else(|| FactsError::Word { of: facts.name.clone(), word: word.clone() });
+    let efforts = facts.efforts.iter().map(effort).collect::<Result<_, _>>()?;
     let speaks = |word: &String| match word.as_str() {
         "chat" => Ok(Speaks::Chat),
         "responses" => Ok(Speaks::Responses),
@@ -179,6 +186,7 @@ fn model(facts: ModelFacts, families: &Families) -> Result<CatalogModel, FactsEr
         max_output: facts.max_output.map(Tokens::new),
         can,
         thinks,
+        efforts,
         speaks: speaks.and_then(|words| words.into_iter().reduce(Speaks::and)),
         released: facts.released,
         is_open: facts.open,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{CatalogModel, CatalogProvider, StreamUsage, catalog};
-use crate::units::{Need, OnDisconnect, Price};
+use crate::units::{Need, OnDisconnect, Price, Replay};
 
 const HEAD: &str = "\
 # Catalogue
@@ -29,6 +29,8 @@ providers:
 - A provider whose own format is not spoken yet is reached where it speaks OpenAI's; the table says where.
 - Where a model bills its reasoning apart, both parts of an answer count at the dearer price: a hold may never be below the bill.
 - Few sources say which models read files; those that see pictures are taken to.
+- What a provider's API lacks of OpenAI's format, how many stop sequences it takes and which words for effort its models know, decides what it
+  is sent ([formats](formats.md)); `lacks`, `max_stops` and `efforts` in the file say otherwise.
 - How fast a provider writes at most, and whether it bills what it would have written when an answer is cut, bound what a cut answer
   is taken to cost. The first is what the provider commonly publishes, rounded up, the second what OpenRouter's page on cancelled
   streams says. Where nothing is said, 300 tokens a second are assumed, and that it stops.
@@ -96,6 +98,11 @@ fn ways(provider: &CatalogProvider) -> Vec<String> {
     }));
     let lacks: Vec<String> = provider.lacks.iter().map(|lack| format!("`{}`", lack.as_str())).collect();
     ways.extend((!lacks.is_empty()).then(|| format!("has no {}", lacks.join(", "))));
+    ways.extend(provider.replay.and_then(|replay| match replay {
+        Replay::Off => None,
+        Replay::Tools => Some("wants back what a model thought before it called tools".to_owned()),
+        Replay::Always => Some("wants back what a model thought".to_owned()),
+    }));
     ways
 }
 

@@ -105,6 +105,9 @@ fn of_target(target: &Target, names: &mut Vec<String>) {
         ("context", target.context.is_some()),
         ("max_output", target.max_output.is_some()),
         ("can", target.can.is_some()),
+        ("lacks", !target.quirks.lacks.is_empty()),
+        ("efforts", !target.quirks.efforts.is_empty()),
+        ("max_stops", target.quirks.most_stops_is_known),
     ];
     add(&about, &settings, names);
     let Some(prices) = &target.prices else { return };

@@ -247,7 +247,10 @@ impl Refusal {
         if has(|skip| matches!(skip, Skip::Unfit(Unfit::Context { .. }) | Skip::NotLarger)) {
             return bad("context_length_exceeded");
         }
-        let unmet = skips.iter().find_map(|(_, skip)| if let Skip::Unmet(fields) = skip { fields.first() } else { None });
+        let unmet = skips.iter().find_map(|(_, skip)| match skip {
+            Skip::Unmet(fields) | Skip::Lacks(fields) => fields.first(),
+            _ => None,
+        });
         if let Some(field) = unmet {
             return Self { param: Some(field.clone()), ..bad("unsupported_parameter") };
         }

@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::config::{Route, Server};
-use crate::units::{Endpoint, ModelName, Moment, Tokens};
+use crate::units::{Endpoint, Lack, ModelName, Moment, Tokens};
 use crate::upstream::{Ask, Failure, Outgoing, Phase, Reply, ReplyBody};
-use crate::wire::{Edits, ReplyFault, Retelling, Tap, Told, Translated, mend_reply, read_reply};
+use crate::wire::{Edits, Gaps, ReplyFault, Retelling, Tap, Told, Translated, mend_reply, read_reply};
 
 use super::account::Account;
 use super::plan::Step;
@@ -182,8 +182,16 @@ impl<'t> Try<'t> {
     }
 
     fn lost(&self) -> Option<Box<Lost>> {
-        let Translated { dropped, adjusted, .. } = &**self.translated.as_ref().filter(|_| self.step.tells_losses)?;
-        Some(Box::new(Lost { dropped: dropped.clone(), adjusted: adjusted.clone() }))
+        if !self.step.tells_losses {
+            return None;
+        }
+        let lost = if let Some(translated) = &self.translated {
+            Lost { dropped: translated.dropped.clone(), adjusted: translated.adjusted.clone() }
+        } else {
+            let Gaps { dropped, adjusted, .. } = self.asked.call.gaps(&self.running.rules().targets()[self.step.target].quirks);
+            Lost { dropped, adjusted }
+        };
+        (!lost.dropped.is_empty() || !lost.adjusted.is_empty()).then(|| Box::new(lost))
     }
 
     async fn whole(&self, booked: &mut Option<Booked>) -> Result<Whole, Failure> {
@@ -274,12 +282,14 @@ impl<'t> Try<'t> {
     /// What changes in the client's body for this target.
     fn edits<'e>(&'e self, model: &'e str) -> Edits<'e> {
         static NOTHING: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
+        let lacks = self.running.rules().targets()[self.step.target].quirks.lacks;
         Edits {
             model,
-            include_usage: self.asked.call.is_streaming(),
+            include_usage: self.asked.call.is_streaming() && !lacks.has(Lack::StreamUsage),
             output_limit: self.output_limit(),
             assumed_limit: self.step.estimate.output,
             set: self.step.uses.map_or(&NOTHING, |uses| &uses.set),
+            lacks,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 
-use crate::units::{Tokens, Wire};
+use crate::units::{Lacks, Tokens, Wire};
 use crate::upstream::{Ask, Outgoing};
 use crate::wire::{Edits, Shape};
 
@@ -48,8 +48,14 @@ fn can_tell<'p, 'r>(running: &'p Running, plan: &'p Plan<'r>) -> impl Iterator<I
 
 async fn ask(running: &Running, asked: &Asked, step: &Step<'_>) -> Option<Answer> {
     let model = &running.rules().targets()[step.target].model;
-    let edits =
-        Edits { model: model.as_str(), include_usage: false, output_limit: None, assumed_limit: Tokens::ZERO, set: &BTreeMap::new() };
+    let edits = Edits {
+        model: model.as_str(),
+        include_usage: false,
+        output_limit: None,
+        assumed_limit: Tokens::ZERO,
+        set: &BTreeMap::new(),
+        lacks: Lacks::default(),
+    };
     let outgoing = Outgoing {
         ask: Ask::CountTokens,
         client_headers: Arc::clone(&asked.headers),

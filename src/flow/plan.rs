@@ -5,7 +5,7 @@ use crate::config::{Key, Member, OnCeiling, Pick, Pool, Route, Target, Unsupport
 use crate::rules::{Candidate, Estimate, Features, Found, Prompt, Rank, Unfit, candidates, estimate, unfit};
 use crate::units::{Endpoint, Format, RuleName, Score, TaskName, Tokens, Usd, Wire};
 use crate::upstream::Resting;
-use crate::wire::Class;
+use crate::wire::{Class, Gaps, is_lacking};
 
 use super::hold::unpriceable;
 use super::session::Session;
@@ -100,6 +100,8 @@ pub enum Skip {
     NoSuchApi(Endpoint),
     /// The call has fields that mean nothing in the target's format, and without which the answer would be wrong.
     Unmet(Vec<String>),
+    /// The same of fields that the format has, and the target does not.
+    Lacks(Vec<String>),
     /// The call can cost more than the ceiling allows; nothing where the target has no price.
     AboveCeiling {
         ceiling: Usd,
@@ -137,7 +139,7 @@ impl Skip {
             Self::Unfit(Unfit::Needs(_)) => "needs",
             Self::NotPassed(_) => "not_passed",
             Self::NoSuchApi(_) => "no_such_api",
-            Self::Unmet(_) => "unsupported",
+            Self::Unmet(_) | Self::Lacks(_) => "unsupported",
             Self::AboveCeiling { .. } => "above_ceiling",
             Self::SandboxStandsBack => "sandbox_stands_back",
             Self::NoScore(_) => "no_score",
@@ -168,10 +170,8 @@ impl Skip {
             Self::Unfit(Unfit::Needs(need)) => format!("it cannot do {need}"),
             Self::NotPassed(why) => (*why).into(),
             Self::NoSuchApi(endpoint) => format!("its format has no {endpoint}"),
-            Self::Unmet(fields) => {
-                let fields: Vec<String> = fields.iter().map(|field| format!("`{}`", field.escape_default())).collect();
-                format!("its format has no {}", fields.join(", "))
-            }
+            Self::Unmet(fields) => format!("its format has no {}", quoted(fields)),
+            Self::Lacks(fields) => format!("it has no {}", quoted(fields)),
             Self::AboveCeiling { ceiling, worst_case: Some(worst_case) } => {
                 format!("can cost {worst_case}, above the ceiling of {ceiling}")
             }
@@ -182,6 +182,11 @@ impl Skip {
             Self::NotLarger => "its window is not known to be larger than the one that was too small".into(),
         }
     }
+}
+
+fn quoted(fields: &[String]) -> String {
+    let fields: Vec<String> = fields.iter().map(|field| format!("`{}`", field.escape_default())).collect();
+    fields.join(", ")
 }
 
 /// Decides which targets this call may try, in which order, and why the others are left out. Sends nothing.
@@ -253,7 +258,7 @@ fn step<'r>(
         Key::Present(_) | Key::NotNeeded => left_out(found, &candidate, features)
             .or_else(|| unfit(target, features).map(Skip::Unfit))
             .or_else(|| not_passed(target, found, features))
-            .or_else(|| untranslatable(provider.format, target, route, features))
+            .or_else(|| untold(provider.format, target, (route, candidate.uses), features))
             .or_else(|| unpriceable(features, target, &cover)),
     };
     if let (None, Some(ceiling)) = (&skip, ceiling)
@@ -309,13 +314,23 @@ fn not_passed(target: &Target, found: &Found<'_>, features: &Features) -> Option
     Some(Skip::NotPassed(why))
 }
 
-/// Why the call cannot be said in the target's format.
-fn untranslatable(format: Format, target: &Target, route: &Route, features: &Features) -> Option<Skip> {
+/// Why the call cannot be said to the target, in its format or in what it has of it.
+fn untold(format: Format, target: &Target, (route, uses): (&Route, Option<&Use>), features: &Features) -> Option<Skip> {
     let Some(wire) = format.wire(features.endpoint, target.speaks) else { return Some(Skip::NoSuchApi(features.endpoint)) };
-    let call = match &features.prompt {
-        Prompt::Of(call) if wire != features.endpoint.wire() => call,
-        _ => return None,
-    };
+    let Prompt::Of(call) = &features.prompt else { return None };
+    if wire == features.endpoint.wire() {
+        let Gaps { mut unmet, dropped, adjusted } = call.gaps(&target.quirks);
+        // What the step sets takes the place of what the client says.
+        if let Some(set) = uses.map(|uses| &uses.set).filter(|set| !set.is_empty()) {
+            unmet.retain(|field| !set.contains_key(field));
+            unmet
+                .extend(set.iter().filter(|(field, value)| is_lacking(&target.quirks, field, value.get())).map(|(field, _)| field.clone()));
+        }
+        if unmet.is_empty() && route.unsupported_params == UnsupportedParams::Reject {
+            unmet = dropped.into_iter().chain(adjusted).collect();
+        }
+        return (!unmet.is_empty()).then_some(Skip::Lacks(unmet));
+    }
     let mut unmet = call.unmet(wire, &target.quirks);
     if unmet.is_empty() && route.unsupported_params == UnsupportedParams::Reject {
         unmet = call.losses(wire, &target.quirks);

@@ -1,4 +1,7 @@
-/// What a target's API takes where targets of one format differ. Only translated calls ask.
+use super::Effort;
+
+/// What a target's API takes where targets of one format differ. Of a call of the target's own format only `lacks` and `most_stops` are
+/// asked: all else passes as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quirks {
     /// The limit on output goes under `max_completion_tokens`; else under `max_tokens`, which every server knows.
@@ -14,6 +17,12 @@ pub struct Quirks {
     pub image_urls: bool,
     /// How many stop sequences a call may have.
     pub most_stops: usize,
+    /// That number is known of this very API, and not what most take.
+    pub most_stops_is_known: bool,
+    pub lacks: Lacks,
+    /// The words for effort that it takes.
+    pub efforts: Efforts,
+    pub replay: Replay,
 }
 
 impl Default for Quirks {
@@ -27,8 +36,47 @@ impl Default for Quirks {
             needs_signatures: false,
             image_urls: true,
             most_stops: 4,
+            most_stops_is_known: false,
+            lacks: Lacks::default(),
+            efforts: Efforts::default(),
+            replay: Replay::Off,
         }
     }
+}
+
+/// Something that `OpenAI`'s format has and an API that is like it has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Several answers to one call.
+    N,
+    Logprobs,
+    /// A word on whether tools may be called side by side.
+    ParallelTools,
+    /// A word on whether a stream tells what it used.
+    StreamUsage,
+    /// A word on whether a tool's arguments keep to its schema.
+    StrictTools,
+    /// Messages of the developer, beside those of the system.
+    DeveloperRole,
+}
+
+/// A set of what an API lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacks(u8);
+
+/// A set of words for effort; without any, all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Efforts(u8);
+
+/// Whether a model gets back what it thought earlier, where that comes without its provider's signature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replay {
+    #[default]
+    Off,
+    /// With the turns in which it called tools.
+    Tools,
+    /// With each turn.
+    Always,
 }
 
 /// How a provider bills an answer that was cut.
@@ -80,5 +128,115 @@ impl Thinks {
             "level" => Some(Self::Level),
             _ => None,
         }
+    }
+}
+
+impl Lack {
+    pub const ALL: [Self; 6] = [Self::N, Self::Logprobs, Self::ParallelTools, Self::StreamUsage, Self::StrictTools, Self::DeveloperRole];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::N => "n",
+            Self::Logprobs => "logprobs",
+            Self::ParallelTools => "parallel_tools",
+            Self::StreamUsage => "stream_usage",
+            Self::StrictTools => "strict_tools",
+            Self::DeveloperRole => "developer_role",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lack| lack.as_str() == word)
+    }
+}
+
+impl FromIterator<Lack> for Lacks {
+    fn from_iter<I: IntoIterator<Item = Lack>>(lacks: I) -> Self {
+        Self(lacks.into_iter().fold(0, |set, lack| set | 1 << lack as u8))
+    }
+}
+
+impl Lacks {
+    #[must_use]
+    pub fn has(self, lack: Lack) -> bool {
+        self.0 & 1 << lack as u8 != 0
+    }
+
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Lack> {
+        Lack::ALL.into_iter().filter(move |lack| self.has(*lack))
+    }
+}
+
+impl FromIterator<Effort> for Efforts {
+    fn from_iter<I: IntoIterator<Item = Effort>>(efforts: I) -> Self {
+        Self(efforts.into_iter().fold(0, |set, effort| set | 1 << effort as u8))
+    }
+}
+
+impl Efforts {
+    /// The word that comes nearest, and of two that are as near the greater.
+    #[must_use]
+    pub fn nearest(self, wanted: Effort) -> Effort {
+        let distance = |effort: &Effort| (*effort as u8).abs_diff(wanted as u8);
+        self.iter().rev().min_by_key(distance).unwrap_or(wanted)
+    }
+
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[must_use]
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = Effort> {
+        Effort::ALL.into_iter().filter(move |effort| self.0 & 1 << *effort as u8 != 0)
+    }
+}
+
+impl Replay {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Tools => "tools",
+            Self::Always => "always",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Off, Self::Tools, Self::Always].into_iter().find(|replay| replay.as_str() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_hold_what_was_put_in() {
+        let lacks: Lacks = [Lack::N, Lack::DeveloperRole].into_iter().collect();
+        assert_eq!(lacks.iter().collect::<Vec<_>>(), [Lack::N, Lack::DeveloperRole]);
+        assert!(Lack::ALL.into_iter().all(|lack| Lack::parse(lack.as_str()) == Some(lack)));
+        assert!(Lacks::default().is_empty() && !lacks.is_empty());
+    }
+
+    #[test]
+    fn the_nearest_effort_is_taken() {
+        use Effort::{High, Low, Max, Medium, Minimal, None, Xhigh};
+        let three: Efforts = [Low, Medium, High].into_iter().collect();
+        for (wanted, taken) in [(None, Low), (Minimal, Low), (Low, Low), (Medium, Medium), (Xhigh, High), (Max, High)] {
+            assert_eq!(three.nearest(wanted), taken, "{wanted:?}");
+        }
+        let ends: Efforts = [None, Medium].into_iter().collect();
+        assert_eq!(ends.nearest(Minimal), None);
+        assert_eq!([Low, High].into_iter().collect::<Efforts>().nearest(Medium), High);
+        assert_eq!(Efforts::default().nearest(Xhigh), Xhigh);
     }
 }

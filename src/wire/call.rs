@@ -3,6 +3,7 @@
 mod edit;
 mod foreign;
 mod form;
+mod lacking;
 mod prompt;
 mod read;
 
@@ -22,6 +23,7 @@ use super::{anthropic, openai, responses};
 use prompt::Prompt;
 
 pub use edit::Edits;
+pub use lacking::{Gaps, is_lacking};
 pub use prompt::{Said, least_prompt};
 
 /// The effort that a number of tokens for thinking comes to.

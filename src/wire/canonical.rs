@@ -118,6 +118,8 @@ pub(super) enum Part {
     Reasoning {
         /// Where it stands in the client's words.
         place: String,
+        /// Absent where it is hidden.
+        text: Option<String>,
     },
     Call(ToolCall),
     Result {

@@ -9,7 +9,7 @@ use super::call::{BadCall, Call, Edits};
 use super::canonical::Translated;
 use super::reading::{ReplyFault, Told};
 use super::{anthropic, gemini, openai, responses};
-use crate::units::{Endpoint, ModelName, Quirks, Tokens, Wire};
+use crate::units::{Endpoint, Lacks, ModelName, Quirks, Tokens, Wire};
 
 impl Call {
     /// The fields that the call must have and a target that speaks `to`, another format, lacks, in order of their names; all of a field
@@ -29,7 +29,8 @@ impl Call {
     #[must_use]
     pub fn losses(&self, wire: Wire, quirks: &Quirks) -> Vec<String> {
         let set = BTreeMap::new();
-        let edits = Edits { model: "", include_usage: false, output_limit: None, assumed_limit: Tokens::ZERO, set: &set };
+        let edits =
+            Edits { model: "", include_usage: false, output_limit: None, assumed_limit: Tokens::ZERO, set: &set, lacks: Lacks::default() };
         let Translated { mut dropped, adjusted, .. } = self.translate(wire, &edits, quirks).unwrap_or_default();
         dropped.extend(adjusted);
         dropped.sort();

@@ -36,6 +36,7 @@ mod include;
 mod keys;
 mod kill_points;
 mod kills;
+mod lacking;
 mod ledger;
 mod limits;
 mod messages;

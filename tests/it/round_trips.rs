@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
-use tollgate::units::{Endpoint, Quirks, Thinks, Tokens, Wire};
+use tollgate::units::{Endpoint, Lacks, Quirks, Thinks, Tokens, Wire};
 use tollgate::wire::{Call, Edits, Retelling, Tap, Translated, read_reply};
 
 /// Targets that can do whatever their format can say.
@@ -26,7 +26,8 @@ fn translated(endpoint: Endpoint, body: &Value, to: Wire) -> (Value, Translated)
     let call = Call::parse(endpoint, Bytes::from(body.to_string()), 4).unwrap();
     let (quirks, set) = (able(to), BTreeMap::new());
     assert_eq!(call.unmet(to, &quirks), [""; 0], "{body}");
-    let edits = Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::new(100), set: &set };
+    let edits =
+        Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::new(100), set: &set, lacks: Lacks::default() };
     let translated = call.translate(to, &edits, &quirks).unwrap();
     (serde_json::from_slice(&translated.body).unwrap(), translated)
 }

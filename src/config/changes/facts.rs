@@ -15,7 +15,7 @@ use crate::config::checked::{
 };
 use crate::config::decode::At;
 use crate::config::shapes::spelled;
-use crate::units::{Effort, OnDisconnect, Prices, Rate, Tier};
+use crate::units::{Effort, Lack, OnDisconnect, Prices, Quirks, Rate, Replay, Tier};
 
 /// A thing of the file, and what is said of it.
 pub(super) struct Thing {
@@ -198,7 +198,7 @@ fn of_target(target: &Target) -> Facts {
         limits,
         timeouts: _,
         speaks,
-        quirks: _,
+        quirks: Quirks { lacks, efforts, most_stops, most_stops_is_known, replay, .. },
     } = target;
     let mut facts = Facts::default();
     if let Some(prices) = prices {
@@ -212,6 +212,10 @@ fn of_target(target: &Target) -> Facts {
     facts.some("max_output", *max_output);
     facts.some("can", can.as_ref().map(|can| list(can)));
     facts.say("speaks", speaks.words());
+    facts.some("lacks", (!lacks.is_empty()).then(|| list(&lacks.iter().map(Lack::as_str).collect::<Vec<_>>())));
+    facts.some("efforts", (!efforts.is_empty()).then(|| list(&efforts.iter().map(Effort::as_str).collect::<Vec<_>>())));
+    facts.some("max_stops", most_stops_is_known.then_some(*most_stops));
+    facts.some("replay_reasoning", (*replay != Replay::Off).then(|| replay.as_str()));
     facts.say("default_max_output_tokens", default_max_output_tokens);
     facts.some("max_output_tokens", *max_output_tokens);
     limits_told(&mut facts, limits);

@@ -11,7 +11,7 @@ use crate::config::diagnostic::{Diagnostic, Place, nearest};
 use crate::config::draft::{ChainDraft, DefaultDraft, FileDraft, MemberDraft, ModelDraft, ProviderDraft};
 use crate::config::tree::{Node, Value};
 use crate::config::urls;
-use crate::units::{Format, Need, Prices, Speaks, Thinks, Tokens};
+use crate::units::{Efforts, Format, Lacks, Need, Prices, Replay, Speaks, Thinks, Tokens};
 
 /// What is known of a model that the file does not say.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,9 @@ pub(super) struct Facts {
     pub(super) thinks: Option<Thinks>,
     /// How many stop sequences a call may have.
     pub(super) most_stops: Option<usize>,
+    pub(super) lacks: Lacks,
+    pub(super) efforts: Efforts,
+    pub(super) replay: Option<Replay>,
     pub(super) speaks: Option<Speaks>,
 }
 
@@ -50,9 +53,7 @@ impl Imported {
                 context: value.context.get().copied(),
                 max_output: value.max_output.get().copied(),
                 can: value.can.get().map(|can| can.iter().map(|need| need.value).collect()),
-                thinks: None,
-                most_stops: None,
-                speaks: None,
+                ..Facts::default()
             };
             all.entry((provider_key(provider), model.to_owned())).or_insert(facts);
         }
@@ -167,6 +168,9 @@ pub(super) fn facts(provider: (&str, Option<&CatalogProvider>), imported: &Impor
         can: row.can.or_else(|| model.and_then(CatalogModel::serves)),
         thinks: model.and_then(|model| model.thinks),
         most_stops: known.and_then(|known| known.most_stops),
+        lacks: known.map(|known| known.lacks).unwrap_or_default(),
+        efforts: model.map(|model| model.efforts).unwrap_or_default(),
+        replay: known.and_then(|known| known.replay),
         speaks: model.and_then(|model| model.speaks),
     }
 }

@@ -283,7 +283,7 @@ fn target(
         .ok();
     let draft = row.value.as_ref()?;
     let can = draft.can.at().or(of.can.at()).map(|can| can.value.iter().map(|need| need.value).collect::<Vec<Need>>());
-    let can = can.or(facts.can);
+    let can = can.or_else(|| facts.can.clone());
     let reasons = can.as_ref().is_some_and(|can| can.contains(&Need::Reasoning));
     let context = draft.context.at().or(of.context.at());
     let max_output = draft.max_output.at().or(of.max_output.at());
@@ -308,12 +308,12 @@ fn target(
     let bounds = [ceiling, max_output, context];
     let free_sandbox = (of.format.get() == Some(&Format::Sandbox)).then(Prices::default);
     let written = draft.usd_per_mtok.get().or(of.usd_per_mtok.get());
+    let quirks = quirks((of, draft), &row.name, can.as_deref(), &facts);
+    let speaks = speaks(of, draft, facts.speaks);
     let known = match written {
         Some(written) => Some(prices(written, findings)?),
         None => free_sandbox.or(facts.prices),
     };
-    let quirks = quirks(of, &row.name, can.as_deref(), (facts.thinks, facts.most_stops));
-    let speaks = speaks(of, draft, facts.speaks);
     let (provider, model) = (provider?, model?);
     Some(Target {
         name: TargetName::new(provider, &model),
@@ -336,16 +336,18 @@ fn target(
     })
 }
 
-/// How a target of that format takes what was made for another. `known`: how it is asked to reason, and how many stop sequences
-/// it takes, where that is known.
-fn quirks(of: &ProviderDraft, model: &str, can: Option<&[Need]>, known: (Option<Thinks>, Option<usize>)) -> Quirks {
-    let (thinks, most_stops) = known;
+/// How a target of that format takes calls: as the file says, as is known, or as most do.
+fn quirks(said: (&ProviderDraft, &ModelDraft), model: &str, can: Option<&[Need]>, facts: &Facts) -> Quirks {
+    let general = said_quirks(said, facts);
+    let (of, _) = said;
+    let thinks = facts.thinks;
     let may = |need| can.is_none_or(|can| can.contains(&need));
-    let general = Quirks { structured_outputs: may(Need::JsonSchema), ..Quirks::default() };
+    let general = Quirks { structured_outputs: may(Need::JsonSchema), ..general };
+    let most_stops = |assumed| if general.most_stops_is_known { general.most_stops } else { assumed };
     if of.format.get() == Some(&Format::Anthropic) {
         let reasons = can.is_some_and(|can| can.contains(&Need::Reasoning));
         let assumed = if reasons { Thinks::Budget } else { Thinks::No };
-        return Quirks { thinks: thinks.unwrap_or(assumed), cache_breakpoints: true, most_stops: usize::MAX, ..general };
+        return Quirks { thinks: thinks.unwrap_or(assumed), cache_breakpoints: true, most_stops: most_stops(usize::MAX), ..general };
     }
     if of.format.get() == Some(&Format::Gemini) {
         // Its second generation neither asks for signatures nor knows levels.
@@ -356,12 +358,27 @@ fn quirks(of: &ProviderDraft, model: &str, can: Option<&[Need]>, known: (Option<
             (true, false) => Thinks::Level,
         };
         let thinks = thinks.unwrap_or(assumed);
-        return Quirks { thinks, needs_signatures: !is_older, image_urls: false, most_stops: 5, ..general };
+        return Quirks { thinks, needs_signatures: !is_older, image_urls: false, most_stops: most_stops(5), ..general };
     }
     let is_first_hand = is_first_hand(of);
     let assumed = if may(Need::Reasoning) { Thinks::Effort } else { Thinks::No };
-    let general = Quirks { most_stops: most_stops.unwrap_or(general.most_stops), ..general };
     Quirks { names_limit_newly: is_first_hand, cache_breakpoints: is_first_hand, thinks: thinks.unwrap_or(assumed), ..general }
+}
+
+/// What the file says of it or the catalogue knows; the rest as most have it.
+fn said_quirks((of, draft): (&ProviderDraft, &ModelDraft), facts: &Facts) -> Quirks {
+    let general = Quirks::default();
+    let most_stops = draft.max_stops.get().or(of.max_stops.get()).and_then(|most| usize::try_from(*most).ok()).or(facts.most_stops);
+    let lacks = draft.lacks.get().or(of.lacks.get()).map(|words| words.iter().filter_map(|word| word.value).collect());
+    let efforts = draft.efforts.get().or(of.efforts.get()).map(|words| words.iter().map(|word| word.value).collect());
+    Quirks {
+        most_stops: most_stops.unwrap_or(general.most_stops),
+        most_stops_is_known: most_stops.is_some(),
+        lacks: lacks.unwrap_or(facts.lacks),
+        efforts: efforts.unwrap_or(facts.efforts),
+        replay: draft.replay_reasoning.get().or(of.replay_reasoning.get()).copied().or(facts.replay).unwrap_or_default(),
+        ..general
+    }
 }
 
 /// Whether it is the maker of the `openai` format, whose API has what others' lack.

@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value as Json, json};
 
 use super::budget::OwnBudget;
+use super::conditions::EffortWord;
 use super::{NAME, Patience, Rest, Wait};
 use crate::catalog::catalog;
 use crate::config::checked::CostSource;
@@ -15,7 +16,7 @@ use crate::config::shapes::{
     Dollars, Flag, HOUR, Pace, PerMtok, Percent, Text, Time, TokenCount, Whole, quantity_finding, scalar_schema, words,
 };
 use crate::config::tree::{Entry, Node, Value};
-use crate::units::{Format, Need, OnDisconnect, QuantityError, Rate, Speaks};
+use crate::units::{Format, Lack, Need, OnDisconnect, QuantityError, Rate, Replay, Speaks};
 
 draft! {
     /// One API endpoint with one key. Under a name of the catalogue, `{}` says it all.
@@ -74,6 +75,16 @@ draft! {
         /// The APIs by which the models are reached, for every model that does not say: `chat` completions, `responses`, or both. Only the
         /// `openai` format has two. Without it `chat`, and both at OpenAI itself.
         speaks: List<SpeaksWord>,
+        /// What of OpenAI's format its API does not have, for every model that does not say: calls that cannot do without are not sent there,
+        /// and the rest is left out of them. `nothing` where the catalogue says otherwise.
+        lacks: List<LackWord>,
+        /// The most stop sequences that a call may have, for every model that does not say. Without it a translated call has at most 4.
+        max_stops[such as 4]: Whole<1, 1_000>,
+        /// The words for reasoning effort that a model takes, for every model that does not say: a translated call has the nearest.
+        efforts: List<EffortWord>,
+        /// Whether a model gets back in `reasoning_content` what it thought earlier, for every model that does not say: with the turns in
+        /// which it called `tools`, or `always`.
+        replay_reasoning: ReplayWord = "off",
         /// Output limit assumed where the call names none, in tokens. 32k for models that reason.
         default_max_output_tokens: TokenCount = "16k",
         /// Output limit that no call may exceed here, in tokens.
@@ -85,7 +96,7 @@ draft! {
         /// The most that one image counts as input, for every model that has none of its own, in tokens.
         image_tokens[such as "2k"]: TokenCount,
     }
-    later ["token_command", "eject_slow", "replay_reasoning"]
+    later ["token_command", "eject_slow"]
     schema {
         "allOf": [
             { "properties": {
@@ -143,6 +154,16 @@ draft! {
         can: List<NeedWord>,
         /// The APIs by which the model is reached: `chat` completions, `responses`, or both. Only the `openai` format has two.
         speaks: List<SpeaksWord>,
+        /// What of OpenAI's format the model does not have: calls that cannot do without are not sent there, and the rest is left out of
+        /// them. `nothing` where the catalogue says otherwise.
+        lacks: List<LackWord>,
+        /// The most stop sequences that a call may have. Without it a translated call has at most 4.
+        max_stops[such as 4]: Whole<1, 1_000>,
+        /// The words for reasoning effort that the model takes: a translated call has the nearest.
+        efforts: List<EffortWord>,
+        /// Whether the model gets back in `reasoning_content` what it thought earlier: with the turns in which it called `tools`, or
+        /// `always`.
+        replay_reasoning: ReplayWord = "off",
         /// What may be sent per time and at once to this model, beside the provider's limits.
         limits: LimitsDraft,
         /// Output limit assumed where the call names none, in tokens. 32k for models that reason.
@@ -156,7 +177,7 @@ draft! {
         /// The most that one image counts as input, in tokens. Without it a hard budget lets no image through.
         image_tokens[such as "2k"]: TokenCount,
     }
-    later ["like", "budget", "replay_reasoning"]
+    later ["like", "budget"]
 }
 
 draft! {
@@ -252,6 +273,30 @@ words! {
     SpeaksWord: Speaks {
         "chat" => Speaks::Chat,
         "responses" => Speaks::Responses,
+    }
+    later []
+}
+
+words! {
+    /// Something that OpenAI's format has and others' APIs that are like it may not have.
+    LackWord: Option<Lack> {
+        "nothing" => None,
+        "n" => Some(Lack::N),
+        "logprobs" => Some(Lack::Logprobs),
+        "parallel_tools" => Some(Lack::ParallelTools),
+        "stream_usage" => Some(Lack::StreamUsage),
+        "strict_tools" => Some(Lack::StrictTools),
+        "developer_role" => Some(Lack::DeveloperRole),
+    }
+    later []
+}
+
+words! {
+    /// Whether a model gets back what it thought earlier.
+    ReplayWord: Replay {
+        "off" => Replay::Off,
+        "tools" => Replay::Tools,
+        "always" => Replay::Always,
     }
     later []
 }

@@ -5,20 +5,36 @@ use crate::config::{Code, Diagnostic, Member, Target, Use};
 use crate::rules::matcher::Condition;
 use crate::rules::{Rule, RuleSet};
 use crate::units::{Need, Tokens};
+use crate::wire::is_lacking;
 
 /// Steps of a rule's chain that can serve nothing of what the rule matches.
 pub(super) fn never_used(rule: &Rule, rules: &RuleSet, space: &Space) -> Vec<Diagnostic> {
     let targets: Vec<(&Use, &Target)> = uses(rule.route.chain.members()).map(|one| (one, &rules.targets()[one.target])).collect();
+    let mut findings: Vec<Diagnostic> = targets.iter().filter_map(|(one, target)| set_in_vain(rule, one, target)).collect();
     if targets.iter().all(|(_, target)| target.context.is_none() && target.can.is_none()) {
-        return Vec::new();
+        return findings;
     }
-    let Some(taken) = space.taken(&rule.matcher, &rule.route) else { return Vec::new() };
+    let Some(taken) = space.taken(&rule.matcher, &rule.route) else { return findings };
     let told = |(one, target): &(&Use, &Target)| {
         let (why, hint) = why(rule, target, &taken, space)?;
         let message = format!("`{}` can serve nothing that rule `{}` matches: {why}", target.name, rule.name);
         Some(Diagnostic::warning(Code::CANNOT_SERVE, one.place, message).hint(hint))
     };
-    targets.iter().filter_map(told).collect()
+    findings.extend(targets.iter().filter_map(told));
+    findings
+}
+
+/// A step that sets what its target is known to lack.
+fn set_in_vain(rule: &Rule, one: &Use, target: &Target) -> Option<Diagnostic> {
+    let (field, _) = one.set.iter().find(|(field, value)| is_lacking(&target.quirks, field, value.get()))?;
+    let message =
+        format!("`{}` can serve nothing that rule `{}` matches: the step sets `{field}`, and it has none", target.name, rule.name);
+    let hint = if field == "stop" {
+        format!("it takes at most {} stop sequences: `max_stops` says otherwise", target.quirks.most_stops)
+    } else {
+        format!("take `{field}` out of `set`, or say what the model has in its `lacks`")
+    };
+    Some(Diagnostic::warning(Code::CANNOT_SERVE, one.place, message).hint(hint))
 }
 
 /// The targets that a chain names.

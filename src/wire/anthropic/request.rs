@@ -22,6 +22,7 @@ struct Block<'a> {
     #[serde(rename = "type")]
     kind: String,
     text: Option<String>,
+    thinking: Option<String>,
     source: Option<SourceField>,
     title: Option<String>,
     id: Option<String>,
@@ -166,7 +167,9 @@ fn read(asked: &mut Conversation, block: Block<'_>, place: &str) -> serde_json::
             }
             Some(Part::Result { id: block.tool_use_id.unwrap_or_default(), parts, is_error: block.is_error.unwrap_or(false) })
         }
-        "thinking" | "redacted_thinking" => Some(Part::Reasoning { place: place.to_owned() }),
+        "thinking" | "redacted_thinking" => {
+            Some(Part::Reasoning { place: place.to_owned(), text: block.thinking.filter(|text| !text.is_empty()) })
+        }
         _ => None,
     })
 }

@@ -125,7 +125,7 @@ fn block(part: &Part, names: &Names, draft: &mut Draft) -> Option<Box<RawValue>>
             Some(raw(&block))
         }
         // Only the model that wrote it may have it back, and it signs what it wrote.
-        Part::Reasoning { place } => {
+        Part::Reasoning { place, .. } => {
             draft.dropped(place.as_str());
             None
         }

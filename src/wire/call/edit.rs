@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::{Call, UsageOption};
-use crate::units::{Endpoint, Tokens};
+use crate::units::{Endpoint, Lacks, Tokens};
 
 /// Bodies up to this size come as one piece: a copy costs less than a second write.
 const ONE_PIECE: usize = 16 << 10;
@@ -25,6 +25,8 @@ pub struct Edits<'a> {
     pub assumed_limit: Tokens,
     /// Fields that the file sets; `model`, `stream` and `stream_options` are not among what it can set.
     pub set: &'a BTreeMap<String, Box<RawValue>>,
+    /// What the target does not have: what stands for it in the call is left out or said otherwise.
+    pub lacks: Lacks,
 }
 
 /// A place of the body and what stands there instead.
@@ -61,6 +63,9 @@ impl Call {
             return place.into_iter().map(|place| Patch { place, text: edits.model.into() }).collect();
         }
         let mut patches: Vec<Patch> = self.stand_ins().into_iter().map(|place| Patch { place, text: String::new() }).collect();
+        let roles = self.developers(edits.lacks);
+        patches.extend(roles.into_iter().map(|(_, place)| Patch { place, text: quoted("system") }));
+        let mut removed: Vec<usize> = self.left_out(edits.lacks).filter(|index| !self.is_set(*index, edits)).collect();
         // New fields stand behind the model.
         let mut added = String::new();
         // The others tell it unasked, or are not read.
@@ -72,7 +77,7 @@ impl Call {
         }
         let limit = edits.output_limit.filter(|_| self.endpoint().writes_tokens());
         if let Some(limit) = limit {
-            self.limit(limit, &mut patches, &mut added);
+            removed.extend(self.limit(limit, &mut patches, &mut added));
         }
         for (name, value) in edits.set {
             let is_ours = matches!(name.as_str(), "model" | "stream" | "stream_options");
@@ -81,6 +86,7 @@ impl Call {
                 self.set(name, value.get(), &mut patches, &mut added);
             }
         }
+        patches.extend(self.removals(removed));
         let Some(model) = self.find("model").map(|index| self.fields[index].value.clone()) else {
             patches.push(self.model_first(edits.model, &added));
             return patches;
@@ -113,10 +119,11 @@ impl Call {
         }
     }
 
-    /// Forwards exactly one limit: in the field that the client used, the newer of two.
-    fn limit(&self, limit: Tokens, patches: &mut Vec<Patch>, added: &mut String) {
+    /// Forwards exactly one limit: in the field that the client used, the newer of two. Answers which field goes, if any.
+    fn limit(&self, limit: Tokens, patches: &mut Vec<Patch>, added: &mut String) -> Option<usize> {
         if self.endpoint() == Endpoint::Responses {
-            return self.set(RESPONSES_LIMIT, &limit.to_string(), patches, added);
+            self.set(RESPONSES_LIMIT, &limit.to_string(), patches, added);
+            return None;
         }
         let by_default = if self.endpoint() == Endpoint::Chat { LIMITS[0] } else { LIMITS[1] };
         let kept = LIMITS
@@ -126,9 +133,7 @@ impl Call {
             .unwrap_or(by_default);
         self.set(kept, &limit.to_string(), patches, added);
         let other = if kept == LIMITS[0] { LIMITS[1] } else { LIMITS[0] };
-        if let Some(index) = self.find(other) {
-            patches.push(Patch { place: self.with_comma(index), text: String::new() });
-        }
+        self.find(other)
     }
 
     fn set(&self, name: &str, value: &str, patches: &mut Vec<Patch>, added: &mut String) {
@@ -139,14 +144,25 @@ impl Call {
         }
     }
 
-    /// The place of a field and of one comma beside it.
-    fn with_comma(&self, index: usize) -> Range<usize> {
-        let field = &self.fields[index];
-        match (self.fields.get(index + 1), index.checked_sub(1)) {
-            (Some(next), _) => field.key.start..next.key.start,
-            (None, Some(previous)) => self.fields[previous].value.end..field.value.end,
-            (None, None) => field.key.start..field.value.end,
-        }
+    /// Whether the file sets the field for this target, which knows best.
+    fn is_set(&self, index: usize, edits: &Edits<'_>) -> bool {
+        let name = self.fields[index].name(self.body());
+        edits.set.keys().any(|set| set.as_bytes() == name && set != "stream_options")
+    }
+
+    /// Takes fields out, each with one comma; neighbours go together.
+    fn removals(&self, mut fields: Vec<usize>) -> Vec<Patch> {
+        fields.sort_unstable();
+        let runs = fields.chunk_by(|one, next| one + 1 == *next);
+        let place = |run: &[usize]| {
+            let (first, last) = (run[0], run[run.len() - 1]);
+            match (self.fields.get(last + 1), first.checked_sub(1)) {
+                (Some(next), _) => self.fields[first].key.start..next.key.start,
+                (None, Some(previous)) => self.fields[previous].value.end..self.fields[last].value.end,
+                (None, None) => self.fields[first].key.start..self.fields[last].value.end,
+            }
+        };
+        runs.map(|run| Patch { place: place(run), text: String::new() }).collect()
     }
 }
 

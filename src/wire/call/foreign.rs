@@ -110,12 +110,19 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::units::Tokens;
+    use crate::units::{Lacks, Tokens};
     use crate::wire::Edits;
 
     fn sent(endpoint: Endpoint, body: &str) -> String {
         let none = BTreeMap::new();
-        let edits = Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::new(1), set: &none };
+        let edits = Edits {
+            model: "m",
+            include_usage: false,
+            output_limit: None,
+            assumed_limit: Tokens::new(1),
+            set: &none,
+            lacks: Lacks::default(),
+        };
         let call = Call::parse(endpoint, body.to_owned().into(), 1).unwrap();
         String::from_utf8(call.write(&edits).concat()).unwrap()
     }

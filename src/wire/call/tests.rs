@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::units::Lacks;
 use crate::wire::Edits;
 
 fn parse(endpoint: Endpoint, body: impl Into<String>) -> Result<Call, BadCall> {
@@ -21,7 +22,17 @@ fn written(call: &Call, edits: &Edits<'_>) -> String {
 fn write(body: &str, model: &str, include_usage: bool, limit: Option<u64>, set: &[(&str, &str)]) -> String {
     let raw = |value: &str| RawValue::from_string(value.into()).unwrap();
     let set: BTreeMap<String, Box<RawValue>> = set.iter().map(|&(name, value)| (name.into(), raw(value))).collect();
-    written(&chat(body), &Edits { model, include_usage, output_limit: limit.map(Tokens::new), assumed_limit: Tokens::new(1), set: &set })
+    written(
+        &chat(body),
+        &Edits {
+            model,
+            include_usage,
+            output_limit: limit.map(Tokens::new),
+            assumed_limit: Tokens::new(1),
+            set: &set,
+            lacks: Lacks::default(),
+        },
+    )
 }
 
 fn said(endpoint: Endpoint, body: &str) -> (String, String, bool) {
@@ -75,7 +86,14 @@ fn what_is_not_edited_survives_byte_for_byte() {
     let large = body.replace("caf", &"x".repeat(20_000));
     let call = chat(large.clone());
     let none = BTreeMap::new();
-    let pieces = call.write(&Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::new(1), set: &none });
+    let pieces = call.write(&Edits {
+        model: "m",
+        include_usage: false,
+        output_limit: None,
+        assumed_limit: Tokens::new(1),
+        set: &none,
+        lacks: Lacks::default(),
+    });
     assert_eq!(pieces.concat(), large.replace("\"gpt-4o\"", "\"m\"").into_bytes());
     assert_eq!(pieces.len(), 3);
     // The long pieces share the client's bytes.
@@ -131,7 +149,14 @@ fn exactly_one_limit_is_forwarded() {
         "an insertion behind the model stands before the removal of what follows it"
     );
     let none = BTreeMap::new();
-    let edits = Edits { model: "a", include_usage: false, output_limit: Some(Tokens::new(5)), assumed_limit: Tokens::new(1), set: &none };
+    let edits = Edits {
+        model: "a",
+        include_usage: false,
+        output_limit: Some(Tokens::new(5)),
+        assumed_limit: Tokens::new(1),
+        set: &none,
+        lacks: Lacks::default(),
+    };
     assert_eq!(written(&parse(Endpoint::Completions, r#"{"model":"a"}"#).unwrap(), &edits), r#"{"model":"a","max_tokens":5}"#);
     assert_eq!(written(&parse(Endpoint::Embeddings, r#"{"model":"a"}"#).unwrap(), &edits), r#"{"model":"a"}"#);
 }
@@ -221,7 +246,14 @@ fn a_responses_call_may_leave_the_model_to_the_rules() {
         (r#"{"input":"x","max_output_tokens":9}"#, r#"{"model":"m","input":"x","max_output_tokens":9}"#),
     ] {
         let call = parse(Endpoint::Responses, body).unwrap();
-        let edits = Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::ZERO, set: &BTreeMap::new() };
+        let edits = Edits {
+            model: "m",
+            include_usage: false,
+            output_limit: None,
+            assumed_limit: Tokens::ZERO,
+            set: &BTreeMap::new(),
+            lacks: Lacks::default(),
+        };
         assert_eq!((call.model(), &*call.write(&edits).concat()), ("auto", sent.as_bytes()));
     }
 }
@@ -338,7 +370,14 @@ fn a_call_of_the_responses_api_is_read_by_its_own_fields() {
     }
     assert_eq!(parse(Endpoint::Responses, r#"{"model":"a","input":7}"#).unwrap_err().param.as_deref(), Some("input"));
     let none = BTreeMap::new();
-    let edits = Edits { model: "a", include_usage: true, output_limit: Some(Tokens::new(5)), assumed_limit: Tokens::new(1), set: &none };
+    let edits = Edits {
+        model: "a",
+        include_usage: true,
+        output_limit: Some(Tokens::new(5)),
+        assumed_limit: Tokens::new(1),
+        set: &none,
+        lacks: Lacks::default(),
+    };
     assert_eq!(written(&call(body), &edits), body.replace(":300", ":5"));
     let streamed = r#"{"model":"a","stream":true,"input":"x"}"#;
     assert_eq!(written(&call(streamed), &edits), streamed.replace("\"a\",", "\"a\",\"max_output_tokens\":5,"));

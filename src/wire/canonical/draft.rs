@@ -5,8 +5,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Conversation, Names, raw};
-use crate::wire::call::Edits;
+use super::{Conversation, Names, Thinking, raw};
+use crate::units::{Effort, Lack, Quirks, Thinks};
+use crate::wire::call::{Edits, effort_of};
 
 /// A request for a target of another format in the making, and what became of the client's fields on the way.
 #[derive(Debug, Default)]
@@ -60,6 +61,41 @@ impl Draft {
                 None => self.dropped(*name),
             }
         }
+    }
+
+    /// Whether several tools may be called at once, where the client said.
+    pub(in crate::wire) fn parallel(&mut self, asked: &Conversation, quirks: &Quirks) {
+        match asked.parallel {
+            Some(_) if quirks.lacks.has(Lack::ParallelTools) => self.dropped("parallel_tool_calls"),
+            Some(parallel) => self.set("parallel_tool_calls", &parallel),
+            None => {}
+        }
+    }
+
+    /// The word for effort that the target is told, if any.
+    pub(in crate::wire) fn effort(&mut self, asked: &Conversation, quirks: &Quirks) -> Option<Effort> {
+        let thinking = asked.thinking?;
+        if quirks.thinks == Thinks::No {
+            if thinking != Thinking::Off {
+                self.dropped(asked.thinking_field);
+            }
+            return None;
+        }
+        let (wanted, is_same) = match thinking {
+            Thinking::Effort(effort) => (effort, true),
+            Thinking::Budget(budget) => (effort_of(budget), false),
+            Thinking::Off if !quirks.efforts.is_empty() => (Effort::None, true),
+            // What it does by itself, and whether it can be told not to, differs from model to model.
+            Thinking::Adaptive | Thinking::Off => {
+                self.adjusted(asked.thinking_field);
+                return None;
+            }
+        };
+        let told = quirks.efforts.nearest(wanted);
+        if told != wanted || !is_same {
+            self.adjusted(asked.thinking_field);
+        }
+        Some(told)
     }
 
     pub(in crate::wire) fn remove(&mut self, name: &str) -> bool {

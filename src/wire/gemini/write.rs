@@ -121,7 +121,7 @@ impl<'a> Writer<'a> {
                 inline(source)
             }
             Part::File { source, .. } => inline(source),
-            Part::Reasoning { place } => {
+            Part::Reasoning { place, .. } => {
                 self.draft.dropped(place.as_str());
                 None
             }

@@ -161,8 +161,8 @@ fn messages(asked: &mut Conversation, messages: Vec<Message<'_>>) {
     for (index, message) in messages.into_iter().enumerate() {
         let place = format!("messages[{index}]");
         let mut parts = Vec::new();
-        if message.reasoning_content.is_some_and(|text| !text.is_empty()) {
-            parts.push(Part::Reasoning { place: format!("{place}:reasoning_content") });
+        if let Some(text) = message.reasoning_content.filter(|text| !text.is_empty()) {
+            parts.push(Part::Reasoning { place: format!("{place}:reasoning_content"), text: Some(text) });
         }
         content(asked, message.content, &place, &mut parts);
         parts.extend(message.refusal.map(|text| Part::Text { text, is_cached: false }));

@@ -5,9 +5,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::TOOL_NAMES;
-use crate::units::{Quirks, Thinks, Tokens};
+use crate::units::{Lack, Quirks, Replay, Tokens};
 use crate::wire::call::Edits;
-use crate::wire::canonical::{Choice, Conversation, Draft, Names, Part, Role, Source, Thinking, Tool, Translated, Turn, raw};
+use crate::wire::canonical::{Choice, Conversation, Draft, Names, Part, Role, Source, Tool, Translated, Turn, raw};
 
 /// Writes the request; `asked` has nothing that the target must but cannot do.
 pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, quirks: &Quirks) -> Translated {
@@ -16,7 +16,9 @@ pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, qu
     draft.set("model", &edits.model);
     if asked.is_streaming {
         draft.set("stream", &true);
-        draft.set("stream_options", &json!({ "include_usage": true }));
+        if !quirks.lacks.has(Lack::StreamUsage) {
+            draft.set("stream_options", &json!({ "include_usage": true }));
+        }
     }
     let mut messages = Vec::new();
     system(asked, quirks, &mut messages, &mut draft);
@@ -24,11 +26,11 @@ pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, qu
         match turn.role {
             Role::System => messages.push(raw(&json!({ "role": "system", "content": joined(&turn.parts) }))),
             Role::User => user(turn, quirks, &mut messages, &mut draft),
-            Role::Assistant => messages.extend(assistant(turn, &names, &mut draft)),
+            Role::Assistant => messages.extend(assistant(turn, quirks.replay, &names, &mut draft)),
         }
     }
     draft.set("messages", &messages);
-    tools(asked, &names, &mut draft);
+    tools(asked, quirks, &names, &mut draft);
     if let Some(limit) = edits.output_limit.map(Tokens::count).or(asked.limit) {
         draft.set(if quirks.names_limit_newly { "max_completion_tokens" } else { "max_tokens" }, &limit);
     }
@@ -37,7 +39,9 @@ pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, qu
     }
     let known = ["temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"];
     draft.knobs(asked, &known.map(|name| (name, name)));
-    thinking(asked, quirks, &mut draft);
+    if let Some(effort) = draft.effort(asked, quirks) {
+        draft.set("reasoning_effort", &effort.as_str());
+    }
     if let Some(schema) = &asked.schema {
         let name = schema.name.as_deref().unwrap_or("output");
         let inner = Schema { name, strict: schema.is_strict, json: &schema.json };
@@ -100,9 +104,10 @@ fn user(turn: &Turn, quirks: &Quirks, messages: &mut Vec<Box<RawValue>>, draft: 
     }
 }
 
-fn assistant(turn: &Turn, names: &Names, draft: &mut Draft) -> Option<Box<RawValue>> {
-    let mut calls = Vec::new();
-    let mut texts = Vec::new();
+fn assistant(turn: &Turn, replay: Replay, names: &Names, draft: &mut Draft) -> Option<Box<RawValue>> {
+    let (mut calls, mut texts, mut thoughts) = (Vec::new(), Vec::new(), Vec::new());
+    let has_calls = turn.parts.iter().any(|part| matches!(part, Part::Call(_)));
+    let is_replayed = replay == Replay::Always || (replay == Replay::Tools && has_calls);
     for part in &turn.parts {
         match part {
             Part::Text { text, .. } if !text.is_empty() => texts.push(text.as_str()),
@@ -110,7 +115,8 @@ fn assistant(turn: &Turn, names: &Names, draft: &mut Draft) -> Option<Box<RawVal
                 "id": call.id, "type": "function",
                 "function": { "name": names.told(&call.name), "arguments": call.arguments },
             })),
-            Part::Reasoning { place } => draft.dropped(place.as_str()),
+            Part::Reasoning { text: Some(text), .. } if is_replayed => thoughts.push(text.as_str()),
+            Part::Reasoning { place, .. } => draft.dropped(place.as_str()),
             _ => {}
         }
     }
@@ -123,6 +129,9 @@ fn assistant(turn: &Turn, names: &Names, draft: &mut Draft) -> Option<Box<RawVal
     let mut message = json!({ "role": "assistant", "content": content });
     if !calls.is_empty() {
         message["tool_calls"] = calls.into();
+    }
+    if !thoughts.is_empty() {
+        message["reasoning_content"] = thoughts.join("\n\n").into();
     }
     Some(raw(&message))
 }
@@ -148,7 +157,7 @@ fn part(part: &Part, quirks: &Quirks, draft: &mut Draft) -> Option<serde_json::V
                 Source::Url(_) => None,
             }
         }
-        Part::Reasoning { place } => {
+        Part::Reasoning { place, .. } => {
             draft.dropped(place.as_str());
             None
         }
@@ -181,14 +190,17 @@ struct Function<'a> {
     strict: Option<bool>,
 }
 
-fn tools(asked: &Conversation, names: &Names, draft: &mut Draft) {
+fn tools(asked: &Conversation, quirks: &Quirks, names: &Names, draft: &mut Draft) {
     let declared = |tool: &Tool| {
         let Tool { name, description, parameters, is_strict, is_cached, .. } = tool;
         if *is_cached {
             draft.dropped("cache_control");
         }
-        let function =
-            Function { name: names.told(name), description: description.as_deref(), parameters: parameters.as_deref(), strict: *is_strict };
+        let strict = is_strict.filter(|_| !quirks.lacks.has(Lack::StrictTools));
+        if strict.is_none() && *is_strict == Some(true) {
+            draft.dropped("tools.strict");
+        }
+        let function = Function { name: names.told(name), description: description.as_deref(), parameters: parameters.as_deref(), strict };
         raw(&Declared { kind: "function", function })
     };
     let tools: Vec<_> = asked.callable().map(declared).collect();
@@ -205,26 +217,5 @@ fn tools(asked: &Conversation, names: &Names, draft: &mut Draft) {
             draft.set("tool_choice", &json!({ "type": "function", "function": { "name": names.told(name) } }));
         }
     }
-    if let Some(parallel) = asked.parallel {
-        draft.set("parallel_tool_calls", &parallel);
-    }
-}
-
-fn thinking(asked: &Conversation, quirks: &Quirks, draft: &mut Draft) {
-    let Some(thinking) = asked.thinking else { return };
-    if quirks.thinks == Thinks::No {
-        if thinking != Thinking::Off {
-            draft.dropped(asked.thinking_field);
-        }
-        return;
-    }
-    match thinking {
-        Thinking::Effort(effort) => draft.set("reasoning_effort", &effort.as_str()),
-        Thinking::Budget(budget) => {
-            draft.set("reasoning_effort", &crate::wire::call::effort_of(budget).as_str());
-            draft.adjusted(asked.thinking_field);
-        }
-        // What it does by itself, and whether it can be told not to, differs from model to model.
-        Thinking::Adaptive | Thinking::Off => draft.adjusted(asked.thinking_field),
-    }
+    draft.parallel(asked, quirks);
 }

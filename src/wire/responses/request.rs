@@ -25,6 +25,8 @@ struct Item<'a> {
     input: Option<String>,
     #[serde(borrow)]
     output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    summary: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -154,12 +156,20 @@ fn item(asked: &mut Conversation, item: Item<'_>, place: String) -> serde_json::
             asked.turns.push(Turn { role: Role::User, parts, place });
         }
         "reasoning" => {
-            let parts = vec![Part::Reasoning { place: format!("{place}:reasoning") }];
+            let told = item.content.and_then(thought).or_else(|| thought(item.summary?));
+            let parts = vec![Part::Reasoning { place: format!("{place}:reasoning"), text: told }];
             assistant(asked, parts, place);
         }
         kind => asked.musts.push(format!("{place}:{kind}")),
     }
     Ok(())
+}
+
+/// The texts of a list of reasoning or of summaries of it; nothing where there are none.
+fn thought(parts: &RawValue) -> Option<String> {
+    let parts: Vec<PartField> = serde_json::from_str(parts.get()).ok()?;
+    let texts: Vec<String> = parts.into_iter().filter_map(|part| part.text).filter(|text| !text.is_empty()).collect();
+    (!texts.is_empty()).then(|| texts.join("\n\n"))
 }
 
 /// What a model says comes in several items, which are one turn.

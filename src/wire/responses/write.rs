@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::TOOL_NAMES;
-use crate::units::{Quirks, Thinks, Tokens};
-use crate::wire::call::{Edits, effort_of};
-use crate::wire::canonical::{Choice, Conversation, Draft, Names, Part, Role, Source, Thinking, Tool, Translated, Turn, raw};
+use crate::units::{Quirks, Tokens};
+use crate::wire::call::Edits;
+use crate::wire::canonical::{Choice, Conversation, Draft, Names, Part, Role, Source, Tool, Translated, Turn, raw};
 
 /// Writes the request; `asked` has nothing that the target must but cannot do. The provider is to keep nothing of it: nobody would
 /// ask for it there.
@@ -29,12 +29,14 @@ pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, qu
         }
     }
     draft.set("input", &items);
-    tools(asked, &names, &mut draft);
+    tools(asked, quirks, &names, &mut draft);
     if let Some(limit) = edits.output_limit.map(Tokens::count).or(asked.limit) {
         draft.set("max_output_tokens", &limit);
     }
     draft.knobs(asked, &[("temperature", "temperature"), ("top_p", "top_p")]);
-    thinking(asked, quirks, &mut draft);
+    if let Some(effort) = draft.effort(asked, quirks) {
+        draft.set("reasoning", &json!({ "effort": effort.as_str() }));
+    }
     format(asked, &mut draft);
     draft.finish(edits, names)
 }
@@ -94,13 +96,7 @@ fn user(turn: &Turn, quirks: &Quirks, items: &mut Vec<Box<RawValue>>, draft: &mu
         let mark = if *is_error { "Error: " } else { "" };
         let texts: Option<Vec<&str>> = told.iter().map(|part| part["text"].as_str()).collect();
         let output = if let Some(texts) = texts {
-            Value::from(
-                mark.to_owned()
-                    + &texts.join(
-                        "
-",
-                    ),
-            )
+            Value::from(mark.to_owned() + &texts.join("\n"))
         } else {
             told.splice(0..0, is_error.then(|| json!({ "type": "input_text", "text": mark })));
             Value::Array(told)
@@ -127,7 +123,7 @@ fn assistant(turn: &Turn, names: &Names, items: &mut Vec<Box<RawValue>>, draft: 
                 let (id, name) = (&call.id, names.told(&call.name));
                 items.push(raw(&json!({ "type": "function_call", "call_id": id, "name": name, "arguments": arguments })));
             }
-            Part::Reasoning { place } => draft.dropped(place.as_str()),
+            Part::Reasoning { place, .. } => draft.dropped(place.as_str()),
             _ => {}
         }
     }
@@ -157,7 +153,7 @@ fn part(part: &Part, quirks: &Quirks, draft: &mut Draft) -> Option<Value> {
             let name = name.as_deref().unwrap_or("document.pdf");
             Some(json!({ "type": "input_file", "filename": name, "file_data": source.url() }))
         }
-        Part::Reasoning { place } => {
+        Part::Reasoning { place, .. } => {
             draft.dropped(place.as_str());
             None
         }
@@ -177,7 +173,7 @@ struct Declared<'a> {
     strict: bool,
 }
 
-fn tools(asked: &Conversation, names: &Names, draft: &mut Draft) {
+fn tools(asked: &Conversation, quirks: &Quirks, names: &Names, draft: &mut Draft) {
     let mut has_mark = false;
     let declared = |tool: &Tool| {
         has_mark |= tool.is_cached;
@@ -204,26 +200,5 @@ fn tools(asked: &Conversation, names: &Names, draft: &mut Draft) {
         Some(Choice::Any) => draft.set("tool_choice", &"required"),
         Some(Choice::Named(name)) => draft.set("tool_choice", &json!({ "type": "function", "name": names.told(name) })),
     }
-    if let Some(parallel) = asked.parallel {
-        draft.set("parallel_tool_calls", &parallel);
-    }
-}
-
-fn thinking(asked: &Conversation, quirks: &Quirks, draft: &mut Draft) {
-    let Some(thinking) = asked.thinking else { return };
-    if quirks.thinks == Thinks::No {
-        if thinking != Thinking::Off {
-            draft.dropped(asked.thinking_field);
-        }
-        return;
-    }
-    match thinking {
-        Thinking::Effort(effort) => draft.set("reasoning", &json!({ "effort": effort.as_str() })),
-        Thinking::Budget(budget) => {
-            draft.set("reasoning", &json!({ "effort": effort_of(budget).as_str() }));
-            draft.adjusted(asked.thinking_field);
-        }
-        // What it does by itself, and whether it can be told not to, differs from model to model.
-        Thinking::Adaptive | Thinking::Off => draft.adjusted(asked.thinking_field),
-    }
+    draft.parallel(asked, quirks);
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde_json::Value;
-use tollgate::units::{Endpoint, Quirks, Thinks, Tokens, Wire};
+use tollgate::units::{Endpoint, Lacks, Quirks, Thinks, Tokens, Wire};
 use tollgate::wire::{Call, Edits};
 
 use super::{ELSEWHERE, lines};
@@ -23,6 +23,7 @@ fn quirks(target: &Value, to: Wire) -> Quirks {
         cache_breakpoints: target["cache_breakpoints"].as_bool().unwrap_or(true),
         needs_signatures: target["thought_signatures"] == "required",
         most_stops: if to == Wire::Messages { usize::MAX } else { 4 },
+        ..Quirks::default()
     }
 }
 
@@ -57,6 +58,7 @@ fn every_request_is_translated() {
             output_limit: None,
             assumed_limit: Tokens::new(target["default_max_tokens"].as_u64().unwrap_or(1)),
             set: &BTreeMap::new(),
+            lacks: Lacks::default(),
         };
         let translated = call.translate(to, &edits, &quirks).unwrap();
         let body: Value = serde_json::from_slice(&translated.body).unwrap();
