@@ -24,7 +24,7 @@ pub use bedrock::{BedrockAnswer, BedrockApi, BedrockStream};
 pub use call::{BadCall, Call, Edits, Gaps, Said, is_lacking, least_prompt};
 pub use canonical::Translated;
 pub use error::{Class, ErrorTold, ErrorWords, Mark, Next, Shape, read_error};
-pub use reading::{Finish, ReplyFault, Told};
+pub use reading::{Finish, Iteration, ReplyFault, Told};
 pub use retell::Retelling;
 pub use tap::Tap;
 pub use translate::{mend_reply, read_reply};

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::admit::{End, Open};
 use crate::config::{CostSource, Provider, Target};
-use crate::units::{AttemptId, Basis, Clock, DisputeClass, Moment, OnDisconnect, Tokens, Usage, Usd};
+use crate::units::{AttemptId, Basis, Clock, DisputeClass, Moment, OnDisconnect, Prices, Tokens, Usage, Usd};
 use crate::upstream::{Failure, Phase};
-use crate::wire::{Call, Class, Told};
+use crate::wire::{Call, Class, Iteration, Told};
 
 use super::Running;
 use super::hold::likely;
@@ -76,7 +76,8 @@ impl Booked {
 
     /// Where the prompt was estimated, the estimate's error is learnt from what the provider counted.
     pub(super) fn learn_error(&self, told: &Told) {
-        if let (Some(usage), Some(estimated)) = (&told.usage, self.bill.call.counted_prompt_tokens()) {
+        // Of several calls the sum tells nothing of the prompt.
+        if let (Some(usage), Some(estimated), true) = (&told.usage, self.bill.call.counted_prompt_tokens(), told.iterations.is_empty()) {
             self.bill.running.gate().learn(self.bill.target, estimated, usage.input_total());
         }
     }
@@ -190,6 +191,9 @@ impl Bill {
         }
         let usage = told.usage.as_ref()?;
         let own = self.price(usage)?;
+        if !told.iterations.is_empty() && self.target().flat_usd.is_none() {
+            return Some((Basis::Usage, self.iterated(&told.iterations)?));
+        }
         let served = told.model.as_deref().filter(|model| *model != self.target().model.as_str());
         let others = served.and_then(|model| {
             let targets = self.running.rules().targets().iter();
@@ -198,6 +202,24 @@ impl Bill {
                 .find_map(|other| price(other, usage))
         });
         Some((Basis::Usage, others.map_or(own, |other| own.max(other))))
+    }
+
+    /// What several calls of models cost, each at its own model's prices. A model that the file does not know costs what the dearest of its
+    /// provider does.
+    fn iterated(&self, calls: &[Iteration]) -> Option<Usd> {
+        let target = self.target();
+        let own = target.prices.as_deref()?;
+        let others = || self.running.rules().targets().iter().filter(|other| other.provider == target.provider);
+        let prices = |call: &Iteration| match call.model.as_deref() {
+            Some(model) if model != target.model.as_str() => {
+                let exact = others().find(|other| other.model.as_str() == model).and_then(|other| other.prices.as_deref());
+                let known = others().filter_map(|other| other.prices.as_deref());
+                exact.or_else(|| known.max_by_key(|prices| prices.cost(&call.usage))).unwrap_or(own)
+            }
+            _ => own,
+        };
+        let cost = Prices::cost_of_all(calls.iter().map(|call| (prices(call), &call.usage)));
+        Some(cost.plus(target.usd_per_call.unwrap_or_default()))
     }
 
     /// Complete, but without a usage: what models that reason have thought is not seen, so that all of the hold counts.

@@ -65,10 +65,22 @@ impl Prices {
     /// What `usage` costs, each part priced once, rounded up once.
     #[must_use]
     pub fn cost(&self, usage: &Usage) -> Usd {
+        cost(&self.parts(usage))
+    }
+
+    /// What several usages cost together, each at prices of its own, rounded up once.
+    #[must_use]
+    pub fn cost_of_all<'a>(all: impl IntoIterator<Item = (&'a Self, &'a Usage)>) -> Usd {
+        let parts: Vec<(Price, Tokens)> = all.into_iter().flat_map(|(prices, usage)| prices.parts(usage)).collect();
+        cost(&parts)
+    }
+
+    /// Each part of a usage with its price.
+    fn parts(&self, usage: &Usage) -> [(Price, Tokens); 7] {
         let (input, output, cache_read) = self.at(usage.input_total());
         let write = self.cache_write.unwrap_or(input);
         let write_1h = self.cache_write_1h.unwrap_or(write);
-        cost(&[
+        [
             (input, usage.input_uncached.minus(usage.audio_input)),
             (self.audio_input.unwrap_or(input), usage.audio_input),
             (cache_read.unwrap_or(input), usage.cache_read),
@@ -76,7 +88,7 @@ impl Prices {
             (write_1h, usage.cache_write_1h),
             (output, usage.output.minus(usage.audio_output)),
             (self.audio_output.unwrap_or(output), usage.audio_output),
-        ])
+        ]
     }
 
     /// The most that `input` tokens in and `output` tokens out can cost, whatever the provider's cache does.

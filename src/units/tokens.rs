@@ -59,6 +59,21 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Both together, part by part.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            input_uncached: self.input_uncached.plus(other.input_uncached),
+            cache_read: self.cache_read.plus(other.cache_read),
+            cache_write: self.cache_write.plus(other.cache_write),
+            cache_write_1h: self.cache_write_1h.plus(other.cache_write_1h),
+            output: self.output.plus(other.output),
+            reasoning: self.reasoning.plus(other.reasoning),
+            audio_input: self.audio_input.plus(other.audio_input),
+            audio_output: self.audio_output.plus(other.audio_output),
+        }
+    }
+
     #[must_use]
     pub fn input_total(&self) -> Tokens {
         self.input_uncached.plus(self.cache_read).plus(self.cache_write)

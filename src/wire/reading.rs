@@ -57,11 +57,21 @@ impl Finish {
     }
 }
 
+/// One of several calls of models that an answer took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Iteration {
+    /// Absent: the model that was asked.
+    pub model: Option<String>,
+    pub usage: Usage,
+}
+
 /// What an answer said of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Nothing when none was told, or none that can be believed.
     pub usage: Option<Usage>,
+    /// The calls of models that the answer took, where it told them one by one; `usage` is then their sum. Empty: it was one call.
+    pub iterations: Vec<Iteration>,
     /// Usage was told that cannot be believed, or whose parts do not add up.
     pub usage_flagged: bool,
     /// The provider's own figure for what the call cost.

@@ -300,3 +300,54 @@ async fn a_client_that_leaves_is_charged_for_what_was_written() {
     assert_eq!((record["outcome"].as_str(), record["usage_source"].as_str()), (Some("hung_up"), Some("estimated")), "{record}");
     assert!(record["cost_nano_usd"].as_u64().unwrap() > 656_400, "{record}");
 }
+
+/// A provider whose answers take calls of several models, and its file: `dear` costs ten times what `c` does.
+async fn of_several_calls(streamed: bool) -> (Provider, String) {
+    let iterations = json!([
+        { "type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500 },
+        { "type": "message", "input_tokens": 14, "output_tokens": 12, "cache_read_input_tokens": 2_048 },
+        { "type": "advisor_message", "model": "dear", "input_tokens": 100, "output_tokens": 10 },
+    ]);
+    let usage = json!({ "input_tokens": 14, "output_tokens": 12, "cache_read_input_tokens": 2_048, "iterations": iterations });
+    let body = json!({ "id": "msg_1", "type": "message", "role": "assistant", "model": "c", "stop_reason": "end_turn", "stop_sequence": null,
+        "content": [{ "type": "text", "text": "hi" }], "usage": usage });
+    let mut end = ended();
+    end[1]["usage"] = usage;
+    let acts = if streamed {
+        events(&[vec![began()], said("hi").to_vec(), end.to_vec()].concat())
+    } else {
+        vec![send(json_answer("200 OK", &body.to_string()))]
+    };
+    let anthropic = Provider::always(acts).await;
+    let dear = "dear: { usd_per_mtok: { input: 30, output: 150 } }";
+    let text = file(&idle().await, &anthropic, "an/c").replacen("} } }\ndefault", &format!("}}, {dear} }} }}\ndefault"), 1);
+    (anthropic, text.replace("} } },", "} },"))
+}
+
+#[tokio::test]
+async fn each_call_of_a_model_that_an_answer_took_is_priced_as_its_own() {
+    // (180,014 × $3 + 2,048 × $0.30 + 3,512 × $15 + 100 × $30 + 10 × $150) per million.
+    const NANO_USD: u64 = 597_836_400;
+    for streamed in [false, true] {
+        let (_provider, file) = of_several_calls(streamed).await;
+        let daemon = Daemon::start(&file).await;
+        let got = daemon.post(PATH, &[], &asked(streamed)).await;
+        assert_eq!(got.status, 200, "{got:?}");
+        let record = daemon.records.wait_for(1).await.remove(0);
+        assert_eq!(record["cost_nano_usd"], NANO_USD, "{record}");
+        let told = ["input", "cache_read", "output"].map(|kind| record["usage"][kind].as_u64());
+        assert_eq!(told, [Some(180_114), Some(2_048), Some(3_522)], "{record}");
+    }
+}
+
+#[tokio::test]
+async fn summaries_by_the_provider_pass_no_hard_budget() {
+    let (provider, file) = of_several_calls(false).await;
+    let daemon = Daemon::start(&file.replacen("api_key:", "budget: $100/day, max_output_tokens: 1k, api_key:", 1)).await;
+    let body = |edit: &str| asked(false).replacen('{', &format!(r#"{{"context_management":{{"edits":[{{"type":"{edit}"}}]}},"#), 1);
+    let got = daemon.post(PATH, &[], &body("compact_20260112")).await;
+    assert_eq!((got.status, provider.count()), (400, 0), "{got:?}");
+    assert!(got.body.contains("summaries"), "{got:?}");
+    let got = daemon.post(PATH, &[], &body("clear_tool_uses_20250919")).await;
+    assert_eq!((got.status, provider.count()), (200, 1), "{got:?}");
+}

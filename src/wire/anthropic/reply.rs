@@ -2,6 +2,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{Chunk, Counts};
+use crate::units::Usage;
 use crate::wire::error::read_error;
 use crate::wire::json::Str;
 use crate::wire::reading::{Reading, ReplyFault, Told};
@@ -45,6 +46,10 @@ pub(in crate::wire) fn absorb(reading: &mut Reading, counts: &mut Counts, chunk:
             counts.merge(raw);
         }
         (reading.told.usage, reading.told.usage_flagged) = counts.usage();
+        reading.told.iterations = counts.iterations();
+        if !reading.told.iterations.is_empty() {
+            reading.told.usage = Some(reading.told.iterations.iter().fold(Usage::default(), |sum, call| sum.plus(&call.usage)));
+        }
     }
     if chunk.is("message_stop") {
         reading.finished = 1;

@@ -98,6 +98,12 @@ impl Reader {
                 scan.value()?;
                 self.facts.unpriced = Some("it asks for web search, whose price nobody told");
             }
+            "context_management" => {
+                if scan.value()?.text.contains("\"compact") {
+                    self.facts.unpriced =
+                        Some("it lets the provider write summaries of it, each a call of its own that nobody counts before");
+                }
+            }
             "service_tier" => {
                 let tier = scan.value()?;
                 if tier.string().is_some_and(|tier| tier.text() == "priority") {
