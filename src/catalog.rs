@@ -10,7 +10,7 @@ mod page;
 use std::num::NonZeroU32;
 use std::sync::LazyLock;
 
-use crate::units::{Efforts, Format, Lacks, Need, OnDisconnect, Price, Prices, Replay, Speaks, Thinks, Tokens};
+use crate::units::{Efforts, Format, Glob, Lacks, Need, OnDisconnect, Price, Prices, Replay, Speaks, Thinks, Tokenizer, Tokens};
 
 pub use import::{ImportError, PriceList, PriceRow, read_price_list};
 pub use names::{Families, base_name, folded_name, is_same_name, plainer_name};
@@ -25,6 +25,8 @@ pub struct Catalog {
     pub sources: Vec<(String, String)>,
     /// Models that go by several names.
     pub families: Families,
+    /// Names of models by the tokenizer that they have.
+    tokenizers: Vec<(Tokenizer, Vec<Glob>)>,
 }
 
 /// One API that many people use.
@@ -138,6 +140,14 @@ impl Catalog {
             provider.name.eq_ignore_ascii_case(name) || provider.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
         };
         self.providers.iter().find(is_called)
+    }
+
+    /// How a model of this name divides text, whoever serves it. Absent: not known.
+    #[must_use]
+    pub fn tokenizer(&self, model: &str) -> Option<Tokenizer> {
+        let name = model.rsplit('/').next()?.to_ascii_lowercase();
+        let has = |(_, names): &&(Tokenizer, Vec<Glob>)| names.iter().any(|glob| glob.matches(&name));
+        self.tokenizers.iter().find(has).map(|(tokenizer, _)| *tokenizer)
     }
 
     /// Every model that a name may mean, with its provider: `provider/model` names one, a model alone those of all providers.

@@ -245,7 +245,8 @@ impl Plan<'_> {
             return Tokens::ZERO;
         }
         let output = if step.estimate.output_is_assumed { step.estimate.output.min(OUTPUT_GUESS) } else { step.estimate.output };
-        self.prompt_tokens().plus(output)
+        let tokenizer = running.rules().targets()[step.target].tokenizer;
+        self.features().prompt_tokens_for(tokenizer).unwrap_or_default().plus(output)
     }
 }
 

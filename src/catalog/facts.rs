@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use serde::Deserialize;
 
 use super::{Catalog, CatalogFormat, CatalogModel, CatalogProvider, Families, StreamUsage};
-use crate::units::{Effort, Lack, Need, OnDisconnect, Price, Prices, QuantityError, Replay, Speaks, Thinks, Tier, Tokens};
+use crate::units::{Effort, Glob, Lack, Need, OnDisconnect, Price, Prices, QuantityError, Replay, Speaks, Thinks, Tier, Tokenizer, Tokens};
 
 pub(super) const TEXT: &str = include_str!("facts.json");
 
@@ -28,7 +28,17 @@ struct File {
     /// Names of one model each, the first of which stands for all.
     #[serde(default)]
     families: Vec<Vec<String>>,
+    /// Which names have which tokenizer; the first that fits counts.
+    #[serde(default)]
+    tokenizers: Vec<TokenizerFacts>,
     providers: Vec<ProviderFacts>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenizerFacts {
+    tokenizer: String,
+    names: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -110,7 +120,14 @@ pub(super) fn read(text: &str) -> Result<Catalog, FactsError> {
     let file: File = serde_json::from_str(text)?;
     let families = Families::new(&file.families);
     let providers = file.providers.into_iter().map(|facts| provider(facts, &families)).collect::<Result<_, _>>()?;
-    Ok(Catalog { providers, sources: file.sources.into_iter().collect(), families })
+    let tokenizers = file.tokenizers.into_iter().map(tokenizer).collect::<Result<_, _>>()?;
+    Ok(Catalog { providers, sources: file.sources.into_iter().collect(), families, tokenizers })
+}
+
+fn tokenizer(facts: TokenizerFacts) -> Result<(Tokenizer, Vec<Glob>), FactsError> {
+    let names = facts.names.iter().map(|name| Glob::new(name)).collect();
+    let tokenizer = Tokenizer::parse(&facts.tokenizer);
+    tokenizer.map(|tokenizer| (tokenizer, names)).ok_or(FactsError::Word { of: "tokenizers".into(), word: facts.tokenizer })
 }
 
 fn provider(facts: ProviderFacts, families: &Families) -> Result<CatalogProvider, FactsError> {

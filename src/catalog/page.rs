@@ -51,6 +51,11 @@ pub fn catalogue_page() -> String {
     for (source, meaning) in &catalog().sources {
         _ = writeln!(page, "- *{source}*: {meaning}");
     }
+    page.push_str("\nPrompts are estimated by the tokenizer that a model's name tells, whoever serves it; the first that fits:\n\n");
+    for (tokenizer, names) in &catalog().tokenizers {
+        let names: Vec<String> = names.iter().map(|name| format!("`{}`", name.as_str())).collect();
+        _ = writeln!(page, "- `{}`: {}", tokenizer.as_str(), names.join(", "));
+    }
     page.push_str("\nPrices are US dollars per million tokens.\n");
     for provider in &catalog().providers {
         _ = writeln!(page, "\n## {}\n\n{}", provider.name, provider.title);

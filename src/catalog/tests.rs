@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::units::{ModelName, ProviderName};
+use crate::units::{ModelName, ProviderName, Tokenizer};
 
 fn read() -> Catalog {
     facts::read(facts::TEXT).unwrap()
@@ -135,5 +135,28 @@ fn facts_that_are_wrong_are_told() {
         (facts("1", "tools", "smtp"), Some("a: there is no word `smtp`")),
     ] {
         assert_eq!(facts::read(&text).err().map(|error| error.to_string()).as_deref(), told);
+    }
+}
+
+#[test]
+fn a_models_name_tells_its_tokenizer_whoever_serves_it() {
+    for (name, tokenizer) in [
+        ("gpt-4o-2024-08-06", Some(Tokenizer::O200k)),
+        ("openai/gpt-oss-120b", Some(Tokenizer::O200k)),
+        ("o3-mini", Some(Tokenizer::O200k)),
+        ("gpt-4-turbo", Some(Tokenizer::Cl100k)),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", Some(Tokenizer::Claude)),
+        ("deepseek-ai/DeepSeek-V4-Flash", Some(Tokenizer::DeepSeek)),
+        ("deepseek-r1-distill-llama-70b", Some(Tokenizer::Llama)),
+        ("DeepSeek-R1-Distill-Qwen-32B", Some(Tokenizer::Qwen)),
+        ("google/gemma-3-27b-it", Some(Tokenizer::Gemini)),
+        ("llama3.2", Some(Tokenizer::Llama)),
+        ("codestral-2508", Some(Tokenizer::Mistral)),
+        ("Qwen/Qwen3-32B", Some(Tokenizer::Qwen)),
+        ("kimi-k2.6", None),
+        ("house-model", None),
+        ("", None),
+    ] {
+        assert_eq!(catalog().tokenizer(name), tokenizer, "{name}");
     }
 }

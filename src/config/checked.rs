@@ -16,7 +16,7 @@ use super::decode::At;
 use super::diagnostic::Place;
 use crate::units::{
     BudgetName, CallerName, Confidence, Effort, Endpoint, Format, ModelName, Need, OnDisconnect, Pairs, Prices, ProviderName, Quirks, Rate,
-    RuleName, Score, Secret, Share, Speaks, TargetName, TaskName, Tokens, Usd, Window,
+    RuleName, Score, Secret, Share, Speaks, TargetName, TaskName, Tokenizer, Tokens, Usd, Window,
 };
 
 /// A whole configuration. `targets` holds every model of every provider, in file order; rules name them by index.
@@ -470,6 +470,8 @@ pub struct Target {
     pub speaks: Speaks,
     /// How it takes a call that was made for another format.
     pub quirks: Quirks,
+    /// How it divides a prompt into tokens, as far as its name tells.
+    pub tokenizer: Tokenizer,
 }
 
 impl Target {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{CooldownPolicy, CostSource, Key, Limits, Provider, Proxy, Target, Timeouts};
-use crate::units::{Format, ModelName, OnDisconnect, ProviderName, Quirks, Speaks, TargetName, Tokens};
+use crate::units::{Format, ModelName, OnDisconnect, ProviderName, Quirks, Speaks, TargetName, Tokenizer, Tokens};
 
 const TIMEOUTS: Timeouts =
     Timeouts { connect: Duration::from_secs(2), first_content: Duration::from_mins(1), idle: Duration::from_mins(2) };
@@ -49,6 +49,7 @@ impl Target {
             timeouts: TIMEOUTS,
             speaks: Speaks::default(),
             quirks: Quirks::default(),
+            tokenizer: Tokenizer::default(),
         }
     }
 }

@@ -168,12 +168,12 @@ impl<'t> Try<'t> {
     /// How the answer is told to the client, where it comes in another format.
     fn retelling(&self) -> Option<Retelling> {
         let translated = self.translated.as_ref()?;
-        let (call, model) = (&self.asked.call, &self.running.rules().targets()[self.step.target].model);
+        let (call, target) = (&self.asked.call, &self.running.rules().targets()[self.step.target]);
         // Only these tell the input before it is known, or without being told.
         let tells_input = call.endpoint() == Endpoint::Embeddings || (call.endpoint() == Endpoint::Messages && call.is_streaming());
-        let input = if tells_input { call.prompt_tokens() } else { Tokens::ZERO };
+        let input = if tells_input { call.prompt_tokens_for(target.tokenizer) } else { Tokens::ZERO };
         let (id, created) = (&self.asked.request_id, self.account.wall_seconds());
-        Some(Retelling::new(call.endpoint(), self.step.wire, translated, id, model.as_str(), created, input))
+        Some(Retelling::new(call.endpoint(), self.step.wire, translated, id, target.model.as_str(), created, input))
     }
 
     /// As the target's provider knows it.

@@ -144,7 +144,8 @@ impl Wanted<'_> {
         if step.cover.is_empty() || !counts_tokens(running, step, self.amount) {
             return self;
         }
-        self.counted(Some(likely(features.prompt_tokens().unwrap_or_default(), running.gate().error(step.target))))
+        let estimate = features.prompt_tokens_for(self.target.tokenizer).unwrap_or_default();
+        self.counted(Some(likely(estimate, running.gate().error(step.target))))
     }
 
     fn held(&self, running: &Arc<Running>, call: &Arc<Call>, step: &Step<'_>, stake: Box<Stake>, limit: OutputLimit) -> Holding {

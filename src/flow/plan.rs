@@ -233,10 +233,6 @@ impl Plan<'_> {
     pub(super) fn requested_model(&self) -> &str {
         &self.features.requested_model
     }
-
-    pub(super) fn prompt_tokens(&self) -> Tokens {
-        self.features.prompt_tokens().unwrap_or_default()
-    }
 }
 
 fn step<'r>(

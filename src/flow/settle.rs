@@ -76,8 +76,9 @@ impl Booked {
 
     /// Where the prompt was estimated, the estimate's error is learnt from what the provider counted.
     pub(super) fn learn_error(&self, told: &Told) {
+        let estimated = self.bill.call.counted_prompt_tokens(self.bill.target().tokenizer);
         // Of several calls the sum tells nothing of the prompt.
-        if let (Some(usage), Some(estimated), true) = (&told.usage, self.bill.call.counted_prompt_tokens(), told.iterations.is_empty()) {
+        if let (Some(usage), Some(estimated), true) = (&told.usage, estimated, told.iterations.is_empty()) {
             self.bill.running.gate().learn(self.bill.target, estimated, usage.input_total());
         }
     }
@@ -124,7 +125,7 @@ impl Bill {
 
     /// The likely input with a margin; never above the bound. Counted when first asked.
     fn likely_input(&self) -> Tokens {
-        likely(self.call.prompt_tokens(), self.running.gate().error(self.target)).min(self.input)
+        likely(self.call.prompt_tokens_for(self.target().tokenizer), self.running.gate().error(self.target)).min(self.input)
     }
 
     /// A complete answer: its usage priced, or bounds where it told none that can be believed.

@@ -46,7 +46,7 @@ pub fn estimate(target: &Target, uses: Option<&Use>, route: &Route, features: &F
 pub fn unfit(target: &Target, features: &Features) -> Option<Unfit> {
     if let Some(window) = target.context
         && features.prompt_tokens_at_most().is_some_and(|bound| bound > window)
-        && let Some(prompt) = features.prompt_tokens().filter(|prompt| *prompt > window)
+        && let Some(prompt) = features.prompt_tokens_for(target.tokenizer).filter(|prompt| *prompt > window)
     {
         return Some(Unfit::Context { window, prompt });
     }

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::config::SpentWindow;
-use crate::units::{CallerName, Confidence, Effort, Endpoint, Need, Pairs, Share, TaskName, Tokens, Usd};
+use crate::units::{CallerName, Confidence, Effort, Endpoint, Need, Pairs, Share, TaskName, Tokenizer, Tokens, Usd};
 use crate::wire::Call;
 
 /// All that a rule may look at. What costs time is worked out when a rule first asks for it.
@@ -142,11 +142,17 @@ impl Prompt {
 }
 
 impl Features {
-    /// The estimate of the prompt's length.
+    /// The estimate of the prompt's length, as rules compare it: by one tokenizer for all, as no target is known yet.
     #[must_use]
     pub fn prompt_tokens(&self) -> Option<Tokens> {
+        self.prompt_tokens_for(Tokenizer::default())
+    }
+
+    /// The same by the tokenizer of a target. What was stated is taken as it is.
+    #[must_use]
+    pub fn prompt_tokens_for(&self, tokenizer: Tokenizer) -> Option<Tokens> {
         match &self.prompt {
-            Prompt::Of(call) => Some(call.prompt_tokens()),
+            Prompt::Of(call) => Some(call.prompt_tokens_for(tokenizer)),
             Prompt::Stated { tokens, .. } => *tokens,
         }
     }

@@ -66,6 +66,13 @@ impl Vocabulary {
         Some(Tokens::new(as_u64(tokens)))
     }
 
+    /// The bytes of each of its tokens.
+    #[cfg(test)]
+    pub(super) fn tokens(self) -> impl Iterator<Item = Vec<u8>> {
+        let tokenizer = self.tokenizer();
+        (0..200_000).map_while(move |id| tokenizer?.decode_bytes(&[id]).ok())
+    }
+
     fn tokenizer(self) -> Option<&'static CoreBPE> {
         let loaded = match self {
             Self::O200k => O200K.get_or_init(|| tiktoken_rs::o200k_base().ok()),

@@ -14,8 +14,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::tokens::Vocabulary;
-use crate::units::{Effort, Endpoint, Need, Tokens};
+use crate::tokens::{Counts, Vocabulary};
+use crate::units::{Effort, Endpoint, Need, Tokenizer, Tokens};
 
 use super::canonical::Conversation;
 use super::json::Fault;
@@ -59,7 +59,7 @@ pub struct Call {
     fields: Vec<Field>,
     facts: Facts,
     needs: Vec<Need>,
-    tokens: OnceLock<Tokens>,
+    counts: OnceLock<Counts>,
     o200k: OnceLock<Option<Tokens>>,
     cl100k: OnceLock<Option<Tokens>>,
     /// Read when a target speaks another format.
@@ -131,8 +131,8 @@ impl Call {
         let (fields, facts) = read::read(endpoint, text, max_n)?;
         let own_needs = [(facts.wants_schema, Need::JsonSchema), (facts.effort.is_some_and(|e| e != Effort::None), Need::Reasoning)];
         let needs = facts.prompt.needs().chain(own_needs.into_iter().filter_map(|(is_needed, need)| is_needed.then_some(need))).collect();
-        let (tokens, o200k, cl100k, conversation) = <(OnceLock<_>, OnceLock<_>, OnceLock<_>, OnceLock<_>)>::default();
-        Ok(Self { endpoint, body, fields, facts, needs, tokens, o200k, cl100k, conversation })
+        let (counts, o200k, cl100k, conversation) = <(OnceLock<_>, OnceLock<_>, OnceLock<_>, OnceLock<_>)>::default();
+        Ok(Self { endpoint, body, fields, facts, needs, counts, o200k, cl100k, conversation })
     }
 
     /// Takes a body that passes through as it came: JSON, or a form, of which only the model is read. `path`: below `/v1`.
@@ -148,8 +148,8 @@ impl Call {
         if let Some((model, place)) = form::model(&body, boundary)? {
             (facts.model, facts.form_model) = (Some(model), Some(place));
         }
-        let (tokens, o200k, cl100k, conversation) = <(OnceLock<_>, OnceLock<_>, OnceLock<_>, OnceLock<_>)>::default();
-        Ok(Self { endpoint, body, fields: Vec::new(), facts, needs: Vec::new(), tokens, o200k, cl100k, conversation })
+        let (counts, o200k, cl100k, conversation) = <(OnceLock<_>, OnceLock<_>, OnceLock<_>, OnceLock<_>)>::default();
+        Ok(Self { endpoint, body, fields: Vec::new(), facts, needs: Vec::new(), counts, o200k, cl100k, conversation })
     }
 
     /// The path below the provider's address of a call that passes through as it came.
@@ -221,16 +221,22 @@ impl Call {
         self.facts.effort
     }
 
-    /// About how many tokens the prompt is; counted when first asked.
+    /// About how many tokens the prompt is, by the tokenizer that is taken where none is known; counted when first asked.
     #[must_use]
     pub fn prompt_tokens(&self) -> Tokens {
-        *self.tokens.get_or_init(|| self.facts.prompt.tokens(&self.body))
+        self.prompt_tokens_for(Tokenizer::default())
+    }
+
+    /// The same by any tokenizer; counted once for all of them.
+    #[must_use]
+    pub fn prompt_tokens_for(&self, tokenizer: Tokenizer) -> Tokens {
+        self.facts.prompt.tokens(self.counts.get_or_init(|| self.facts.prompt.counts(&self.body)), tokenizer)
     }
 
     /// The same, where it was counted already.
     #[must_use]
-    pub fn counted_prompt_tokens(&self) -> Option<Tokens> {
-        self.tokens.get().copied()
+    pub fn counted_prompt_tokens(&self, tokenizer: Tokenizer) -> Option<Tokens> {
+        self.counts.get().map(|counts| self.facts.prompt.tokens(counts, tokenizer))
     }
 
     /// What it says, as far as its task is looked for in it. Of a long message only its ends are copied.

@@ -1,18 +1,19 @@
 //! How far the estimate of tokens is from what OpenAI's own tokenizer counts, by kind of text; docs/tokens.md has the figures.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
 
 use base64::Engine;
 use serde_json::Value;
-use tollgate::tokens::{Vocabulary, estimate};
+use tollgate::tokens::{Counts, Vocabulary};
+use tollgate::units::Tokenizer;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The texts of each kind: prompts of people by their script, our own sources, JSON as it stands and minified, random bytes.
+/// The texts of each kind: prompts of people by their script, passages of our own, our own sources, JSON as it stands and minified,
+/// random bytes. The estimator's weights were fitted on none of them.
 fn texts() -> BTreeMap<&'static str, Vec<String>> {
     let mut texts: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for file in ["dev.jsonl", "natural.jsonl"] {
@@ -23,6 +24,11 @@ fn texts() -> BTreeMap<&'static str, Vec<String>> {
                 texts.entry(kind).or_default().push(prompt.to_owned());
             }
         }
+    }
+    for line in std::fs::read_to_string(root().join("tests/tokens/passages.jsonl")).unwrap().lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let kind = ["chinese", "japanese", "russian"].into_iter().find(|kind| *kind == row["kind"]).unwrap();
+        texts.entry(kind).or_default().push(row["text"].as_str().unwrap().to_owned());
     }
     for file in files("src", "rs").into_iter().chain(files("tests/it", "rs")) {
         texts.entry("code").or_default().extend(cut(&std::fs::read_to_string(file).unwrap()));
@@ -87,29 +93,65 @@ fn cut(text: &str) -> Vec<String> {
     pieces.into_iter().step_by(4).filter(|piece| piece.len() >= 300).collect()
 }
 
+/// Mean absolute error and p95 in per cent, of which every kind of text keeps below.
+const PROMISED: (f64, f64) = (8.0, 20.0);
+
 #[test]
 fn the_estimate_is_near_a_real_tokenizers_count_for_every_kind_of_text() {
-    let (mut table, mut all) = (String::new(), Vec::new());
-    for (kind, texts) in texts() {
-        let mut errors: Vec<f64> = Vec::new();
-        let mut bias = 0.0;
-        for text in &texts {
-            let exact = f64::from(u32::try_from(Vocabulary::O200k.count(text, &|| false).unwrap().count()).unwrap());
-            let told = f64::from(u32::try_from(estimate(text.as_bytes()).count()).unwrap());
-            bias += (told - exact) / exact * 100.0;
-            errors.push(((told - exact) / exact * 100.0).abs());
-        }
-        errors.sort_by(f64::total_cmp);
-        let count = f64::from(u32::try_from(errors.len()).unwrap());
-        let mean = errors.iter().sum::<f64>() / count;
-        let p95 = errors[errors.len() * 95 / 100];
-        writeln!(table, "| {kind} | {} | {:+.1} | {mean:.1} | {p95:.1} |", errors.len(), bias / count).unwrap();
-        assert!(mean <= 12.0 && p95 <= 27.0, "{kind}: {mean:.1} % on average, {p95:.1} % at p95\n{table}");
-        all.push((mean, p95));
-        assert!(texts.len() >= 15, "{kind}: {} texts", texts.len());
+    let table = errors(Vocabulary::O200k, Tokenizer::O200k);
+    println!("| kind | texts | bias | mean absolute error | p95 |");
+    for (kind, texts, bias, mean, p95) in &table {
+        println!("| {kind} | {texts} | {bias:+.1} | {mean:.1} | {p95:.1} |");
     }
-    println!("| kind | texts | bias | mean absolute error | p95 |\n{table}");
-    let kinds = f64::from(u32::try_from(all.len()).unwrap());
-    let (mean, p95) = all.iter().fold((0.0, 0.0), |(mean, p95), (one, other)| (mean + one / kinds, p95 + other / kinds));
-    assert!(mean <= 8.0 && p95 <= 20.0, "over all kinds {mean:.1} % on average, {p95:.1} % at p95\n{table}");
+    for (kind, texts, _, mean, p95) in &table {
+        assert!(*texts >= 30, "{kind}: {texts} texts");
+        assert!(*mean <= PROMISED.0 && *p95 <= PROMISED.1, "{kind}: {mean:.1} % on average, {p95:.1} % at p95");
+        // What docs/tokens.md says, with some room for our own sources, which change.
+        assert!(*mean <= 7.0 && *p95 <= 14.0, "{kind}: {mean:.1} % on average, {p95:.1} % at p95, worse than it was");
+    }
+}
+
+#[test]
+fn the_estimate_follows_the_tokenizer_of_the_model() {
+    let (own, foreign) = (errors(Vocabulary::Cl100k, Tokenizer::Cl100k), errors(Vocabulary::Cl100k, Tokenizer::O200k));
+    let mean = |table: &[Row]| table.iter().map(|row| row.3).sum::<f64>() / f64::from(u32::try_from(table.len()).unwrap());
+    let (own, foreign) = (mean(&own), mean(&foreign));
+    assert!(own <= 6.0 && foreign > own * 2.0, "by its own weights {own:.1} %, by another's {foreign:.1} %");
+}
+
+/// A kind of text, how many, and in per cent: mean error, mean absolute error, the 95th of a hundred.
+type Row = (&'static str, usize, f64, f64, f64);
+
+/// How far the estimate for a tokenizer is from the count by a vocabulary.
+fn errors(vocabulary: Vocabulary, tokenizer: Tokenizer) -> Vec<Row> {
+    let number = |count: u64| f64::from(u32::try_from(count).unwrap());
+    let mut rows = Vec::new();
+    for (kind, texts) in texts() {
+        let error = |text: &String| {
+            let exact = number(vocabulary.count(text, &|| false).unwrap().count());
+            (number(Counts::of(text.as_bytes()).tokens(tokenizer).count()) - exact) / exact * 100.0
+        };
+        let errors: Vec<f64> = texts.iter().map(error).collect();
+        let mut sizes: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
+        sizes.sort_by(f64::total_cmp);
+        let mean = |errors: &[f64]| errors.iter().sum::<f64>() / number(errors.len() as u64);
+        let (bias, mean, p95) = (mean(&errors), mean(&sizes), sizes[sizes.len() * 95 / 100]);
+        rows.push((kind, sizes.len(), bias, mean, p95));
+    }
+    rows
+}
+
+/// Both are told by the name alone, each from its own list.
+#[test]
+fn the_catalogue_agrees_with_the_vocabularies_about_who_counts_by_which() {
+    for provider in &tollgate::catalog::catalog().providers {
+        for model in &provider.models {
+            let of_vocabulary = match Vocabulary::of_model(&model.name) {
+                Some(Vocabulary::O200k) => Tokenizer::O200k,
+                Some(Vocabulary::Cl100k) => Tokenizer::Cl100k,
+                None => continue,
+            };
+            assert_eq!(tollgate::catalog::catalog().tokenizer(&model.name), Some(of_vocabulary), "{}", model.name);
+        }
+    }
 }

@@ -199,6 +199,7 @@ fn of_target(target: &Target) -> Facts {
         timeouts: _,
         speaks,
         quirks: Quirks { lacks, efforts, most_stops, most_stops_is_known, replay, .. },
+        tokenizer: _,
     } = target;
     let mut facts = Facts::default();
     if let Some(prices) = prices {

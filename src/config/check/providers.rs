@@ -315,6 +315,9 @@ fn target(
         None => free_sandbox.or(facts.prices),
     };
     let (provider, model) = (provider?, model?);
+    // The sandbox counts by our own estimate, whatever its models are called.
+    let is_sandbox = of.format.get() == Some(&Format::Sandbox);
+    let tokenizer = catalog().tokenizer(model.as_str()).filter(|_| !is_sandbox).unwrap_or_default();
     Some(Target {
         name: TargetName::new(provider, &model),
         provider: index,
@@ -333,6 +336,7 @@ fn target(
         timeouts: timeouts(of, defaults, reasons),
         speaks,
         quirks,
+        tokenizer,
     })
 }
 

@@ -3,12 +3,14 @@ mod items;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::tokens::{Vocabulary, estimate};
-use crate::units::{Need, Tokens};
+use crate::tokens::{Counts, Vocabulary};
+use crate::units::{Need, Tokenizer, Tokens};
 use crate::wire::json::{Fault, Kind, Scan, Str, Value};
 
 /// Prompts up to this size are counted whole; of larger ones as much is sampled.
-const SAMPLE: usize = 8 << 10;
+const SAMPLE: u64 = 8 << 10;
+const WINDOWS: u64 = 32;
+/// Bytes of one.
 const WINDOW: usize = 256;
 const PER_REQUEST: u64 = 3;
 /// Bytes, as they are written, of a message's beginning and end that are looked at for its task: enough for what the classifier takes of
@@ -185,11 +187,35 @@ impl Prompt {
         Tokens::new(self.bytes + self.given + self.attached_at_most + frame)
     }
 
-    /// About how many tokens the prompt is.
-    pub(super) fn tokens(&self, body: &[u8]) -> Tokens {
+    /// About how many tokens a tokenizer makes of the prompt, whose texts are made of `counts`.
+    pub(super) fn tokens(&self, counts: &Counts, tokenizer: Tokenizer) -> Tokens {
         let frame = self.messages * PER_MESSAGE + PER_REQUEST;
-        let counted = Tokens::new(self.given + self.attached_usually + frame).plus(self.text_tokens(body));
+        let counted = Tokens::new(self.given + self.attached_usually + frame).plus(counts.tokens(tokenizer));
         counted.min(self.tokens_at_most())
+    }
+
+    /// What the texts are made of. Whole up to 8 KiB; of more, windows at even distances stand for the rest.
+    pub(super) fn counts(&self, body: &[u8]) -> Counts {
+        let mut counts = Counts::default();
+        if self.bytes <= SAMPLE {
+            for text in &self.texts {
+                counts.add(&Counts::of_escaped(&body[text.clone()]));
+            }
+            return counts;
+        }
+        let stride = self.bytes / WINDOWS;
+        let (mut next, mut passed) = (0, 0);
+        for text in &self.texts {
+            let end = passed + text.len() as u64;
+            while next < end {
+                let from = text.start + usize::try_from(next - passed).unwrap_or(0);
+                let window = whole_characters(body, from, text.end.min(from + WINDOW));
+                counts.add(&Counts::of_escaped_part(&body[..text.end], window));
+                next += stride;
+            }
+            passed = end;
+        }
+        counts.scaled_to(self.bytes)
     }
 
     /// How many tokens the prompt is by a vocabulary, and never fewer: its texts are counted, and what is no text is what it can
@@ -224,37 +250,6 @@ impl Prompt {
         // A prompt without messages is all the user's.
         let user = if self.messages == 0 { &self.texts[..] } else { &self.texts[self.user.clone()] };
         Said { system: text(&self.texts[self.system.clone()]), user: text(user), is_tool_turn: self.is_tool_turn && self.has_tools }
-    }
-
-    fn text_tokens(&self, body: &[u8]) -> Tokens {
-        let mut sample = Vec::with_capacity(SAMPLE.min(usize::try_from(self.bytes).unwrap_or(SAMPLE)));
-        if self.bytes <= SAMPLE as u64 {
-            for text in &self.texts {
-                unescape(&body[text.clone()], &mut sample);
-            }
-            return estimate(&sample);
-        }
-        let taken = self.sample(body, &mut sample);
-        let scaled = u128::from(estimate(&sample).count()) * u128::from(self.bytes) / u128::from(taken.max(1));
-        Tokens::new(u64::try_from(scaled).unwrap_or(u64::MAX))
-    }
-
-    /// Takes windows at even distances over all texts; answers how many bytes of the body they are.
-    fn sample(&self, body: &[u8], sample: &mut Vec<u8>) -> u64 {
-        let stride = self.bytes / (SAMPLE / WINDOW) as u64;
-        let (mut next, mut passed, mut taken) = (0, 0, 0);
-        for text in &self.texts {
-            let end = passed + text.len() as u64;
-            while next < end {
-                let from = text.start + usize::try_from(next - passed).unwrap_or(0);
-                let window = whole_characters(body, from, (from + WINDOW).min(text.end));
-                taken += window.len() as u64;
-                unescape(window, sample);
-                next += stride;
-            }
-            passed = end;
-        }
-        taken
     }
 
     fn message(&mut self, scan: &mut Scan<'_>, key: Str<'_>, role: &mut Role) -> Result<(), Fault> {
@@ -369,15 +364,15 @@ fn unescape_ends(text: &[u8], out: &mut Vec<u8>) {
     if text.len() <= SAID_FIRST + SAID_LAST {
         return unescape(text, out);
     }
-    unescape(whole_characters(text, 0, SAID_FIRST), out);
+    unescape(&text[whole_characters(text, 0, SAID_FIRST)], out);
     out.push(b'\n');
-    unescape(whole_characters(text, text.len() - SAID_LAST, text.len()), out);
+    unescape(&text[whole_characters(text, text.len() - SAID_LAST, text.len())], out);
 }
 
 /// The part of `body` between two offsets, both moved on to the next character where they stand within one.
-fn whole_characters(body: &[u8], from: usize, to: usize) -> &[u8] {
+fn whole_characters(body: &[u8], from: usize, to: usize) -> Range<usize> {
     let next = |at: usize| at + body[at..].iter().take(3).take_while(|&&b| b & 0xC0 == 0x80).count();
-    &body[next(from)..next(to)]
+    next(from)..next(to)
 }
 
 /// The string that stands inside the quotes around this place, as it is meant; absent where there are none, or it has no meaning.
@@ -403,7 +398,7 @@ fn unescape(text: &[u8], out: &mut Vec<u8>) {
             Some(b'u') => {
                 let unit = rest.get(at + 2..at + 6).and_then(|hex| std::str::from_utf8(hex).ok());
                 let character = unit.and_then(|hex| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32);
-                // Half of a pair counts as one character too; which one does not matter to an estimate.
+                // Half of a pair counts as one character too; which one does not matter to a task.
                 out.extend_from_slice(character.unwrap_or('\u{1f600}').encode_utf8(&mut [0; 4]).as_bytes());
                 rest = rest.get(at + 6..).unwrap_or_default();
                 continue;
