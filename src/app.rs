@@ -32,7 +32,7 @@ use crate::flow::{self, Parts, Question, Running};
 use crate::record::{Sink, SinkThread};
 use crate::reload::{self, Cause, Hooks, Notice, Reloader, Verdict};
 use crate::rules::{Live, Revision, RuleSet};
-use crate::server::{Admin, Drain, Load, Server, serve_socket};
+use crate::server::{Admin, Drain, Load, Server, serve_socket, watch_memory};
 use crate::store::{History, Ledger, LedgerError, LedgerState, LedgerThread, LedgerWatch, Lock, Unlocked};
 use crate::units::{Clock, Heartbeat, LedgerQueue};
 use crate::upstream::Resolver;
@@ -207,6 +207,7 @@ impl App {
             failures: Failures::new(self.parts.clock.clone()),
         });
         tasks.spawn(server.run(listeners.applications, tasks.clone(), self.accepting.clone()));
+        tasks.spawn(watch_memory(Arc::clone(&self.load), self.drain.clone()));
         let (for_metrics, for_status, for_explain) = (Arc::downgrade(self), Arc::downgrade(self), Arc::downgrade(self));
         let admin = Arc::new(Admin {
             drain: self.drain.clone(),

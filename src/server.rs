@@ -9,13 +9,15 @@ mod coding;
 mod connection;
 mod http;
 mod keyless;
+mod memory;
 mod models;
 mod socket;
+mod spare;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::http::StatusCode;
@@ -27,8 +29,11 @@ use crate::flow::{Parts, Running};
 use crate::rules::Live;
 use crate::units::Heartbeat;
 
+use spare::Spare;
+
 pub use admin::Admin;
 pub use connection::{Drain, Service, serve_connection};
+pub use memory::watch_memory;
 pub use socket::serve_socket;
 
 /// The listener for applications.
@@ -47,6 +52,7 @@ pub struct Server {
 pub struct Load {
     connections: AtomicI64,
     refused_connections: AtomicU64,
+    is_short_of_memory: AtomicBool,
 }
 
 impl Load {
@@ -58,6 +64,17 @@ impl Load {
     #[must_use]
     pub fn refused_connections(&self) -> u64 {
         self.refused_connections.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much memory is in use that new requests have to wait until others have ended.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        self.is_short_of_memory.load(Ordering::Relaxed)
+    }
+
+    /// Answers what it was before.
+    fn set_short_of_memory(&self, is_short: bool) -> bool {
+        self.is_short_of_memory.swap(is_short, Ordering::Relaxed)
     }
 }
 
@@ -81,6 +98,7 @@ impl Drop for Counted {
 impl Server {
     /// Accepts until the drain begins. Above the cap a connection is answered 503 and closed.
     pub async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker, heartbeat: Heartbeat) {
+        let (mut spare, mut is_out) = (Spare::kept(), false);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -88,13 +106,23 @@ impl Server {
                 () = tokio::time::sleep(Duration::from_secs(1)) => { heartbeat.beat(); continue }
             };
             heartbeat.beat();
-            match accepted {
-                Ok((stream, _)) => self.take(stream, &tasks),
-                // Out of descriptors, or a peer that left while it waited: what is open goes on, and a pause keeps the loop from spinning.
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+            let error = match accepted {
+                Ok((stream, _)) => {
+                    is_out = false;
+                    self.take(stream, &tasks);
+                    continue;
                 }
+                Err(error) => error,
+            };
+            // Told once: a crowd would fill the log.
+            if !std::mem::replace(&mut is_out, true) {
+                tracing::warn!(%error, "a connection could not be accepted");
+            }
+            if Spare::is_wanted(&error) && spare.turn_away(&listener).await {
+                self.load.refused_connections.fetch_add(1, Ordering::Relaxed);
+            } else {
+                // A peer that left while it waited, or no descriptor at all: a pause keeps the loop from spinning.
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }

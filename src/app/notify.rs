@@ -155,13 +155,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_watchdog_is_fed_only_while_every_loop_turns() {
+    async fn l24_the_watchdog_is_fed_only_while_every_loop_turns() {
         let (manager, notifier) = Manager::new();
-        let (accept, reload, stop) = (Heartbeat::default(), Heartbeat::default(), CancellationToken::new());
-        let (beats, stopped) = (vec![accept.clone(), reload.clone()], stop.clone());
+        let (accept, reload, ledger) = (Heartbeat::default(), Heartbeat::default(), Heartbeat::default());
+        let stop = CancellationToken::new();
+        let (beats, stopped) = (vec![accept.clone(), reload.clone(), ledger.clone()], stop.clone());
         let task = TaskTracker::new().spawn(async move { notifier.watchdog(Duration::from_secs(10), beats, stopped).await });
         tokio::time::sleep(Duration::from_secs(1)).await;
-        for (beaten, is_fed) in [(vec![&accept, &reload], true), (vec![&accept], false), (vec![], false), (vec![&reload], true)] {
+        for (beaten, is_fed) in [
+            (vec![&accept, &reload, &ledger], true),
+            (vec![&accept, &ledger], false),
+            (vec![], false),
+            (vec![&reload], true),
+            (vec![&accept, &reload], false),
+            (vec![&ledger], true),
+        ] {
             beaten.into_iter().for_each(Heartbeat::beat);
             tokio::time::sleep(Duration::from_secs(5)).await;
             assert_eq!(manager.next().is_some_and(|message| message == "WATCHDOG=1\n"), is_fed);

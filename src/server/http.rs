@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, UPGRADE};
@@ -126,6 +127,9 @@ impl Applications {
         request_id: &Arc<str>,
     ) -> Result<Asked, Refusal> {
         let accepted = self.server.parts.clock.now();
+        if self.server.load.is_short_of_memory() {
+            return Err(short_of_memory());
+        }
         check_head(&head, endpoint)?;
         let coding = Coding::of(&head.headers)?;
         let server = running.rules().server();
@@ -145,6 +149,12 @@ impl Applications {
     fn ready(&self) -> Answer {
         if self.server.drain.has_begun() { text(StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { text(StatusCode::OK, "ready\n") }
     }
+}
+
+#[cold]
+fn short_of_memory() -> Refusal {
+    let message = "so much memory is in use that requests have to end before new ones are read".to_owned();
+    Refusal::later(StatusCode::SERVICE_UNAVAILABLE, "server_is_overloaded", "service_unavailable_error", message, Duration::from_secs(1))
 }
 
 /// How errors are written for whoever asks at this path.

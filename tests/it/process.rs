@@ -2,151 +2,19 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write as _};
+use std::io::Write as _;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
 use crate::config_faults::bombs;
+use crate::program::*;
 use crate::support::*;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tollgate");
-/// The key of every provider here: whatever prints it is at fault.
-const KEY: &str = "sk-recognisable-d41d8cd98f00b204";
-/// A user without rights, where the tests run as root.
-const NOBODY: u32 = 65_534;
-
-/// What one stream of a process has said so far.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl Said {
-    fn by(mut pipe: impl Read + Send + 'static) -> Self {
-        let said = Self::default();
-        let taken = said.clone();
-        std::thread::spawn(move || {
-            let mut chunk = [0; 4 << 10];
-            while let Ok(read @ 1..) = pipe.read(&mut chunk) {
-                taken.0.lock().unwrap().extend_from_slice(&chunk[..read]);
-            }
-        });
-        said
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// The whole lines so far, which are JSON.
-    fn lines(&self) -> Vec<Value> {
-        let text = self.text();
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))).collect()
-    }
-
-    async fn wait_for(&self, message: &str) -> Value {
-        eventually(|| self.lines().into_iter().find(|line| line["message"] == message)).await
-    }
-}
-
-/// `tollgate serve` in a folder of its own; killed when dropped.
-struct Serving {
-    child: Child,
-    folder: Folder,
-    out: Said,
-    err: Said,
-}
-
-fn command(folder: &Folder, arguments: &[&str]) -> Command {
-    command_of(Path::new(PROGRAM), folder, arguments)
-}
-
-fn command_of(program: &Path, folder: &Folder, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments).current_dir(folder.path()).env_clear().stdin(Stdio::null());
-    command.env("TOLLGATE_TEST_KEY", KEY).env("RUNTIME_DIRECTORY", folder.file("state"));
-    command
-}
-
-/// Runs a command to its end in a folder that holds a `routes.yaml` and the state of its daemon.
-fn run(folder: &Folder, arguments: &[&str]) -> Output {
-    command(folder, arguments).output().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 fn with_key(providers: &[&Provider]) -> String {
     with_server(&routes(providers, "api_key: \"${TOLLGATE_TEST_KEY}\""))
-}
-
-fn folder_with(routes: &str) -> Folder {
-    let folder = Folder::new();
-    fs::write(folder.file("routes.yaml"), routes).unwrap();
-    folder
-}
-
-impl Serving {
-    async fn start(routes: &str) -> Self {
-        Self::start_in(folder_with(routes), &[], |_| {}).await
-    }
-
-    async fn start_in(folder: Folder, more: &[&str], change: impl FnOnce(&mut Command)) -> Self {
-        let mut command = command(&folder, &["serve", "--state", "state"]);
-        command.args(more);
-        change(&mut command);
-        Self::spawn(folder, command).await
-    }
-
-    async fn spawn(folder: Folder, mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (out, err) = (Said::by(child.stdout.take().unwrap()), Said::by(child.stderr.take().unwrap()));
-        let serving = Self { child, folder, out, err };
-        serving.err.wait_for("serving").await;
-        serving
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.file("routes.yaml")
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        run(&self.folder, arguments)
-    }
-
-    fn status(&self) -> Value {
-        let output = self.run(&["status", "--json", "--state", "state"]);
-        assert!(output.status.success(), "{output:?}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    fn address(&self, listener: &str) -> std::net::SocketAddr {
-        self.status()[listener].as_str().unwrap().parse().unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        kill(name, self.child.id());
-    }
-
-    async fn end(&mut self) -> ExitStatus {
-        let child = &mut self.child;
-        eventually(|| child.try_wait().unwrap()).await
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
 }
 
 /// What `check` said, without the line below all findings.
@@ -155,10 +23,6 @@ fn findings_of(check: &Output) -> String {
     let (findings, foot) = said.trim_end().rsplit_once('\n').unwrap();
     assert!(foot.contains("--explain"), "{said}");
     format!("{findings}\n")
-}
-
-fn kill(signal: &str, process: u32) {
-    assert!(Command::new("sh").args(["-c", &format!("kill -{signal} {process}")]).status().unwrap().success());
 }
 
 async fn ask(address: std::net::SocketAddr, stream: bool) -> Got {
