@@ -23,6 +23,8 @@ pub struct Quirks {
     /// The words for effort that it takes.
     pub efforts: Efforts,
     pub replay: Replay,
+    /// It knows how wordy an answer is to be.
+    pub takes_verbosity: bool,
 }
 
 impl Default for Quirks {
@@ -40,6 +42,7 @@ impl Default for Quirks {
             lacks: Lacks::default(),
             efforts: Efforts::default(),
             replay: Replay::Off,
+            takes_verbosity: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod draft;
+mod free;
 mod names;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use super::reading::Finish;
 pub(super) use assembly::{Assembly, Said};
 pub(super) use draft::Draft;
 pub use draft::Translated;
+pub(super) use free::{Grammar, unwrapped, wrapped};
 pub(super) use names::{NameRule, Names};
 
 /// A request. What the target's format cannot say of it is told by whoever writes it.
@@ -38,6 +40,10 @@ pub(super) struct Conversation {
     /// The field in which the client says so.
     pub(super) thinking_field: &'static str,
     pub(super) schema: Option<Schema>,
+    /// How wordy the answer is to be, in `OpenAI`'s words.
+    pub(super) verbosity: Option<String>,
+    /// The field in which the client says so.
+    pub(super) verbosity_field: &'static str,
     /// The answer is to be a JSON object of whatever kind: the field in which the client says so.
     pub(super) wants_json: Option<&'static str>,
     pub(super) is_streaming: bool,

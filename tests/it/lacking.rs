@@ -172,3 +172,88 @@ fn a_step_that_sets_what_its_target_lacks_is_told() {
         assert!(told.is_none_or(|told| text.contains(told)), "{settings} {set}: {text}");
     }
 }
+
+#[tokio::test]
+async fn a_chat_clients_tool_that_takes_a_text_works_everywhere() {
+    let called = json!({ "id": "msg_1", "type": "message", "role": "assistant", "model": "c", "stop_reason": "tool_use",
+        "content": [{ "type": "tool_use", "id": "t2", "name": "patch", "input": { "input": "*** Begin\n" } }],
+        "usage": { "input_tokens": 10, "output_tokens": 20 } });
+    let anthropic = Provider::always(vec![send(json_answer("200 OK", &called.to_string()))]).await;
+    let file = |provider: &Provider| {
+        let address = provider.address;
+        format!(
+            "version: 1\nproviders:\n  an: {{ format: anthropic, base_url: \"http://{address}\", models: {{ c: {{}} }} }}\ndefault: {{ chain: [an/c] }}\n"
+        )
+    };
+    let daemon = Daemon::start(&file(&anthropic)).await;
+    let grammar = json!({ "type": "grammar", "grammar": { "syntax": "lark", "definition": "start: \"x\"" } });
+    let mut body = json!({ "model": "auto", "verbosity": "low",
+        "tools": [{ "type": "custom", "custom": { "name": "patch", "description": "Edits.", "format": grammar } }],
+        "tool_choice": { "type": "custom", "custom": { "name": "patch" } },
+        "messages": [{ "role": "user", "content": "x" },
+            { "role": "assistant", "tool_calls": [{ "id": "t1", "type": "custom", "custom": { "name": "patch", "input": "old" } }] },
+            { "role": "tool", "tool_call_id": "t1", "content": "done" }] });
+    let got = daemon.ask(&body.to_string()).await;
+    let wanted = json!([{ "id": "t2", "type": "custom", "custom": { "name": "patch", "input": "*** Begin\n" } }]);
+    assert_eq!(got.json()["choices"][0]["message"]["tool_calls"], wanted, "{got:?}");
+    let named = [got.header("x-tollgate-adjusted-params"), got.header("x-tollgate-dropped-params")];
+    assert_eq!(named, [Some("tools"), Some("verbosity")]);
+    let seen = anthropic.wait_for_requests(1).await[0].json();
+    assert!(seen["tools"][0]["description"].as_str().unwrap().contains("lark grammar:\nstart: \"x\""), "{seen:#}");
+    assert_eq!(seen["tool_choice"], json!({ "type": "tool", "name": "patch" }));
+    assert_eq!(seen["messages"][1]["content"][0]["input"], json!({ "input": "old" }));
+    let event = |event: Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+    let piece = |json: &str| {
+        event(json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "input_json_delta", "partial_json": json } }))
+    };
+    let events = [
+        event(
+            json!({ "type": "message_start", "message": { "id": "m", "type": "message", "role": "assistant", "model": "c", "content": [],
+            "usage": { "input_tokens": 1, "output_tokens": 1 } } }),
+        ),
+        event(
+            json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "tool_use", "id": "t2", "name": "patch", "input": {} } }),
+        ),
+        piece("{\"input\":\"***"),
+        piece(" Begin\\n\"}"),
+        event(json!({ "type": "content_block_stop", "index": 0 })),
+        event(json!({ "type": "message_delta", "delta": { "stop_reason": "tool_use" }, "usage": { "output_tokens": 9 } })),
+        event(json!({ "type": "message_stop" })),
+    ];
+    let anthropic = Provider::always(vec![send(format!("{STREAM_HEAD}{}0\r\n\r\n", chunk(&events.concat())))]).await;
+    let daemon = Daemon::start(&file(&anthropic)).await;
+    body["stream"] = true.into();
+    let told: Vec<Value> = daemon.ask(&body.to_string()).await.events();
+    let calls: Vec<&Value> =
+        told.iter().map(|event| &event["choices"][0]["delta"]["tool_calls"][0]).filter(|call| !call.is_null()).collect();
+    assert_eq!(
+        calls,
+        [
+            &json!({ "index": 0, "id": "t2", "type": "custom", "custom": { "name": "patch", "input": "" } }),
+            &json!({ "index": 0, "custom": { "input": "*** Begin\n" } })
+        ]
+    );
+}
+
+#[test]
+fn how_wordy_an_answer_is_to_be_is_said_where_it_is_known() {
+    use tollgate::units::{Endpoint, Lacks, Quirks, Tokens, Wire};
+    use tollgate::wire::{Call, Edits};
+    let none = std::collections::BTreeMap::new();
+    let edits =
+        Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::new(1), set: &none, lacks: Lacks::default() };
+    for (endpoint, to, body, pointer) in [
+        (Endpoint::Chat, Wire::Responses, r#"{"model":"m","verbosity":"low","messages":[]}"#, "/text/verbosity"),
+        (Endpoint::Responses, Wire::Chat, r#"{"model":"m","text":{"verbosity":"low"},"input":[]}"#, "/verbosity"),
+    ] {
+        for takes_verbosity in [true, false] {
+            let call = Call::parse(endpoint, body.into(), 1).unwrap();
+            let quirks = Quirks { takes_verbosity, ..Quirks::default() };
+            let translated = call.translate(to, &edits, &quirks).unwrap();
+            let sent: Value = serde_json::from_slice(&translated.body).unwrap();
+            assert_eq!(sent.pointer(pointer), takes_verbosity.then(|| json!("low")).as_ref(), "{sent}");
+            let field = if endpoint == Endpoint::Chat { "verbosity" } else { "text.verbosity" };
+            assert_eq!(translated.dropped, if takes_verbosity { vec![] } else { vec![field] }, "{body}");
+        }
+    }
+}

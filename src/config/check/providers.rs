@@ -366,7 +366,13 @@ fn quirks(said: (&ProviderDraft, &ModelDraft), model: &str, can: Option<&[Need]>
     }
     let is_first_hand = is_first_hand(of);
     let assumed = if may(Need::Reasoning) { Thinks::Effort } else { Thinks::No };
-    Quirks { names_limit_newly: is_first_hand, cache_breakpoints: is_first_hand, thinks: thinks.unwrap_or(assumed), ..general }
+    Quirks {
+        names_limit_newly: is_first_hand,
+        cache_breakpoints: is_first_hand,
+        takes_verbosity: is_first_hand,
+        thinks: thinks.unwrap_or(assumed),
+        ..general
+    }
 }
 
 /// What the file says of it or the catalogue knows; the rest as most have it.

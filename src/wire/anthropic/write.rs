@@ -20,7 +20,7 @@ struct Message {
 
 /// Writes the request; `asked` has nothing that the target must but cannot do.
 pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, quirks: &Quirks) -> Translated {
-    let mut draft = Draft::of(asked);
+    let mut draft = Draft::of(asked, quirks);
     let names = Names::fit(asked, TOOL_NAMES);
     let limit = edits.output_limit.map(crate::units::Tokens::count).or(asked.limit).unwrap_or(edits.assumed_limit.count());
     draft.set("model", &edits.model);

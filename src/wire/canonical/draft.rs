@@ -33,8 +33,11 @@ pub struct Translated {
 }
 
 impl Draft {
-    pub(in crate::wire) fn of(asked: &Conversation) -> Self {
+    pub(in crate::wire) fn of(asked: &Conversation, quirks: &Quirks) -> Self {
         let mut draft = Self { dropped: asked.extras.iter().cloned().collect(), ..Self::default() };
+        if asked.verbosity.is_some() && !quirks.takes_verbosity {
+            draft.dropped(asked.verbosity_field);
+        }
         if asked.tools.iter().any(|tool| tool.is_free) {
             draft.adjusted("tools");
         }

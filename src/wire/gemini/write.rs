@@ -41,7 +41,7 @@ struct Writer<'a> {
 
 /// Writes the request; `asked` has nothing that the target must but cannot do.
 pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, quirks: &Quirks) -> Translated {
-    let mut draft = Draft::of(asked);
+    let mut draft = Draft::of(asked, quirks);
     let names = Names::fit(asked, TOOL_NAMES);
     let mut writer = Writer { names: &names, quirks, draft: &mut draft, calls: Vec::new() };
     let system: Vec<_> = asked.system.iter().filter_map(|part| writer.part(part)).collect();

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::units::Effort;
 use crate::wire::call::{BadCall, Call};
-use crate::wire::canonical::{Choice, Conversation, Part, Role, Schema, Source, Thinking, Tool, ToolCall, Turn};
+use crate::wire::canonical::{Choice, Conversation, Grammar, Part, Role, Schema, Source, Thinking, Tool, ToolCall, Turn, wrapped};
 
 /// Fields that the gateway answers itself, or that are read elsewhere.
 const OURS: [&str; 5] = ["model", "stream", "stream_options", "max_tokens", "max_completion_tokens"];
@@ -34,7 +34,15 @@ struct CallField<'a> {
     id: Option<String>,
     #[serde(borrow)]
     function: Option<FunctionField<'a>>,
+    custom: Option<CustomField>,
     extra_content: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct CustomField {
+    name: String,
+    #[serde(default)]
+    input: String,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +83,14 @@ struct ToolField<'a> {
     kind: String,
     #[serde(borrow)]
     function: Option<Declared<'a>>,
+    custom: Option<DeclaredCustom>,
+}
+
+#[derive(Deserialize)]
+struct DeclaredCustom {
+    name: String,
+    description: Option<String>,
+    format: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +120,12 @@ struct SchemaField<'a> {
 
 /// Reads all of a chat call.
 pub(in crate::wire) fn read_request(call: &Call) -> Result<Conversation, BadCall> {
-    let mut asked = Conversation { is_streaming: call.is_streaming(), thinking_field: "reasoning_effort", ..Conversation::default() };
+    let mut asked = Conversation {
+        is_streaming: call.is_streaming(),
+        thinking_field: "reasoning_effort",
+        verbosity_field: "verbosity",
+        ..Conversation::default()
+    };
     let mut newer = None;
     for (name, value) in call.fields() {
         match name {
@@ -144,6 +165,7 @@ fn field(asked: &mut Conversation, name: &str, value: &str) -> serde_json::Resul
             asked.thinking =
                 Effort::parse(&word).map(|effort| if effort == Effort::None { Thinking::Off } else { Thinking::Effort(effort) });
         }
+        "verbosity" => asked.verbosity = Some(serde_json::from_str(value)?),
         "n" if value != "1" => asked.musts.push(name.into()),
         "logprobs" if value == "true" => asked.musts.push(name.into()),
         "top_logprobs" | "prediction" | "audio" | "web_search_options" => asked.musts.push(name.into()),
@@ -183,9 +205,17 @@ fn messages(asked: &mut Conversation, messages: Vec<Message<'_>>) {
         if role == Role::Assistant {
             let legacy = message.function_call.map(|function| called(function.name.clone(), Some(function), None));
             let calls = message.tool_calls.into_iter().flatten();
-            parts.extend(calls.map(|call| called(call.id.unwrap_or_default(), call.function, call.extra_content)).chain(legacy));
+            parts.extend(calls.map(of_field).chain(legacy));
         }
         asked.turns.push(Turn { role, parts, place });
+    }
+}
+
+fn of_field(call: CallField<'_>) -> Part {
+    let id = call.id.unwrap_or_default();
+    match call.custom {
+        Some(CustomField { name, input }) => Part::Call(ToolCall { id, name, arguments: wrapped(&input), signature: None }),
+        None => called(id, call.function, call.extra_content),
     }
 }
 
@@ -233,8 +263,12 @@ fn image(image: &RawValue) -> Option<Part> {
 
 fn tools(asked: &mut Conversation, tools: Vec<ToolField<'_>>) {
     for field in tools {
-        match field.function {
-            Some(declared) if field.kind == "function" => asked.tools.push(tool(declared)),
+        match (field.kind.as_str(), field.function, field.custom) {
+            ("function", Some(declared), _) => asked.tools.push(tool(declared)),
+            ("custom", _, Some(DeclaredCustom { name, description, format })) => {
+                let grammar = format.as_ref().and_then(|format| Grammar::read(&format["grammar"]));
+                asked.tools.push(Tool::free(name, description, grammar));
+            }
             _ => asked.musts.push("tools".into()),
         }
     }
@@ -253,7 +287,8 @@ fn tool(declared: Declared<'_>) -> Tool {
 
 fn choice(asked: &mut Conversation, choice: &serde_json::Value) {
     let name = |value: &serde_json::Value| {
-        let name = value.get("function").and_then(|function| function.get("name")).or_else(|| value.get("name"));
+        let named = value.get("function").or_else(|| value.get("custom")).and_then(|tool| tool.get("name"));
+        let name = named.or_else(|| value.get("name"));
         name.and_then(serde_json::Value::as_str).map(str::to_owned)
     };
     let word = |word: &str| match word {

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::units::Usage;
-use crate::wire::canonical::{Assembly, End, ToolCall, raw_text};
+use crate::wire::canonical::{Assembly, End, ToolCall, raw_text, unwrapped};
 use crate::wire::reading::Finish;
 use crate::wire::retell::{Spoken, call_id};
 
@@ -37,11 +37,16 @@ pub(in crate::wire) fn retell(answer: &Assembly, end: End, of: &Spoken<'_>) -> B
 }
 
 fn call_of(call: &ToolCall, index: usize, of: &Spoken<'_>) -> Value {
+    let name = of.names.own(&call.name);
+    if of.names.is_free(name) {
+        let custom = json!({ "name": name, "input": unwrapped(&call.arguments) });
+        return json!({ "id": call_id(&call.id, of.id, index), "type": "custom", "custom": custom });
+    }
     let arguments = if call.arguments.is_empty() { "{}" } else { &call.arguments };
     let mut told = json!({
         "id": call_id(&call.id, of.id, index),
         "type": "function",
-        "function": { "name": of.names.own(&call.name), "arguments": arguments },
+        "function": { "name": name, "arguments": arguments },
     });
     if let Some(signature) = &call.signature {
         told["extra_content"] = json!({ "google": { "thought_signature": signature } });

@@ -5,14 +5,24 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::retell::{finish_reason, told_usage};
-use crate::wire::canonical::{End, Event};
+use crate::wire::canonical::{End, Event, unwrapped};
 use crate::wire::retell::{Spoken, call_id};
 
 #[derive(Debug, Default)]
 pub(in crate::wire) struct Teller {
     has_begun: bool,
-    /// The number of a call in this stream by its slot, and whether any argument of it was told.
-    calls: BTreeMap<usize, (usize, bool)>,
+    /// By their slots.
+    calls: BTreeMap<usize, Calling>,
+}
+
+#[derive(Debug)]
+struct Calling {
+    /// The number of the call in this stream.
+    index: usize,
+    /// Any argument of it was told.
+    has_some: bool,
+    /// The arguments so far of a tool that takes a text: they are JSON in pieces, out of which no text can be made.
+    held: Option<String>,
 }
 
 impl Teller {
@@ -24,25 +34,28 @@ impl Teller {
             Event::Reasoning(text) => delta(of, &json!({ "reasoning_content": text }), out),
             Event::Signature(_) | Event::Redacted(_) | Event::Sequence(_) => {}
             Event::Call { slot, id, name, signature } => {
-                let index = self.calls.len();
-                self.calls.insert(slot, (index, false));
-                let mut call = json!({
-                    "index": index,
-                    "id": call_id(id.as_deref().unwrap_or_default(), of.id, index),
-                    "type": "function",
-                    "function": { "name": of.names.own(&name), "arguments": "" },
-                });
+                let (index, name) = (self.calls.len(), of.names.own(&name));
+                let is_free = of.names.is_free(name);
+                self.calls.insert(slot, Calling { index, has_some: false, held: is_free.then(String::new) });
+                let id = call_id(id.as_deref().unwrap_or_default(), of.id, index);
+                let mut call = if is_free {
+                    json!({ "index": index, "id": id, "type": "custom", "custom": { "name": name, "input": "" } })
+                } else {
+                    json!({ "index": index, "id": id, "type": "function", "function": { "name": name, "arguments": "" } })
+                };
                 if let Some(signature) = signature {
                     call["extra_content"] = json!({ "google": { "thought_signature": signature } });
                 }
                 delta(of, &json!({ "tool_calls": [call] }), out);
             }
-            Event::Arguments { slot, json } => {
-                if let Some((index, has_some)) = self.calls.get_mut(&slot) {
+            Event::Arguments { slot, json } => match self.calls.get_mut(&slot) {
+                Some(Calling { held: Some(held), .. }) => held.push_str(&json),
+                Some(Calling { index, has_some, .. }) => {
                     *has_some = true;
                     delta(of, &json!({ "tool_calls": [{ "index": *index, "function": { "arguments": json } }] }), out);
                 }
-            }
+                None => {}
+            },
             Event::CallEnd { slot } => self.complete(slot, of, out),
         }
     }
@@ -66,12 +79,15 @@ impl Teller {
         }
     }
 
-    /// A call without any argument is told an empty object: clients parse what they were given.
+    /// A call without any argument is told an empty object: clients parse what they were given. A tool's text is told whole.
     fn complete(&mut self, slot: usize, of: &Spoken<'_>, out: &mut Vec<u8>) {
-        if let Some((index, has_some @ false)) = self.calls.get_mut(&slot) {
-            *has_some = true;
-            delta(of, &json!({ "tool_calls": [{ "index": *index, "function": { "arguments": "{}" } }] }), out);
-        }
+        let Some(Calling { index, has_some, held }) = self.calls.get_mut(&slot).filter(|call| !call.has_some) else { return };
+        *has_some = true;
+        let more = match held {
+            Some(held) => json!({ "index": *index, "custom": { "input": unwrapped(held) } }),
+            None => json!({ "index": *index, "function": { "arguments": "{}" } }),
+        };
+        delta(of, &json!({ "tool_calls": [more] }), out);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::wire::canonical::{Choice, Conversation, Draft, Names, Part, Role, Sou
 
 /// Writes the request; `asked` has nothing that the target must but cannot do.
 pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, quirks: &Quirks) -> Translated {
-    let mut draft = Draft::of(asked);
+    let mut draft = Draft::of(asked, quirks);
     let names = Names::fit(asked, TOOL_NAMES);
     draft.set("model", &edits.model);
     if asked.is_streaming {
@@ -41,6 +41,9 @@ pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, qu
     draft.knobs(asked, &known.map(|name| (name, name)));
     if let Some(effort) = draft.effort(asked, quirks) {
         draft.set("reasoning_effort", &effort.as_str());
+    }
+    if let Some(verbosity) = asked.verbosity.as_ref().filter(|_| quirks.takes_verbosity) {
+        draft.set("verbosity", verbosity);
     }
     if let Some(schema) = &asked.schema {
         let name = schema.name.as_deref().unwrap_or("output");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::wire::canonical::{Event, compact};
+use crate::wire::canonical::{Event, compact, wrapped};
 
 #[derive(Deserialize)]
 struct Streamed<'a> {
@@ -180,11 +180,6 @@ fn arguments(item: &Item<'_>) -> Option<String> {
     let raw = item.arguments.map(RawValue::get);
     let json = raw.filter(|raw| *raw != "null").map(|raw| serde_json::from_str(raw).unwrap_or_else(|_| compact(raw)));
     json.or_else(|| item.input.as_deref().map(wrapped))
-}
-
-/// A text as the arguments of a tool that takes a text alone.
-pub(super) fn wrapped(text: &str) -> String {
-    serde_json::json!({ "input": text }).to_string()
 }
 
 fn filled(text: Option<String>) -> Option<String> {

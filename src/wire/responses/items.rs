@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::units::{Usage, Usd};
+use crate::wire::canonical::unwrapped;
 use crate::wire::reading::Finish;
 use crate::wire::retell::{Spoken, signature};
 
@@ -38,9 +39,7 @@ pub(super) struct Called {
 impl Called {
     /// The text that a tool gets that takes one.
     pub(super) fn input(&self) -> String {
-        let json: Option<Value> = serde_json::from_str(&self.arguments).ok();
-        let text = json.as_ref().and_then(|json| json["input"].as_str());
-        text.map_or_else(|| self.arguments.clone(), str::to_owned)
+        unwrapped(&self.arguments)
     }
 
     pub(super) fn json(&self, item: &str, status: &str) -> Value {

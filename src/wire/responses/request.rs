@@ -4,10 +4,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::decode::wrapped;
 use crate::units::Effort;
 use crate::wire::call::{BadCall, Call};
-use crate::wire::canonical::{Choice, Conversation, Part, Role, Schema, Source, Thinking, Tool, ToolCall, Turn, compact, raw};
+use crate::wire::canonical::{Choice, Conversation, Grammar, Part, Role, Schema, Source, Thinking, Tool, ToolCall, Turn, compact, wrapped};
 use crate::wire::openai::unreadable;
 
 /// What every kind of item may have, because a tagged union would copy the raw values.
@@ -59,7 +58,7 @@ struct ToolField<'a> {
 struct TextField<'a> {
     #[serde(borrow)]
     format: Option<FormatField<'a>>,
-    verbosity: Option<Value>,
+    verbosity: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +73,12 @@ struct FormatField<'a> {
 
 /// Reads all of a Responses call.
 pub(in crate::wire) fn read_request(call: &Call) -> Result<Conversation, BadCall> {
-    let mut asked = Conversation { is_streaming: call.is_streaming(), thinking_field: "reasoning", ..Conversation::default() };
+    let mut asked = Conversation {
+        is_streaming: call.is_streaming(),
+        thinking_field: "reasoning",
+        verbosity_field: "text.verbosity",
+        ..Conversation::default()
+    };
     for (name, value) in call.fields().filter(|(_, value)| *value != "null") {
         field(&mut asked, name, value).map_err(|error| unreadable(name, &error))?;
     }
@@ -227,24 +231,13 @@ fn tools(asked: &mut Conversation, tools: Vec<ToolField<'_>>) {
                 is_cached: false,
                 is_free: false,
             }),
-            ("custom", Some(name)) => asked.tools.push(free(name, field.description, field.format.as_ref())),
+            ("custom", Some(name)) => {
+                let grammar = field.format.as_ref().filter(|format| format["type"] == "grammar").and_then(Grammar::read);
+                asked.tools.push(Tool::free(name, field.description, grammar));
+            }
             _ => asked.musts.push("tools".into()),
         }
     }
-}
-
-/// A tool that takes a text, as one that takes an object with this text in it. How the text is to be written can only be described.
-fn free(name: String, description: Option<String>, format: Option<&Value>) -> Tool {
-    let grammar = format.filter(|format| format["type"] == "grammar").map(|format| {
-        let word = |key: &str| format[key].as_str().unwrap_or_default();
-        format!("`input` must match this {} grammar:\n{}", word("syntax"), word("definition"))
-    });
-    let described: Vec<String> = description.into_iter().chain(grammar).collect();
-    let parameters = serde_json::json!({
-        "type": "object", "properties": { "input": { "type": "string" } }, "required": ["input"], "additionalProperties": false,
-    });
-    let description = (!described.is_empty()).then(|| described.join("\n\n"));
-    Tool { name, description, parameters: Some(raw(&parameters)), is_strict: None, is_cached: false, is_free: true }
 }
 
 fn choice(asked: &mut Conversation, choice: &Value) {
@@ -269,9 +262,7 @@ fn choice(asked: &mut Conversation, choice: &Value) {
 }
 
 fn text(asked: &mut Conversation, text: &TextField<'_>) {
-    if text.verbosity.as_ref().is_some_and(|verbosity| !verbosity.is_null()) {
-        asked.extras.push("text.verbosity".into());
-    }
+    asked.verbosity.clone_from(&text.verbosity);
     let Some(format) = &text.format else { return };
     match (format.kind.as_str(), format.schema) {
         ("json_schema", Some(schema)) => {

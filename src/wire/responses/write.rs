@@ -12,7 +12,7 @@ use crate::wire::canonical::{Choice, Conversation, Draft, Names, Part, Role, Sou
 /// Writes the request; `asked` has nothing that the target must but cannot do. The provider is to keep nothing of it: nobody would
 /// ask for it there.
 pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, quirks: &Quirks) -> Translated {
-    let mut draft = Draft::of(asked);
+    let mut draft = Draft::of(asked, quirks);
     let names = Names::fit(asked, TOOL_NAMES);
     draft.set("model", &edits.model);
     draft.set("store", &false);
@@ -37,31 +37,41 @@ pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, qu
     if let Some(effort) = draft.effort(asked, quirks) {
         draft.set("reasoning", &json!({ "effort": effort.as_str() }));
     }
-    format(asked, &mut draft);
+    text(asked, quirks, &mut draft);
     draft.finish(edits, names)
 }
 
 #[derive(Serialize)]
 struct Text<'a> {
-    format: Format<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbosity: Option<&'a str>,
 }
 
 #[derive(Serialize)]
 struct Format<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
-    schema: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<&'a RawValue>,
 }
 
-fn format(asked: &Conversation, draft: &mut Draft) {
-    if let Some(schema) = &asked.schema {
-        let name = schema.name.as_deref().unwrap_or("output");
-        draft.set("text", &Text { format: Format { kind: "json_schema", name, strict: schema.is_strict, schema: &schema.json } });
-    } else if asked.wants_json.is_some() {
-        draft.set("text", &json!({ "format": { "type": "json_object" } }));
+fn text(asked: &Conversation, quirks: &Quirks, draft: &mut Draft) {
+    let format = match &asked.schema {
+        Some(schema) => {
+            let name = Some(schema.name.as_deref().unwrap_or("output"));
+            Some(Format { kind: "json_schema", name, strict: schema.is_strict, schema: Some(&schema.json) })
+        }
+        None => asked.wants_json.map(|_| Format { kind: "json_object", name: None, strict: None, schema: None }),
+    };
+    let verbosity = asked.verbosity.as_deref().filter(|_| quirks.takes_verbosity);
+    if format.is_some() || verbosity.is_some() {
+        draft.set("text", &Text { format, verbosity });
     }
 }
 
