@@ -33,7 +33,7 @@ use queue::Turn;
 pub use reservation::{Admitted, Held, Open};
 pub use stake::{End, SentFacts, Stake};
 
-use crate::units::{Clock, LimitOwner, Moment, Tokens};
+use crate::units::{Clock, LimitOwner, Moment, Ratios, Tokens};
 
 /// What a retry should wait for a call to end, when nobody knows how long it will take.
 const SOON: Duration = Duration::from_secs(1);
@@ -167,13 +167,22 @@ impl Gate {
         self.passages[target].views.iter().filter_map(|view| view.room(kind, now)).min_by_key(|room| room.remaining)
     }
 
-    /// True tokens per thousand estimated: the largest of late at this target.
+    /// How this target's provider counts prompts, beside what was estimated of them.
     ///
     /// # Panics
     /// When `target` is no index of the adopted file.
     #[must_use]
-    pub fn error(&self, target: usize) -> u32 {
-        self.passages[target].views[TARGET_VIEW].owner.error.thousandths()
+    pub fn ratios(&self, target: usize) -> Ratios {
+        self.passages[target].views[TARGET_VIEW].owner.error.ratios()
+    }
+
+    /// The same where the target's answers told it, or did in an earlier run.
+    ///
+    /// # Panics
+    /// When `target` is no index of the adopted file.
+    #[must_use]
+    pub fn learned(&self, target: usize) -> Option<Ratios> {
+        Some(self.ratios(target)).filter(|ratios| *ratios != error::Error::default().ratios())
     }
 
     /// Learns from what a provider counted of a prompt that was estimated before.

@@ -33,7 +33,7 @@ use crate::record::{Sink, SinkThread};
 use crate::reload::{self, Cause, Hooks, Notice, Reloader, Verdict};
 use crate::rules::{Live, Revision, RuleSet};
 use crate::server::{Admin, Drain, Load, Server, serve_socket, watch_memory};
-use crate::store::{History, Ledger, LedgerError, LedgerState, LedgerThread, LedgerWatch, Lock, Unlocked};
+use crate::store::{History, Learned, Ledger, LedgerError, LedgerState, LedgerThread, LedgerWatch, Lock, Unlocked};
 use crate::units::{Clock, Heartbeat, LedgerQueue};
 use crate::upstream::Resolver;
 
@@ -49,6 +49,8 @@ pub use write::Staged;
 const LEDGER_END: Duration = Duration::from_secs(10);
 /// How often money is tended that nobody asks about.
 const TEND: Duration = Duration::from_millis(200);
+/// How often what was learned of tokens is kept.
+const KEEP: Duration = Duration::from_mins(1);
 /// How often the ledger's writer is looked after.
 const LEDGER_LOOK: Duration = Duration::from_millis(200);
 /// How long a cut stream's last words may take to leave.
@@ -121,6 +123,8 @@ pub struct App {
     ledger: Mutex<Option<LedgerThread>>,
     /// How the ledger's writing goes.
     written: LedgerWatch,
+    /// Where it is kept how providers count prompts.
+    learned: Arc<Mutex<Learned>>,
     lock: Mutex<Option<Lock>>,
 }
 
@@ -158,6 +162,8 @@ impl App {
         let ledger = ledger.run(inbox);
         let budgets = Budgets::new(clock.clone(), queue, &remembered);
         let parts = Arc::new(Parts::new(clock.clone(), budgets, resolver, sink));
+        let learned = Learned::in_folder(&state);
+        parts.meters.remember(learned.read(clock.wall()));
         let live = Arc::new(Live::new(parts.adopt(rule_set(&first.loaded.value, first.number, &first.hash))));
         parts.metrics.started(first.refused.is_none(), clock.wall());
         let notifier = Notifier::from_env();
@@ -179,6 +185,7 @@ impl App {
             sink: Mutex::new(Some(sink_thread)),
             written: ledger.watch(),
             ledger: Mutex::new(Some(ledger)),
+            learned: Arc::new(Mutex::new(learned)),
             lock: Mutex::new(Some(lock)),
         });
         app.run(listeners, control)?;
@@ -225,6 +232,13 @@ impl App {
         tasks.spawn(async move {
             while tokio::time::timeout(TEND, stop.cancelled()).await.is_err() {
                 budgets.tend();
+            }
+        });
+        let (app, stop) = (Arc::downgrade(self), self.stop.clone());
+        tasks.spawn(async move {
+            while tokio::time::timeout(KEEP, stop.cancelled()).await.is_err() {
+                let Some(app) = app.upgrade() else { return };
+                app.keep_learned().await;
             }
         });
         alerts::spawn(&self.parts, &self.live, &self.stop);
@@ -308,11 +322,21 @@ impl App {
         // Every attempt has told its end by now.
         self.parts.budgets.close();
         let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.keep_learned().await;
         let is_written = tokio::task::spawn_blocking(move || ledger.is_none_or(|ledger| ledger.finish(LEDGER_END)));
         if !is_written.await.unwrap_or_default() {
             tracing::error!("the ledger's last rows were not written: what they would have said is disputed at the next start");
         }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Writes down how providers count prompts. What cannot be written is learned again.
+    async fn keep_learned(&self) {
+        let (kept, learned, now) = (Arc::clone(&self.learned), self.parts.meters.learned(), self.parts.clock.wall());
+        let write = move || kept.lock().unwrap_or_else(PoisonError::into_inner).write(learned, now);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
+            tracing::warn!(%error, "what was learned of tokens cannot be kept");
+        }
     }
 
     /// Until the ledger's writer has ended by itself, and how: nothing may be served without it.

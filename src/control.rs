@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 
 pub use ledger::{Adjustment, Billed, LedgerAsk, Resolution};
 pub use socket::{Bound, Peer, Side, bind, socket_path};
-pub use status::{BudgetStatus, CallerStatus, LastReload, LedgerStatus, LimitStatus, ProviderStatus, Status, TargetStatus, TtftStatus};
+pub use status::{
+    BudgetStatus, CallerStatus, LastReload, LedgerStatus, LimitStatus, ProviderStatus, Status, TargetStatus, TokenRatioStatus, TtftStatus,
+};
 
 /// How a reload ended, for the one who asked.
 #[derive(Clone, Debug)]

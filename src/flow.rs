@@ -246,7 +246,8 @@ impl Plan<'_> {
         }
         let output = if step.estimate.output_is_assumed { step.estimate.output.min(OUTPUT_GUESS) } else { step.estimate.output };
         let tokenizer = running.rules().targets()[step.target].tokenizer;
-        self.features().prompt_tokens_for(tokenizer).unwrap_or_default().plus(output)
+        let prompt = self.features().prompt_tokens_for(tokenizer).unwrap_or_default();
+        running.gate().ratios(step.target).usually(prompt).plus(output)
     }
 }
 

@@ -11,7 +11,7 @@ use super::queue::{Queue, Seats};
 use super::steps::lock;
 use super::{Gate, Level, LimitKind, Room};
 use crate::config::{Caller, Limits, Provider, Target};
-use crate::units::{Clock, LimitOwner, Moment, Rate};
+use crate::units::{Clock, LimitOwner, Moment, Rate, Ratios, TargetName};
 
 /// How long the counters of an owner that left the file are kept, in case it comes back.
 const KEPT: Duration = Duration::from_hours(1);
@@ -21,6 +21,8 @@ const KEPT: Duration = Duration::from_hours(1);
 pub struct Meters {
     clock: Clock,
     owners: Mutex<BTreeMap<LimitOwner, Entry>>,
+    /// What an earlier run learned of targets, for when they are adopted.
+    learned: Mutex<BTreeMap<TargetName, Ratios>>,
 }
 
 #[derive(Debug)]
@@ -33,7 +35,7 @@ struct Entry {
 impl Meters {
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, owners: Mutex::default() }
+        Self { clock, owners: Mutex::default(), learned: Mutex::default() }
     }
 
     /// The gate of a new file. Limits of the same name go on where they stand, whatever the file before said.
@@ -59,6 +61,22 @@ impl Meters {
         gate
     }
 
+    /// Takes up what an earlier run learned. Targets that are adopted already are left as they are.
+    pub fn remember(&self, learned: BTreeMap<TargetName, Ratios>) {
+        *lock(&self.learned) = learned;
+    }
+
+    /// How providers of the adopted file's targets count prompts, where that is known from their answers.
+    #[must_use]
+    pub fn learned(&self) -> BTreeMap<TargetName, Ratios> {
+        let unknown = Error::default().ratios();
+        let of_target = |entry: &Entry| match &entry.owner.whose {
+            LimitOwner::Target(name) => Some((name.clone(), entry.owner.error.ratios())),
+            LimitOwner::Provider(_) | LimitOwner::Caller(_) => None,
+        };
+        self.lock().values().filter_map(of_target).filter(|(_, ratios)| *ratios != unknown).collect()
+    }
+
     /// How full each limit of the adopted file is: providers', targets', callers', each in the order of names.
     #[must_use]
     pub fn levels(&self) -> Vec<Level> {
@@ -78,8 +96,14 @@ impl Meters {
 
     /// The counters of one owner as the adopted file sees them.
     fn view(&self, owners: &mut BTreeMap<LimitOwner, Entry>, whose: LimitOwner, limits: &Limits) -> View {
-        let new = Owner::new(whose.clone());
-        let entry = owners.entry(whose).or_insert_with(|| Entry { owner: Arc::new(new), gone: None });
+        let new = |whose: &LimitOwner| {
+            let known = match whose {
+                LimitOwner::Target(name) => lock(&self.learned).get(name).copied(),
+                LimitOwner::Provider(_) | LimitOwner::Caller(_) => None,
+            };
+            Arc::new(Owner::new(whose.clone(), known.map(Error::from).unwrap_or_default()))
+        };
+        let entry = owners.entry(whose).or_insert_with_key(|whose| Entry { owner: new(whose), gone: None });
         entry.gone = None;
         let owner = Arc::clone(&entry.owner);
         owner.seats.set_limit(limits.concurrent);
@@ -106,12 +130,12 @@ pub(super) struct Owner {
     pub(super) requests: Meter,
     pub(super) tokens: Meter,
     pub(super) queue: Queue,
-    /// By how much true counts of prompts were above estimates of late.
+    /// How true counts of prompts compared with estimates of late.
     pub(super) error: Error,
 }
 
 impl Owner {
-    fn new(whose: LimitOwner) -> Self {
+    fn new(whose: LimitOwner, error: Error) -> Self {
         Self {
             names: LimitKind::ALL.map(|kind| format!("{whose}.{}", kind.as_str()).into()),
             whose,
@@ -119,7 +143,7 @@ impl Owner {
             requests: Meter::default(),
             tokens: Meter::default(),
             queue: Queue::default(),
-            error: Error::default(),
+            error,
         }
     }
 

@@ -3,7 +3,9 @@ use serde_json::Value;
 
 use crate::admit::{BudgetLevel, Level};
 use crate::config::Key;
-use crate::control::{BudgetStatus, CallerStatus, LastReload, LedgerStatus, LimitStatus, ProviderStatus, Status, TargetStatus, TtftStatus};
+use crate::control::{
+    BudgetStatus, CallerStatus, LastReload, LedgerStatus, LimitStatus, ProviderStatus, Status, TargetStatus, TokenRatioStatus, TtftStatus,
+};
 use crate::record::{BudgetSums, Kept, Remaining};
 use crate::store::LedgerState;
 use crate::units::{Clock, LimitOwner, Moment, Usd};
@@ -65,7 +67,10 @@ fn target_status(app: &App, index: usize, name: String) -> TargetStatus {
     };
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let ttft_ms = running.rests().ttft(index).map(|(p50, p99)| TtftStatus { p50: millis(p50), p99: millis(p99) });
-    TargetStatus { name, state, cooldown_until: until, ttft_ms }
+    let share = |thousandths: u32| f64::from(thousandths) / 1_000.0;
+    let learned = running.gate().learned(index);
+    let token_ratio = learned.map(|ratios| TokenRatioStatus { usual: share(ratios.usual), largest: share(ratios.largest) });
+    TargetStatus { name, state, cooldown_until: until, ttft_ms, token_ratio }
 }
 
 fn budget_status(level: &BudgetLevel, now: Timestamp) -> BudgetStatus {

@@ -44,7 +44,7 @@ pub struct LastReload {
     pub text: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProviderStatus {
     pub name: String,
     pub targets: Vec<TargetStatus>,
@@ -57,7 +57,7 @@ pub struct CallerStatus {
     pub limits: Vec<LimitStatus>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TargetStatus {
     /// `provider/model`.
     pub name: String,
@@ -67,6 +67,17 @@ pub struct TargetStatus {
     pub cooldown_until: Option<Timestamp>,
     /// Absent before the first answer.
     pub ttft_ms: Option<TtftStatus>,
+    /// Absent before a prompt was both estimated and counted.
+    pub token_ratio: Option<TokenRatioStatus>,
+}
+
+/// Tokens that the provider counts for each that was estimated, 0.5 to 2.5, in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TokenRatioStatus {
+    /// A slow mean, by which limits in tokens are asked.
+    pub usual: f64,
+    /// The largest of late, by which `calibrated` holds are.
+    pub largest: f64,
 }
 
 /// One window of one budget. Amounts are dollars, as plain decimals.

@@ -145,7 +145,7 @@ impl Wanted<'_> {
             return self;
         }
         let estimate = features.prompt_tokens_for(self.target.tokenizer).unwrap_or_default();
-        self.counted(Some(likely(estimate, running.gate().error(step.target))))
+        self.counted(Some(likely(estimate, running.gate().ratios(step.target).largest)))
     }
 
     fn held(&self, running: &Arc<Running>, call: &Arc<Call>, step: &Step<'_>, stake: Box<Stake>, limit: OutputLimit) -> Holding {

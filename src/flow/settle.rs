@@ -125,7 +125,7 @@ impl Bill {
 
     /// The likely input with a margin; never above the bound. Counted when first asked.
     fn likely_input(&self) -> Tokens {
-        likely(self.call.prompt_tokens_for(self.target().tokenizer), self.running.gate().error(self.target)).min(self.input)
+        likely(self.call.prompt_tokens_for(self.target().tokenizer), self.running.gate().ratios(self.target).largest).min(self.input)
     }
 
     /// A complete answer: its usage priced, or bounds where it told none that can be believed.

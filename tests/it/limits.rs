@@ -77,6 +77,34 @@ async fn the_estimate_of_tokens_is_corrected_by_the_real_usage() {
     assert_eq!(remaining(&daemon, "tokens"), 10_000 - 11);
 }
 
+/// A provider that counts twice what is estimated: so much is asked of its limit, after a start too.
+#[tokio::test]
+async fn what_a_provider_counts_is_learned_and_kept() {
+    let answer = completion("hello").replace("\"prompt_tokens\":9", "\"prompt_tokens\":20");
+    let sound = vec![send(json_answer("200 OK", &answer))];
+    let gate = Gate::shut();
+    let gated = [vec![Act::Gate(gate.clone())], sound.clone()].concat();
+    let provider = Provider::start([vec![sound; 60], vec![gated]].concat()).await;
+    let body = chat(false).replace("\"stream\"", "\"max_tokens\":4000,\"stream\"");
+    let (daemon, clock) = standing_still(&routes(&[&provider], "limits: { tokens: 100k/min }")).await;
+    let ratio = |daemon: &Daemon| daemon.status()["providers"][0]["targets"][0]["token_ratio"].clone();
+    assert!(ratio(&daemon).is_null(), "nothing is known yet");
+    for _ in 0..60 {
+        assert_eq!(daemon.ask(&body).await.status, 200);
+    }
+    let learned = ratio(&daemon);
+    assert!((1.9..=2.0).contains(&learned["usual"].as_f64().unwrap()) && learned["largest"] == 2.0, "{learned}");
+
+    let folder = daemon.stop().await;
+    let daemon = Daemon::start_in(folder, |options| options.clock = clock.clone()).await.ok().unwrap();
+    assert_eq!(ratio(&daemon), learned);
+    let line = Line::send(daemon.app.listen(), &post("/v1/chat/completions", &[], &body)).await;
+    provider.wait_for_requests(61).await;
+    assert_eq!(100_000 - remaining(&daemon, "tokens"), 4_020, "what it counts is held, not what was estimated");
+    gate.open();
+    assert_eq!(line.rest().await.status, 200);
+}
+
 #[tokio::test]
 async fn what_can_never_pass_is_told_without_a_time() {
     let sound = sound_provider("hello", false).await;
