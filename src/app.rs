@@ -4,6 +4,7 @@
 
 mod alerts;
 mod engine;
+mod exchanged;
 mod file;
 mod ledger;
 mod listeners;
@@ -35,7 +36,9 @@ use crate::rules::{Live, Revision, RuleSet};
 use crate::server::{Admin, Drain, Load, Server, serve_socket, watch_memory};
 use crate::store::{History, Learned, Ledger, LedgerError, LedgerState, LedgerThread, LedgerWatch, Lock, Unlocked};
 use crate::units::{Clock, Heartbeat, LedgerQueue};
+
 use crate::upstream::Resolver;
+use exchanged::exchanged;
 
 use listeners::Listeners;
 use notify::Notifier;
@@ -161,6 +164,7 @@ impl App {
         let (queue, inbox) = LedgerQueue::new();
         let ledger = ledger.run(inbox);
         let budgets = Budgets::new(clock.clone(), queue, &remembered);
+        budgets.had(&exchanged(&history, &first.loaded.value, &remembered, clock.wall()));
         let parts = Arc::new(Parts::new(clock.clone(), budgets, resolver, sink));
         let learned = Learned::in_folder(&state);
         parts.meters.remember(learned.read(clock.wall()));

@@ -62,8 +62,10 @@ struct Account {
     cap: Usd,
     mode: BudgetMode,
     warn_at: Vec<Share>,
-    /// Another period has taken its place in the file: it ends with its stretch.
+    /// The file has it no more.
     is_leaving: bool,
+    /// Another period has taken its place in the file: it binds until its stretch ends.
+    is_exchanged: bool,
     current: PoolId,
 }
 

@@ -154,6 +154,15 @@ impl Budgets {
         Purse::new(Arc::clone(&self.0), own, settings.clone())
     }
 
+    /// Takes up caps that files before this start had: the next file that has their budgets with other periods exchanges them.
+    pub fn had(&self, budgets: &[Budget]) {
+        self.0.with(|state, now| {
+            for budget in budgets {
+                state.book.adopt(budget, now.wall);
+            }
+        });
+    }
+
     /// Ends a dispute as an operator knows it: `posted` of it was billed. Nothing where it is not open.
     #[must_use]
     pub fn resolve(&self, id: &DisputeId, posted: Usd, reason: &Arc<str>) -> Option<ResolvedEntry> {

@@ -46,7 +46,12 @@ impl History {
     /// The newest accepted configuration that is whole. Damaged ones are passed over.
     #[must_use]
     pub fn last(&self) -> Option<Accepted> {
-        revisions::list(&self.folder).unwrap_or_default().iter().rev().find_map(read)
+        self.newest_first().next()
+    }
+
+    /// The accepted configurations that are whole, from the newest back, each read when it is asked for.
+    pub fn newest_first(&self) -> impl Iterator<Item = Accepted> + use<> {
+        revisions::list(&self.folder).unwrap_or_default().into_iter().rev().filter_map(|kept| read(&kept))
     }
 
     /// The number that a configuration of this content has or would get: content that did not change keeps its number.

@@ -131,3 +131,34 @@ async fn c20_a_budget_that_is_taken_out_binds_no_more_and_comes_back_with_what_i
     let daemon = Daemon::start_in(folder, |_| {}).await.unwrap_or_else(|(_, error)| panic!("{error}"));
     assert_eq!(posted(&daemon, "company"), kept);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c21_a_period_that_was_exchanged_binds_over_edits_and_new_starts() {
+    let (_provider, file) = priced().await;
+    let with = |caps: &str| format!("{file}budgets:\n  company: {{ cap: {caps} }}\n");
+    let mut daemon = Daemon::start(&with("[$0.5/month, $1000/total]")).await;
+    let mut served = 0;
+    while daemon.chat().await.status == 200 {
+        served += 1;
+    }
+    assert!(served > 5, "{served}");
+    let restarted = async |daemon: Daemon| {
+        let folder = daemon.stop().await;
+        Daemon::start_in(folder, |_| {}).await.unwrap_or_else(|(_, error)| panic!("{error}"))
+    };
+    for caps in ["[$1000/week, $1000/total]", "[$2000/week, $1000/total]", "$2000/week"] {
+        daemon.write(&with(caps));
+        assert!(daemon.app.reload(tollgate::reload::Cause::Command).await.ok);
+        assert_eq!(daemon.chat().await.code(), "budget_exceeded", "{caps}");
+        daemon = restarted(daemon).await;
+        assert_eq!(daemon.chat().await.code(), "budget_exceeded", "{caps} after a new start");
+    }
+    // What is only taken out binds no more, after a new start neither.
+    daemon.write(&with("[$0.5/month, $2000/week]"));
+    assert!(daemon.app.reload(tollgate::reload::Cause::Command).await.ok);
+    assert_eq!(daemon.chat().await.code(), "budget_exceeded");
+    daemon.write(&with("$2000/week"));
+    assert!(daemon.app.reload(tollgate::reload::Cause::Command).await.ok);
+    assert_eq!(daemon.chat().await.status, 200);
+    assert_eq!(restarted(daemon).await.chat().await.status, 200);
+}

@@ -217,6 +217,9 @@ fn c21_another_period_or_calendar_opens_no_fresh_window_early() {
     till.settle(spent, 900, None);
     let weekly = till.adopt(&[budget("company", &[(1_000, Period::Week)])]).concat();
     assert_eq!(till.reserve(&weekly, 101), Err(Denied::Exceeded { account: 0, rest: usd(100) }));
+    // Whatever else is edited meanwhile.
+    let weekly = till.adopt(&[budget("company", &[(2_000, Period::Week)])]).concat();
+    assert_eq!(till.reserve(&weekly, 101), Err(Denied::Exceeded { account: 0, rest: usd(100) }));
     // The month is over: only the week counts.
     till.pass(SignedDuration::from_hours(24 * 9));
     assert!(till.reserve(&weekly, 1_000).is_ok());

@@ -61,13 +61,13 @@ impl Book {
         let mut accounts: Vec<AccountId> = budget.caps.iter().map(|cap| self.adopt_cap(budget, cap, wall)).collect();
         let dropped: Vec<AccountId> = known.iter().copied().filter(|id| !accounts.contains(id)).collect();
         // Another period in place of one opens no fresh window early: the old one binds to its end. One taken out is just gone.
-        let is_exchanged = accounts.iter().any(|id| !known.contains(id)) && !dropped.is_empty();
+        let is_exchanged = accounts.iter().any(|id| !known.contains(id));
         for id in dropped {
-            self.accounts[id].is_leaving = true;
-            if is_exchanged {
-                accounts.push(id);
-            }
+            (self.accounts[id].is_leaving, self.accounts[id].is_exchanged) = (true, is_exchanged);
         }
+        // Those of earlier files among them.
+        let binds = |account: &Account| account.budget == budget.name && account.is_exchanged && !account.is_over(wall, self);
+        accounts.extend((0..self.accounts.len()).filter(|id| binds(&self.accounts[*id])));
         accounts
     }
 
@@ -78,7 +78,7 @@ impl Book {
             let account = &mut self.accounts[id];
             (account.window, account.cap, account.mode) = (window.clone(), cap.amount, *mode);
             account.warn_at.clone_from(warn_at);
-            account.is_leaving = false;
+            (account.is_leaving, account.is_exchanged) = (false, false);
             self.roll(id, wall);
             return id;
         }
@@ -97,6 +97,7 @@ impl Book {
             mode: *mode,
             warn_at: warn_at.clone(),
             is_leaving: false,
+            is_exchanged: false,
             current,
         });
         self.roll(id, wall);
