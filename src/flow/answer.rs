@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 use crate::admit::{Denial, OverBudgetWhy};
 use crate::rules::{Features, Unfit};
 use crate::upstream::{Failure, Phase};
-use crate::wire::{Class, ErrorWords, Shape};
+use crate::wire::{BadCall, Class, ErrorWords, Shape};
 
 use super::early::Early;
 use super::head::header_value;
@@ -246,6 +246,10 @@ impl Refusal {
         }
         if has(|skip| matches!(skip, Skip::Unfit(Unfit::Context { .. }) | Skip::NotLarger)) {
             return bad("context_length_exceeded");
+        }
+        let malformed = skips.iter().find_map(|(_, skip)| if let Skip::Bad(bad) = skip { Some(bad) } else { None });
+        if let Some(BadCall { code, param, .. }) = malformed {
+            return Self { param: param.clone(), ..bad(code) };
         }
         let unmet = skips.iter().find_map(|(_, skip)| match skip {
             Skip::Unmet(fields) | Skip::Lacks(fields) => fields.first(),

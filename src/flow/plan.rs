@@ -5,7 +5,7 @@ use crate::config::{Key, Member, OnCeiling, Pick, Pool, Route, Target, Unsupport
 use crate::rules::{Candidate, Estimate, Features, Found, Prompt, Rank, Unfit, candidates, estimate, unfit};
 use crate::units::{Endpoint, Format, RuleName, Score, TaskName, Tokens, Usd, Wire};
 use crate::upstream::Resting;
-use crate::wire::{Class, Gaps, is_lacking};
+use crate::wire::{BadCall, Class, Gaps, is_lacking};
 
 use super::hold::unpriceable;
 use super::session::Session;
@@ -102,6 +102,8 @@ pub enum Skip {
     Unmet(Vec<String>),
     /// The same of fields that the format has, and the target does not.
     Lacks(Vec<String>),
+    /// The call breaks its own format's rules, so that no target of another can be told what it asks.
+    Bad(BadCall),
     /// The call can cost more than the ceiling allows; nothing where the target has no price.
     AboveCeiling {
         ceiling: Usd,
@@ -140,6 +142,7 @@ impl Skip {
             Self::NotPassed(_) => "not_passed",
             Self::NoSuchApi(_) => "no_such_api",
             Self::Unmet(_) | Self::Lacks(_) => "unsupported",
+            Self::Bad(_) => "invalid",
             Self::AboveCeiling { .. } => "above_ceiling",
             Self::SandboxStandsBack => "sandbox_stands_back",
             Self::NoScore(_) => "no_score",
@@ -172,6 +175,7 @@ impl Skip {
             Self::NoSuchApi(endpoint) => format!("its format has no {endpoint}"),
             Self::Unmet(fields) => format!("its format has no {}", quoted(fields)),
             Self::Lacks(fields) => format!("it has no {}", quoted(fields)),
+            Self::Bad(bad) => bad.message.clone(),
             Self::AboveCeiling { ceiling, worst_case: Some(worst_case) } => {
                 format!("can cost {worst_case}, above the ceiling of {ceiling}")
             }
@@ -327,7 +331,10 @@ fn untold(format: Format, target: &Target, (route, uses): (&Route, Option<&Use>)
         }
         return (!unmet.is_empty()).then_some(Skip::Lacks(unmet));
     }
-    let mut unmet = call.unmet(wire, &target.quirks);
+    let mut unmet = match call.unmet(wire, &target.quirks) {
+        Ok(unmet) => unmet,
+        Err(bad) => return Some(Skip::Bad(bad)),
+    };
     if unmet.is_empty() && route.unsupported_params == UnsupportedParams::Reject {
         unmet = call.losses(wire, &target.quirks);
     }

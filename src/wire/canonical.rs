@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::units::{Effort, Quirks, Wire};
 
+use super::call::BadCall;
 use super::reading::Finish;
 
 pub(super) use assembly::{Assembly, Said};
@@ -51,9 +52,30 @@ pub(super) struct Conversation {
     pub(super) musts: Vec<String>,
     /// Fields that no other format has, and that an answer can do without.
     pub(super) extras: Vec<String>,
+    /// The first thing that breaks the rules of the client's own format.
+    pub(super) bad: Option<BadCall>,
 }
 
 impl Conversation {
+    /// Notes that `param` breaks the rules of the client's own format: it `must` be something else.
+    pub(super) fn refuse(&mut self, param: &str, must: &str) {
+        let bad = || BadCall::parameter(param, format!("`{}` must {must}", param.escape_debug()));
+        self.bad.get_or_insert_with(bad);
+    }
+
+    /// The conversation, if it keeps its own format's rules and says anything at all, in the list of that name.
+    pub(super) fn checked(mut self, list: &str) -> Result<Self, BadCall> {
+        let says = |part: &Part| !matches!(part, Part::Text { text, .. } if text.is_empty());
+        let is_silent = !self.turns.iter().flat_map(|turn| &turn.parts).chain(&self.system).any(says);
+        if is_silent && self.musts.is_empty() {
+            self.refuse(list, "say something");
+        }
+        match self.bad.take() {
+            Some(bad) => Err(bad),
+            None => Ok(self),
+        }
+    }
+
     /// The tools that may be called.
     pub(super) fn callable(&self) -> impl Iterator<Item = &Tool> {
         self.tools.iter().filter(|tool| self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&tool.name)))

@@ -12,17 +12,13 @@ use super::{anthropic, gemini, openai, responses};
 use crate::units::{Endpoint, Lacks, ModelName, Quirks, Tokens, Wire};
 
 impl Call {
-    /// The fields that the call must have and a target that speaks `to`, another format, lacks, in order of their names; all of a field
-    /// that breaks its own format's rules.
-    #[must_use]
-    pub fn unmet(&self, to: Wire, quirks: &Quirks) -> Vec<String> {
+    /// The fields that the call must have and a target that speaks `to`, another format, lacks, in order of their names. Fails where the
+    /// call breaks its own format's rules.
+    pub fn unmet(&self, to: Wire, quirks: &Quirks) -> Result<Vec<String>, BadCall> {
         if self.endpoint() == Endpoint::Embeddings {
-            return gemini::unmet_embeddings(self);
+            return Ok(gemini::unmet_embeddings(self));
         }
-        match self.conversation() {
-            Ok(asked) => asked.unmet(to, quirks),
-            Err(bad) => vec![bad.param.clone().unwrap_or_default()],
-        }
+        self.conversation().map(|asked| asked.unmet(to, quirks)).map_err(Clone::clone)
     }
 
     /// The fields that a target of another format drops or takes for something else, in order of their names.

@@ -243,8 +243,13 @@ fn how_wordy_an_answer_is_to_be_is_said_where_it_is_known() {
     let edits =
         Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::new(1), set: &none, lacks: Lacks::default() };
     for (endpoint, to, body, pointer) in [
-        (Endpoint::Chat, Wire::Responses, r#"{"model":"m","verbosity":"low","messages":[]}"#, "/text/verbosity"),
-        (Endpoint::Responses, Wire::Chat, r#"{"model":"m","text":{"verbosity":"low"},"input":[]}"#, "/verbosity"),
+        (
+            Endpoint::Chat,
+            Wire::Responses,
+            r#"{"model":"m","verbosity":"low","messages":[{"role":"user","content":"x"}]}"#,
+            "/text/verbosity",
+        ),
+        (Endpoint::Responses, Wire::Chat, r#"{"model":"m","text":{"verbosity":"low"},"input":"x"}"#, "/verbosity"),
     ] {
         for takes_verbosity in [true, false] {
             let call = Call::parse(endpoint, body.into(), 1).unwrap();

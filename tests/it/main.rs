@@ -44,6 +44,7 @@ mod messages;
 mod models;
 mod mutations;
 mod near_the_cap;
+mod odd;
 mod openapi;
 mod passing;
 mod pools;

@@ -25,7 +25,7 @@ fn able(to: Wire) -> Quirks {
 fn translated(endpoint: Endpoint, body: &Value, to: Wire) -> (Value, Translated) {
     let call = Call::parse(endpoint, Bytes::from(body.to_string()), 4).unwrap();
     let (quirks, set) = (able(to), BTreeMap::new());
-    assert_eq!(call.unmet(to, &quirks), [""; 0], "{body}");
+    assert_eq!(call.unmet(to, &quirks).unwrap(), [""; 0], "{body}");
     let edits =
         Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::new(100), set: &set, lacks: Lacks::default() };
     let translated = call.translate(to, &edits, &quirks).unwrap();

@@ -13,7 +13,7 @@ use crate::wire::openai::unreadable;
 struct Message<'a> {
     role: String,
     #[serde(borrow)]
-    content: &'a RawValue,
+    content: Option<&'a RawValue>,
 }
 
 /// Every kind of block in one, because a tagged union would copy the raw values.
@@ -78,7 +78,7 @@ pub(in crate::wire) fn read_request(call: &Call) -> Result<Conversation, BadCall
     for (name, value) in call.fields().filter(|(_, value)| *value != "null") {
         field(&mut asked, name, value).map_err(|error| unreadable(name, &error))?;
     }
-    Ok(asked)
+    asked.checked("messages")
 }
 
 fn field(asked: &mut Conversation, name: &str, value: &str) -> serde_json::Result<()> {
@@ -111,13 +111,15 @@ fn messages(asked: &mut Conversation, messages: Vec<Message<'_>>) -> serde_json:
         let role = match message.role.as_str() {
             "assistant" => Role::Assistant,
             "system" => Role::System,
-            _ => Role::User,
+            "user" => Role::User,
+            _ => {
+                asked.refuse(&format!("{place}.role"), "be `user` or `assistant`");
+                Role::User
+            }
         };
-        let mut turn = Turn { role, parts: Vec::new(), place: place.clone() };
-        let mut turns = Vec::new();
-        content(asked, message.content.get(), &place, |_, part| turn.parts.push(part))?;
-        turns.push(turn);
-        asked.turns.extend(turns);
+        let mut parts = Vec::new();
+        content(asked, message.content.map_or("null", RawValue::get), &place, |_, part| parts.push(part))?;
+        asked.turns.push(Turn { role, parts, place });
     }
     Ok(())
 }
@@ -128,11 +130,17 @@ fn content(asked: &mut Conversation, content: &str, place: &str, mut into: impl 
         into(asked, Part::Text { text: serde_json::from_str(content)?, is_cached: false });
         return Ok(());
     }
+    if !content.starts_with('[') {
+        let param = if place == "system" { place.to_owned() } else { format!("{place}.content") };
+        asked.refuse(&param, "be a text or a list of blocks");
+        return Ok(());
+    }
     let blocks: Vec<Block<'_>> = serde_json::from_str(content)?;
     for (index, block) in blocks.into_iter().enumerate() {
         let place = format!("{place}.content[{index}]:{}", block.kind);
         match read(asked, block, &place)? {
             Some(part) => into(asked, part),
+            None if place.ends_with(":text") => asked.refuse(&place.replacen(":text", ".text", 1), "be a text"),
             None => asked.musts.push(place),
         }
     }
@@ -161,6 +169,9 @@ fn read(asked: &mut Conversation, block: Block<'_>, place: &str) -> serde_json::
             Some(Part::Call(ToolCall { id, name, arguments, signature: None }))
         }
         "tool_result" => {
+            if block.tool_use_id.as_ref().is_none_or(String::is_empty) {
+                asked.refuse(&place.replacen(":tool_result", ".tool_use_id", 1), "name the call that this is the result of");
+            }
             let mut parts = Vec::new();
             if let Some(inner) = block.content {
                 content(asked, inner.get(), place, |_, part| parts.push(part))?;
@@ -204,8 +215,12 @@ fn choice(asked: &mut Conversation, choice: &Value) {
         Some("any") => Some(Choice::Any),
         Some("none") => Some(Choice::None),
         Some("tool") => choice["name"].as_str().map(|name| Choice::Named(name.into())),
-        _ => Some(Choice::Auto),
+        Some("auto") => Some(Choice::Auto),
+        _ => None,
     };
+    if asked.choice.is_none() {
+        asked.refuse("tool_choice", "be of type `auto`, `any`, `none`, or `tool` with a name");
+    }
     asked.parallel = choice["disable_parallel_tool_use"].as_bool().map(|disabled| !disabled);
 }
 
@@ -215,16 +230,20 @@ fn thinking(asked: &mut Conversation, thinking: &Value) {
     asked.thinking = match thinking["type"].as_str() {
         Some("disabled") => Some(Thinking::Off),
         Some("adaptive") if !is_said => Some(Thinking::Adaptive),
-        Some("enabled") => thinking["budget_tokens"].as_u64().map(Thinking::Budget),
-        _ => asked.thinking,
+        Some("adaptive") => asked.thinking,
+        Some("enabled") if thinking["budget_tokens"].is_u64() => thinking["budget_tokens"].as_u64().map(Thinking::Budget),
+        _ => {
+            asked.refuse("thinking", "be of type `enabled` with `budget_tokens`, `adaptive` or `disabled`");
+            None
+        }
     };
 }
 
 fn output_config(asked: &mut Conversation, config: &OutputConfig<'_>) {
-    if let Some(effort) = config.effort.as_deref().and_then(Effort::parse)
-        && matches!(asked.thinking, None | Some(Thinking::Adaptive))
-    {
-        asked.thinking = Some(Thinking::Effort(effort));
+    match config.effort.as_deref().map(Effort::parse) {
+        Some(Some(effort)) if matches!(asked.thinking, None | Some(Thinking::Adaptive)) => asked.thinking = Some(Thinking::Effort(effort)),
+        Some(None) => asked.extras.push("output_config.effort".into()),
+        _ => {}
     }
     match &config.format {
         Some(FormatField { kind, schema: Some(schema) }) if kind == "json_schema" => {

@@ -136,7 +136,7 @@ pub(in crate::wire) fn read_request(call: &Call) -> Result<Conversation, BadCall
         }
     }
     asked.limit = newer.or(asked.limit).filter(|limit| *limit > 0);
-    Ok(asked)
+    asked.checked("messages")
 }
 
 pub(in crate::wire) fn unreadable(name: &str, error: &serde_json::Error) -> BadCall {
@@ -162,15 +162,21 @@ fn field(asked: &mut Conversation, name: &str, value: &str) -> serde_json::Resul
         "response_format" => response_format(asked, &serde_json::from_str(value)?),
         "reasoning_effort" => {
             let word: String = serde_json::from_str(value)?;
-            asked.thinking =
-                Effort::parse(&word).map(|effort| if effort == Effort::None { Thinking::Off } else { Thinking::Effort(effort) });
+            match Effort::parse(&word) {
+                Some(Effort::None) => asked.thinking = Some(Thinking::Off),
+                Some(effort) => asked.thinking = Some(Thinking::Effort(effort)),
+                None => asked.extras.push(name.into()),
+            }
         }
         "verbosity" => asked.verbosity = Some(serde_json::from_str(value)?),
         "n" if value != "1" => asked.musts.push(name.into()),
-        "logprobs" if value == "true" => asked.musts.push(name.into()),
+        "logprobs" if value != "false" => asked.musts.push(name.into()),
         "top_logprobs" | "prediction" | "audio" | "web_search_options" => asked.musts.push(name.into()),
         "modalities" if value.contains("\"audio\"") => asked.musts.push(name.into()),
         "n" | "logprobs" | "modalities" => {}
+        // What a target does that was not told.
+        "store" if value == "false" => {}
+        "metadata" if value == "{}" => {}
         _ => match KNOBS.into_iter().find(|knob| *knob == name) {
             Some(knob) => drop(asked.knobs.insert(knob, serde_json::from_str(value)?)),
             None => asked.extras.push(name.into()),
@@ -197,10 +203,17 @@ fn messages(asked: &mut Conversation, messages: Vec<Message<'_>>) {
             "assistant" => Role::Assistant,
             "tool" | "function" => {
                 let id = message.tool_call_id.or(message.name).unwrap_or_default();
+                if id.is_empty() {
+                    asked.refuse(&format!("{place}.tool_call_id"), "name the call that this is the result of");
+                }
                 parts = vec![Part::Result { id, parts, is_error: false }];
                 Role::User
             }
-            _ => Role::User,
+            "user" => Role::User,
+            _ => {
+                asked.refuse(&format!("{place}.role"), "be `system`, `developer`, `user`, `assistant` or `tool`");
+                Role::User
+            }
         };
         if role == Role::Assistant {
             let legacy = message.function_call.map(|function| called(function.name.clone(), Some(function), None));
@@ -233,7 +246,7 @@ fn content(asked: &mut Conversation, content: Option<&RawValue>, place: &str, in
         return;
     }
     let Ok(parts) = serde_json::from_str::<Vec<PartField<'_>>>(content) else {
-        asked.musts.push(format!("{place}.content"));
+        asked.refuse(&format!("{place}.content"), "be a text or a list of parts");
         return;
     };
     for (index, part) in parts.into_iter().enumerate() {
@@ -248,6 +261,9 @@ fn content(asked: &mut Conversation, content: Option<&RawValue>, place: &str, in
         };
         match read {
             Some(part) => into.push(part),
+            None if matches!(part.kind.as_str(), "text" | "refusal" | "image_url") => {
+                asked.refuse(&format!("{place}.content[{index}].{}", part.kind), "be there");
+            }
             None => asked.musts.push(format!("{place}.content[{index}]:{}", part.kind)),
         }
     }
@@ -292,23 +308,24 @@ fn choice(asked: &mut Conversation, choice: &serde_json::Value) {
         name.and_then(serde_json::Value::as_str).map(str::to_owned)
     };
     let word = |word: &str| match word {
-        "none" => Choice::None,
-        "required" => Choice::Any,
-        _ => Choice::Auto,
+        "auto" => Some(Choice::Auto),
+        "none" => Some(Choice::None),
+        "required" | "any" => Some(Choice::Any),
+        _ => None,
     };
     asked.choice = match choice {
-        serde_json::Value::String(text) => Some(word(text)),
+        serde_json::Value::String(text) => word(text),
         value => match value.get("allowed_tools") {
             Some(allowed) => {
                 let names: Vec<String> = allowed["tools"].as_array().into_iter().flatten().filter_map(name).collect();
                 asked.allowed = Some(names);
-                Some(word(allowed["mode"].as_str().unwrap_or_default()))
+                word(allowed["mode"].as_str().unwrap_or_default())
             }
             None => name(value).map(Choice::Named),
         },
     };
     if asked.choice.is_none() {
-        asked.musts.push("tool_choice".into());
+        asked.refuse("tool_choice", "be `auto`, `none`, `required`, or name a tool");
     }
 }
 

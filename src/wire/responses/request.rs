@@ -82,7 +82,7 @@ pub(in crate::wire) fn read_request(call: &Call) -> Result<Conversation, BadCall
     for (name, value) in call.fields().filter(|(_, value)| *value != "null") {
         field(&mut asked, name, value).map_err(|error| unreadable(name, &error))?;
     }
-    Ok(asked)
+    asked.checked("input")
 }
 
 fn field(asked: &mut Conversation, name: &str, value: &str) -> serde_json::Result<()> {
@@ -117,6 +117,7 @@ fn does_without(name: &str, value: &str) -> bool {
     match name {
         "model" | "stream" | "stream_options" | "background" | "top_logprobs" => true,
         "store" => value == "false",
+        "metadata" => value == "{}",
         "truncation" => value == "\"disabled\"",
         _ => false,
     }
@@ -144,7 +145,8 @@ fn item(asked: &mut Conversation, item: Item<'_>, place: String) -> serde_json::
                 "system" | "developer" if asked.turns.is_empty() => asked.system.extend(parts),
                 "system" | "developer" => asked.turns.push(Turn { role: Role::System, parts, place }),
                 "assistant" => assistant(asked, parts, place),
-                _ => asked.turns.push(Turn { role: Role::User, parts, place }),
+                "user" => asked.turns.push(Turn { role: Role::User, parts, place }),
+                _ => asked.refuse(&format!("{place}.role"), "be `user`, `assistant`, `system` or `developer`"),
             }
         }
         "function_call" | "custom_tool_call" => {
@@ -152,9 +154,15 @@ fn item(asked: &mut Conversation, item: Item<'_>, place: String) -> serde_json::
             let arguments = raw.map(|raw| serde_json::from_str(raw).unwrap_or_else(|_| compact(raw)));
             let arguments = arguments.or_else(|| item.input.as_deref().map(wrapped)).unwrap_or_default();
             let (id, name) = (item.call_id.unwrap_or_default(), item.name.unwrap_or_default());
+            if id.is_empty() || name.is_empty() {
+                asked.refuse(&format!("{place}.{}", if name.is_empty() { "name" } else { "call_id" }), "be there");
+            }
             assistant(asked, vec![Part::Call(ToolCall { id, name, arguments, signature: None })], place);
         }
         "function_call_output" | "custom_tool_call_output" => {
+            if item.call_id.as_ref().is_none_or(String::is_empty) {
+                asked.refuse(&format!("{place}.call_id"), "be there");
+            }
             let parts = content(asked, item.output, &place)?;
             let parts = vec![Part::Result { id: item.call_id.unwrap_or_default(), parts, is_error: false }];
             asked.turns.push(Turn { role: Role::User, parts, place });
@@ -196,6 +204,7 @@ fn content(asked: &mut Conversation, content: Option<&RawValue>, place: &str) ->
         let place = format!("{place}.content[{index}]:{}", field.kind);
         match part(field) {
             Some(part) => parts.push(part),
+            None if place.ends_with("text") => asked.refuse(&format!("{}.text", &place[..place.rfind(':').unwrap_or(0)]), "be a text"),
             None => asked.musts.push(place),
         }
     }
@@ -242,22 +251,25 @@ fn tools(asked: &mut Conversation, tools: Vec<ToolField<'_>>) {
 
 fn choice(asked: &mut Conversation, choice: &Value) {
     let word = |word: &str| match word {
-        "none" => Choice::None,
-        "required" => Choice::Any,
-        _ => Choice::Auto,
+        "auto" => Some(Choice::Auto),
+        "none" => Some(Choice::None),
+        "required" => Some(Choice::Any),
+        _ => None,
     };
     let name = |value: &Value| value["name"].as_str().map(str::to_owned);
     asked.choice = match (choice, choice["type"].as_str()) {
-        (Value::String(text), _) => Some(word(text)),
+        (Value::String(text), _) => word(text),
         (_, Some("function" | "custom")) => name(choice).map(Choice::Named),
         (_, Some("allowed_tools")) => {
             asked.allowed = Some(choice["tools"].as_array().into_iter().flatten().filter_map(name).collect());
-            Some(word(choice["mode"].as_str().unwrap_or_default()))
+            word(choice["mode"].as_str().unwrap_or_default())
         }
         _ => None,
     };
-    if asked.choice.is_none() {
-        asked.musts.push("tool_choice".into());
+    match (&asked.choice, choice) {
+        (Some(_), _) => {}
+        (None, Value::String(_)) => asked.refuse("tool_choice", "be `auto`, `none`, `required`, or name a tool"),
+        (None, _) => asked.musts.push("tool_choice".into()),
     }
 }
 
