@@ -39,7 +39,8 @@ Prices change. `tollgate prices import FILE|URL` reads models.dev's `api.json` o
 `model_prices_and_context_window.json` and writes `prices.yaml` beside the routing file; with `include: [prices.yaml]` it counts: what
 a provider's entry says comes first, then the imported list, then the catalogue. The file is watched, checked, kept and rolled back
 like every other one, and a row that cannot be read is left out with a warning. `tollgate prices` says where prices differ, and how old
-each list is. None of the prices below was read from a live page.
+each list is; `check` and `serve` warn in one line when prices that may be spent at are above 90 days old. None of the prices below was
+read from a live page. `tests/catalogue/refresh.py` in the repository brings this catalogue itself up to a newer snapshot of models.dev.
 
 ";
 

@@ -3,7 +3,7 @@
 use crate::config::codes::Code;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::tree::{Node, Scalar};
-use crate::units::QuantityError;
+use crate::units::{QuantityError, parse_share};
 
 /// Why a quantity cannot be read, and what was perhaps meant.
 pub(in crate::config) fn quantity_finding(code: Code, node: &Node, scalar: &Scalar, expected: &str, error: &QuantityError) -> Diagnostic {
@@ -116,7 +116,8 @@ fn meant(code: Code, text: &str) -> Option<String> {
             _ => return None,
         },
         Code::BAD_SHARE => match unit.as_str() {
-            "" | "percent" | "pct" => "%",
+            "" => return percent(number),
+            "percent" | "pct" => "%",
             _ => return None,
         },
         Code::BAD_MONEY => match unit.as_str() {
@@ -130,6 +131,22 @@ fn meant(code: Code, text: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("{number}{here}"))
+}
+
+/// A plain number as a share: up to one with decimals is a part of one, `0.8`, and anything else was meant in percent.
+fn percent(number: &str) -> Option<String> {
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let percent = match (whole, decimals) {
+        (_, "") => whole.to_owned(),
+        ("0" | "1", _) => {
+            let (hundredths, rest) = format!("{decimals:0<2}").split_at_checked(2).map(|(two, rest)| (two.to_owned(), rest.to_owned()))?;
+            let shifted = format!("{whole}{hundredths}.{rest}");
+            shifted.trim_start_matches('0').trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        _ => number.to_owned(),
+    };
+    let percent = if percent.is_empty() || percent.starts_with('.') { format!("0{percent}%") } else { format!("{percent}%") };
+    parse_share(&percent).is_ok().then_some(percent)
 }
 
 /// A plain number and the word behind it.
@@ -181,8 +198,19 @@ mod tests {
             (Code::BAD_MONEY, "5 cents", "write `$0.05`"),
             (Code::BAD_MONEY, "$5/month", "an amount here has no period"),
             (Code::BAD_SHARE, "5", "write `5%`"),
+            (Code::BAD_SHARE, "0.8", "write `80%`"),
+            (Code::BAD_SHARE, "0.755", "write `75.5%`"),
+            (Code::BAD_SHARE, "0.05", "write `5%`"),
+            (Code::BAD_SHARE, "0.005", "write `0.5%`"),
+            (Code::BAD_SHARE, "1.0", "write `100%`"),
+            (Code::BAD_SHARE, "12.5", "write `12.5%`"),
+            (Code::BAD_SHARE, "80 percent", "write `80%`"),
+            (Code::BAD_SHARE, "0.0", "write `0%`"),
         ] {
             assert_eq!(hint(code, text).as_deref(), Some(wanted), "{text}");
+        }
+        for text in ["150", "1.5", "a lot"] {
+            assert_eq!(hint(Code::BAD_SHARE, text), None, "{text}: no share is that");
         }
     }
 }
