@@ -15,8 +15,8 @@ use super::call::BadCall;
 use super::reading::Finish;
 
 pub(super) use assembly::{Assembly, Said};
-pub(super) use draft::Draft;
 pub use draft::Translated;
+pub(super) use draft::{Draft, content_of};
 pub(super) use free::{Grammar, unwrapped, wrapped};
 pub(super) use names::{NameRule, Names};
 
@@ -135,8 +135,8 @@ pub(super) enum Part {
     },
     Image {
         source: Source,
-        /// How closely it is to be looked at was said, which only some formats can.
-        has_detail: bool,
+        /// How closely it is to be looked at, in `OpenAI`'s words, where that is said and not left to the model.
+        detail: Option<String>,
     },
     File {
         source: Source,

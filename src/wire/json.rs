@@ -51,6 +51,16 @@ impl<'a> Value<'a> {
         (self.kind == Kind::String).then_some(Str { quoted: self.text, start: self.start })
     }
 
+    /// The text of what is not null.
+    pub(super) fn present(&self) -> Option<&'a str> {
+        (!self.is_null()).then_some(self.text)
+    }
+
+    /// How many bytes a string has between its quotes, as it is written; 0 for anything else.
+    pub(super) fn string_bytes(&self) -> u64 {
+        self.string().map_or(0, |string| string.raw().len() as u64)
+    }
+
     /// The value as a whole number written in digits alone, when it is one.
     pub(super) fn digits(&self) -> Option<u64> {
         let is_plain = self.kind == Kind::Number && self.text.bytes().all(|b| b.is_ascii_digit());
@@ -144,6 +154,18 @@ impl<'a> Scan<'a> {
             Kind::Bool => self.word(if self.byte() == Some(b't') { "true" } else { "false" })?,
         }
         Ok(Value { kind, start, text: &self.text[start..self.at] })
+    }
+
+    /// Reads a text that is one object, as providers send them; `each` as in [`Scan::object`].
+    pub(super) fn read_object(text: &'a str, each: impl FnMut(&mut Self, Str<'a>) -> Result<(), Fault>) -> Result<(), Fault> {
+        let mut scan = Self::lenient(text);
+        scan.object(each)?;
+        scan.end()
+    }
+
+    /// Steps over a value.
+    pub(super) fn skip(&mut self) -> Result<(), Fault> {
+        self.value().map(|_| ())
     }
 
     /// Reads an object; `each` gets every key and must read the value behind it.

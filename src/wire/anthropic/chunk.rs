@@ -1,4 +1,4 @@
-use crate::wire::json::{Fault, Kind, Scan, Str, Value};
+use crate::wire::json::{Fault, Kind, Scan, Str};
 use crate::wire::stencil::{HoleKind, Holes};
 
 /// What one event of a stream, or one whole answer, says. Read in one pass.
@@ -25,9 +25,7 @@ impl<'a> Chunk<'a> {
     /// Reads one JSON object.
     pub(in crate::wire) fn read(text: &'a str) -> Result<Self, Fault> {
         let mut chunk = Self::default();
-        let mut scan = Scan::lenient(text);
-        scan.object(|scan, key| chunk.top(scan, key))?;
-        scan.end()?;
+        Scan::read_object(text, |scan, key| chunk.top(scan, key))?;
         Ok(chunk)
     }
 
@@ -44,7 +42,7 @@ impl<'a> Chunk<'a> {
             "type" => self.kind = scan.value()?.string(),
             "message" | "delta" if scan.peek()? == Kind::Object => scan.object(|scan, key| self.inner(scan, key))?,
             "content_block" if scan.peek()? == Kind::Object => self.block(scan)?,
-            "usage" => self.usage[1] = present(scan.value()?),
+            "usage" => self.usage[1] = scan.value()?.present(),
             "error" => self.has_error = !scan.value()?.is_null(),
             _ => self.inner(scan, key)?,
         }
@@ -56,15 +54,15 @@ impl<'a> Chunk<'a> {
         match key.raw() {
             "id" => self.id = scan.value()?.string(),
             "model" => self.model = scan.value()?.string(),
-            "usage" => self.usage[0] = present(scan.value()?),
+            "usage" => self.usage[0] = scan.value()?.present(),
             "stop_reason" => self.stop_reason = scan.value()?.string(),
             "content" if scan.peek()? == Kind::Array => {
                 self.has_list = true;
-                scan.array(|scan| if scan.peek()? == Kind::Object { self.block(scan) } else { skip(scan) })?;
+                scan.array(|scan| if scan.peek()? == Kind::Object { self.block(scan) } else { scan.skip() })?;
             }
             "text" | "partial_json" => self.text += self.hole(scan, HoleKind::Text)?,
             "thinking" => self.reasoning += self.hole(scan, HoleKind::Reasoning)?,
-            _ => skip(scan)?,
+            _ => scan.skip()?,
         }
         Ok(())
     }
@@ -74,14 +72,14 @@ impl<'a> Chunk<'a> {
             match key.raw() {
                 "name" => {
                     self.has_tool = true;
-                    self.text += bytes(scan.value()?);
+                    self.text += scan.value()?.string_bytes();
                 }
-                "text" => self.text += bytes(scan.value()?),
-                "thinking" => self.reasoning += bytes(scan.value()?),
-                "data" => self.reasoning += u64::from(bytes(scan.value()?) > 0),
+                "text" => self.text += scan.value()?.string_bytes(),
+                "thinking" => self.reasoning += scan.value()?.string_bytes(),
+                "data" => self.reasoning += u64::from(scan.value()?.string_bytes() > 0),
                 // An empty object is a call's beginning.
                 "input" => self.text += Some(scan.value()?.text.len() as u64).filter(|&length| length > 2).unwrap_or(0),
-                _ => skip(scan)?,
+                _ => scan.skip()?,
             }
             Ok::<(), Fault>(())
         })
@@ -92,16 +90,4 @@ impl<'a> Chunk<'a> {
         self.holes.add(string, kind);
         Ok(string.raw().len() as u64)
     }
-}
-
-fn bytes(value: Value<'_>) -> u64 {
-    value.string().map_or(0, |string| string.raw().len() as u64)
-}
-
-fn skip(scan: &mut Scan<'_>) -> Result<(), Fault> {
-    scan.value().map(|_| ())
-}
-
-fn present(value: Value<'_>) -> Option<&str> {
-    (!value.is_null()).then_some(value.text)
 }

@@ -158,7 +158,7 @@ fn read(asked: &mut Conversation, block: Block<'_>, place: &str) -> serde_json::
             }
             _ => block.text.map(|text| Part::Text { text: format!("<system>{text}</system>"), is_cached }),
         },
-        "image" => block.source.and_then(source).map(|source| Part::Image { source, has_detail: false }),
+        "image" => block.source.and_then(source).map(|source| Part::Image { source, detail: None }),
         "document" => match block.source {
             Some(SourceField { kind, data: Some(text), .. }) if kind == "text" => Some(Part::Text { text, is_cached }),
             other => other.and_then(source).map(|source| Part::File { source, name: block.title }),

@@ -111,8 +111,8 @@ fn blocks(turn: &Turn, is_last: bool, names: &Names, draft: &mut Draft) -> (Vec<
 fn block(part: &Part, names: &Names, draft: &mut Draft) -> Option<Box<RawValue>> {
     match part {
         Part::Text { text, is_cached } => text_block(text, *is_cached),
-        Part::Image { source, has_detail } => {
-            if *has_detail {
+        Part::Image { source, detail } => {
+            if detail.is_some() {
                 draft.dropped("image_url.detail");
             }
             Some(raw(&json!({ "type": "image", "source": written(source) })))
@@ -213,7 +213,7 @@ fn tools(asked: &Conversation, names: &Names, quirks: &Quirks, draft: &mut Draft
             name: names.told(&tool.name),
             description: tool.description.as_deref(),
             input_schema: tool.parameters.clone().unwrap_or_else(bare),
-            strict: tool.is_strict.filter(|_| quirks.structured_outputs),
+            strict: draft.strict(tool, quirks.structured_outputs),
             cache_control: tool.is_cached.then(|| json!({ "type": "ephemeral" })),
         })
     };

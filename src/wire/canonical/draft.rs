@@ -4,8 +4,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use super::{Conversation, Names, Thinking, raw};
+use super::{Choice, Conversation, Names, Thinking, Tool, raw};
 use crate::units::{Effort, Lack, Quirks, Thinks};
 use crate::wire::call::{Edits, effort_of};
 
@@ -66,8 +67,33 @@ impl Draft {
         }
     }
 
-    /// Whether several tools may be called at once, where the client said.
-    pub(in crate::wire) fn parallel(&mut self, asked: &Conversation, quirks: &Quirks) {
+    /// Marks a text up to which the prompt is to be cached, where the target has such marks.
+    pub(in crate::wire) fn mark(&mut self, told: &mut Value, is_cached: bool, quirks: &Quirks) {
+        match (is_cached, quirks.cache_breakpoints) {
+            (true, true) => told["prompt_cache_breakpoint"] = json!({ "mode": "explicit" }),
+            (true, false) => self.dropped("cache_control"),
+            (false, _) => {}
+        }
+    }
+
+    /// Whether a tool's arguments keep to its schema, where the target `takes` such a word.
+    pub(in crate::wire) fn strict(&mut self, tool: &Tool, takes: bool) -> Option<bool> {
+        if tool.is_strict == Some(true) && !takes {
+            self.dropped("tools.strict");
+        }
+        tool.is_strict.filter(|_| takes)
+    }
+
+    /// The tools as `OpenAI`'s formats have them, and which of them are to be called. `named`: how one is named that must be.
+    pub(in crate::wire) fn tools(&mut self, tools: &[Box<RawValue>], asked: &Conversation, quirks: &Quirks, named: impl Fn(&str) -> Value) {
+        self.set("tools", &tools);
+        match &asked.choice {
+            None => {}
+            Some(Choice::Auto) => self.set("tool_choice", &"auto"),
+            Some(Choice::None) => self.set("tool_choice", &"none"),
+            Some(Choice::Any) => self.set("tool_choice", &"required"),
+            Some(Choice::Named(name)) => self.set("tool_choice", &named(name)),
+        }
         match asked.parallel {
             Some(_) if quirks.lacks.has(Lack::ParallelTools) => self.dropped("parallel_tool_calls"),
             Some(parallel) => self.set("parallel_tool_calls", &parallel),
@@ -118,5 +144,14 @@ impl Draft {
             echo: None,
             wants_base64: false,
         }
+    }
+}
+
+/// The parts of a message, or its text alone where nothing else is said; nothing where there are none.
+pub(in crate::wire) fn content_of(parts: Vec<Value>) -> Option<Value> {
+    match parts.as_slice() {
+        [] => None,
+        [only] if only["text"].is_string() && only.as_object().is_some_and(|only| only.len() == 2) => Some(only["text"].clone()),
+        _ => Some(Value::Array(parts)),
     }
 }

@@ -114,8 +114,8 @@ impl<'a> Writer<'a> {
                 }
                 (!text.is_empty()).then(|| raw(&json!({ "text": text })))
             }
-            Part::Image { source, has_detail } => {
-                if *has_detail {
+            Part::Image { source, detail } => {
+                if detail.is_some() {
                     self.draft.dropped("image_url.detail");
                 }
                 inline(source)
@@ -201,6 +201,7 @@ struct Declared<'a> {
 
 fn tools(asked: &Conversation, names: &Names, draft: &mut Draft) {
     let declared = |tool: &Tool| {
+        draft.strict(tool, false);
         let (description, parameters_json_schema) = (tool.description.as_deref(), tool.parameters.as_deref());
         raw(&Declared { name: names.told(&tool.name), description, parameters_json_schema })
     };

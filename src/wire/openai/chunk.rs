@@ -1,4 +1,4 @@
-use crate::wire::json::{Fault, Kind, Scan, Str, Value};
+use crate::wire::json::{Fault, Kind, Scan, Str};
 use crate::wire::stencil::{HoleKind, Holes};
 
 /// What one event of a stream, or one whole answer, says. Read in one pass; places are offsets into the text.
@@ -45,9 +45,7 @@ impl<'a> Chunk<'a> {
     /// Reads one JSON object.
     pub(in crate::wire) fn read(text: &'a str) -> Result<Self, Fault> {
         let mut chunk = Self::default();
-        let mut scan = Scan::lenient(text);
-        scan.object(|scan, key| chunk.top(scan, key))?;
-        scan.end()?;
+        Scan::read_object(text, |scan, key| chunk.top(scan, key))?;
         chunk.is_odd |= chunk.has_choices && !(chunk.has_object && chunk.id.is_some() && chunk.model.is_some());
         Ok(chunk)
     }
@@ -67,12 +65,12 @@ impl<'a> Chunk<'a> {
             "id" => self.id = scan.value()?.string(),
             "model" => self.model = scan.value()?.string(),
             "created" => self.created = scan.value()?.digits(),
-            "usage" => self.usage = present(scan.value()?),
-            "error" => self.error = present(scan.value()?),
+            "usage" => self.usage = scan.value()?.present(),
+            "error" => self.error = scan.value()?.present(),
             "data" => self.has_list |= scan.value()?.kind == Kind::Array,
             "x_groq" if scan.peek()? == Kind::Object => scan.object(|scan, key| self.groq(scan, key))?,
             "obfuscation" | "p" => self.padding(scan)?,
-            _ => skip(scan)?,
+            _ => scan.skip()?,
         }
         Ok(())
     }
@@ -80,14 +78,14 @@ impl<'a> Chunk<'a> {
     fn groq(&mut self, scan: &mut Scan<'a>, key: Str<'a>) -> Result<(), Fault> {
         let value = scan.value()?;
         if key.raw() == "usage" {
-            self.hidden_usage = present(value).or(self.hidden_usage);
+            self.hidden_usage = value.present().or(self.hidden_usage);
         }
         Ok(())
     }
 
     fn choice(&mut self, scan: &mut Scan<'a>) -> Result<(), Fault> {
         if scan.peek()? != Kind::Object {
-            return skip(scan);
+            return scan.skip();
         }
         let mut index = u64::from(self.choices);
         let (mut finish, mut has_role) = (None, false);
@@ -106,8 +104,8 @@ impl<'a> Chunk<'a> {
                     })?;
                 }
                 "text" => self.text += self.weigh(scan, Some(HoleKind::Text))?,
-                "usage" => self.hidden_usage = present(scan.value()?).or(self.hidden_usage),
-                _ => skip(scan)?,
+                "usage" => self.hidden_usage = scan.value()?.present().or(self.hidden_usage),
+                _ => scan.skip()?,
             }
             Ok::<(), Fault>(())
         })?;
@@ -142,7 +140,7 @@ impl<'a> Chunk<'a> {
                 self.text += bytes;
             }
             "audio" => self.has_audio |= self.weigh(scan, None)? > 0,
-            _ => skip(scan)?,
+            _ => scan.skip()?,
         }
         Ok(())
     }
@@ -159,7 +157,7 @@ impl<'a> Chunk<'a> {
             scan.object(|scan, key| {
                 match key.raw() {
                     "index" => has_index = scan.value()?.digits().is_some(),
-                    "type" | "id" | "extra_content" => skip(scan)?,
+                    "type" | "id" | "extra_content" => scan.skip()?,
                     _ => sum += self.weigh(scan, Some(HoleKind::Text))?,
                 }
                 Ok::<(), Fault>(())
@@ -177,7 +175,7 @@ impl<'a> Chunk<'a> {
             Kind::Array => scan.array(|scan| self.weigh(scan, kind).map(|bytes| sum += bytes))?,
             Kind::Object => scan.object(|scan, key| {
                 match key.raw() {
-                    "type" | "id" | "index" | "format" | "extra_content" | "signature" => skip(scan)?,
+                    "type" | "id" | "index" | "format" | "extra_content" | "signature" => scan.skip()?,
                     _ => sum += self.weigh(scan, kind)?,
                 }
                 Ok::<(), Fault>(())
@@ -200,12 +198,4 @@ impl<'a> Chunk<'a> {
         }
         Ok(())
     }
-}
-
-fn skip(scan: &mut Scan<'_>) -> Result<(), Fault> {
-    scan.value().map(|_| ())
-}
-
-fn present(value: Value<'_>) -> Option<&str> {
-    (!value.is_null()).then_some(value.text)
 }

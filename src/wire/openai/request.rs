@@ -68,7 +68,7 @@ struct PartField<'a> {
 #[derive(Deserialize)]
 struct ImageField {
     url: String,
-    detail: Option<serde_json::Value>,
+    detail: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -274,7 +274,7 @@ fn image(image: &RawValue) -> Option<Part> {
         Ok(url) => ImageField { url, detail: None },
         Err(_) => serde_json::from_str(image.get()).ok()?,
     };
-    Some(Part::Image { source: Source::of_url(&image.url), has_detail: image.detail.is_some_and(|detail| detail != "auto") })
+    Some(Part::Image { source: Source::of_url(&image.url), detail: image.detail.filter(|detail| detail != "auto") })
 }
 
 fn tools(asked: &mut Conversation, tools: Vec<ToolField<'_>>) {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::TOOL_NAMES;
 use crate::units::{Lack, Quirks, Replay, Tokens};
 use crate::wire::call::Edits;
-use crate::wire::canonical::{Choice, Conversation, Draft, Names, Part, Role, Source, Tool, Translated, Turn, raw};
+use crate::wire::canonical::{Conversation, Draft, Names, Part, Role, Source, Tool, Translated, Turn, content_of, raw};
 
 /// Writes the request; `asked` has nothing that the target must but cannot do.
 pub(in crate::wire) fn write_request(asked: &Conversation, edits: &Edits<'_>, quirks: &Quirks) -> Translated {
@@ -98,13 +98,7 @@ fn user(turn: &Turn, quirks: &Quirks, messages: &mut Vec<Box<RawValue>>, draft: 
             rest.extend(self::part(part, quirks, draft));
         }
     }
-    match rest.as_slice() {
-        [] => {}
-        [only] if only["type"] == "text" && only.as_object().is_some_and(|only| only.len() == 2) => {
-            messages.push(raw(&json!({ "role": "user", "content": only["text"] })));
-        }
-        parts => messages.push(raw(&json!({ "role": "user", "content": parts }))),
-    }
+    messages.extend(content_of(rest).map(|content| raw(&json!({ "role": "user", "content": content }))));
 }
 
 fn assistant(turn: &Turn, replay: Replay, names: &Names, draft: &mut Draft) -> Option<Box<RawValue>> {
@@ -145,14 +139,16 @@ fn part(part: &Part, quirks: &Quirks, draft: &mut Draft) -> Option<serde_json::V
         Part::Text { text, .. } if text.is_empty() => None,
         Part::Text { text, is_cached } => {
             let mut told = json!({ "type": "text", "text": text });
-            match (*is_cached, quirks.cache_breakpoints) {
-                (true, true) => told["prompt_cache_breakpoint"] = json!({ "mode": "explicit" }),
-                (true, false) => draft.dropped("cache_control"),
-                (false, _) => {}
-            }
+            draft.mark(&mut told, *is_cached, quirks);
             Some(told)
         }
-        Part::Image { source, .. } => Some(json!({ "type": "image_url", "image_url": { "url": source.url() } })),
+        Part::Image { source, detail } => {
+            let mut image = json!({ "url": source.url() });
+            if let Some(detail) = detail {
+                image["detail"] = detail.as_str().into();
+            }
+            Some(json!({ "type": "image_url", "image_url": image }))
+        }
         Part::File { source, name } => {
             let name = name.as_deref().unwrap_or("document.pdf");
             match source {
@@ -195,14 +191,11 @@ struct Function<'a> {
 
 fn tools(asked: &Conversation, quirks: &Quirks, names: &Names, draft: &mut Draft) {
     let declared = |tool: &Tool| {
-        let Tool { name, description, parameters, is_strict, is_cached, .. } = tool;
+        let Tool { name, description, parameters, is_cached, .. } = tool;
         if *is_cached {
             draft.dropped("cache_control");
         }
-        let strict = is_strict.filter(|_| !quirks.lacks.has(Lack::StrictTools));
-        if strict.is_none() && *is_strict == Some(true) {
-            draft.dropped("tools.strict");
-        }
+        let strict = draft.strict(tool, !quirks.lacks.has(Lack::StrictTools));
         let function = Function { name: names.told(name), description: description.as_deref(), parameters: parameters.as_deref(), strict };
         raw(&Declared { kind: "function", function })
     };
@@ -210,15 +203,5 @@ fn tools(asked: &Conversation, quirks: &Quirks, names: &Names, draft: &mut Draft
     if tools.is_empty() {
         return;
     }
-    draft.set("tools", &tools);
-    match &asked.choice {
-        None => {}
-        Some(Choice::Auto) => draft.set("tool_choice", &"auto"),
-        Some(Choice::None) => draft.set("tool_choice", &"none"),
-        Some(Choice::Any) => draft.set("tool_choice", &"required"),
-        Some(Choice::Named(name)) => {
-            draft.set("tool_choice", &json!({ "type": "function", "function": { "name": names.told(name) } }));
-        }
-    }
-    draft.parallel(asked, quirks);
+    draft.tools(&tools, asked, quirks, |name| json!({ "type": "function", "function": { "name": names.told(name) } }));
 }

@@ -1,4 +1,4 @@
-use crate::wire::json::{Fault, Kind, Scan, Str, Value};
+use crate::wire::json::{Fault, Kind, Scan, Str};
 use crate::wire::stencil::{HoleKind, Holes};
 
 /// What one event of a stream, or one whole answer, says. Read in one pass.
@@ -53,9 +53,7 @@ impl<'a> Chunk<'a> {
     /// Reads one JSON object.
     pub(in crate::wire) fn read(text: &'a str) -> Result<Self, Fault> {
         let mut chunk = Self::default();
-        let mut scan = Scan::lenient(text);
-        scan.object(|scan, key| chunk.top(scan, key))?;
-        scan.end()?;
+        Scan::read_object(text, |scan, key| chunk.top(scan, key))?;
         Ok(chunk)
     }
 
@@ -107,8 +105,8 @@ impl<'a> Chunk<'a> {
             "model" => self.model = scan.value()?.string(),
             "created_at" => self.created = scan.value()?.digits(),
             "status" => self.status = scan.value()?.string(),
-            "usage" => self.usage = present(scan.value()?),
-            "error" => self.error = present(scan.value()?),
+            "usage" => self.usage = scan.value()?.present(),
+            "error" => self.error = scan.value()?.present(),
             "incomplete_details" if scan.peek()? == Kind::Object => scan.object(|scan, key| {
                 let value = scan.value()?;
                 if key.raw() == "reason" {
@@ -123,10 +121,10 @@ impl<'a> Chunk<'a> {
                         self.output.add(item(scan)?);
                         return Ok(());
                     }
-                    skip(scan)
+                    scan.skip()
                 })?;
             }
-            _ => skip(scan)?,
+            _ => scan.skip()?,
         }
         Ok(())
     }
@@ -148,9 +146,9 @@ fn item(scan: &mut Scan<'_>) -> Result<Weight, Fault> {
             "type" => kind = scan.value()?.string(),
             "content" => parts += texts(scan)?,
             "summary" => thought += texts(scan)?,
-            "encrypted_content" => thought += u64::from(bytes(scan.value()?) > 0),
-            "name" | "arguments" | "input" => called += bytes(scan.value()?),
-            _ => skip(scan)?,
+            "encrypted_content" => thought += u64::from(scan.value()?.string_bytes() > 0),
+            "name" | "arguments" | "input" => called += scan.value()?.string_bytes(),
+            _ => scan.skip()?,
         }
         Ok::<(), Fault>(())
     })?;
@@ -166,32 +164,20 @@ fn item(scan: &mut Scan<'_>) -> Result<Weight, Fault> {
 fn texts(scan: &mut Scan<'_>) -> Result<u64, Fault> {
     let mut sum = 0;
     if scan.peek()? != Kind::Array {
-        skip(scan)?;
+        scan.skip()?;
         return Ok(0);
     }
     scan.array(|scan| {
         if scan.peek()? != Kind::Object {
-            return skip(scan);
+            return scan.skip();
         }
         scan.object(|scan, key| {
             let value = scan.value()?;
             if matches!(key.raw(), "text" | "refusal") {
-                sum += bytes(value);
+                sum += value.string_bytes();
             }
             Ok(())
         })
     })?;
     Ok(sum)
-}
-
-fn bytes(value: Value<'_>) -> u64 {
-    value.string().map_or(0, |string| string.raw().len() as u64)
-}
-
-fn skip(scan: &mut Scan<'_>) -> Result<(), Fault> {
-    scan.value().map(|_| ())
-}
-
-fn present(value: Value<'_>) -> Option<&str> {
-    (!value.is_null()).then_some(value.text)
 }

@@ -35,7 +35,7 @@ struct PartField {
     text: Option<String>,
     refusal: Option<String>,
     image_url: Option<String>,
-    detail: Option<Value>,
+    detail: Option<String>,
     filename: Option<String>,
     file_data: Option<String>,
     file_url: Option<String>,
@@ -218,8 +218,8 @@ fn part(field: PartField) -> Option<Part> {
             field.text.or(field.refusal).map(|text| Part::Text { text, is_cached })
         }
         "input_image" => {
-            let has_detail = field.detail.is_some_and(|detail| !detail.is_null() && detail != "auto");
-            field.image_url.map(|url| Part::Image { source: Source::of_url(&url), has_detail })
+            let detail = field.detail.filter(|detail| detail != "auto");
+            field.image_url.map(|url| Part::Image { source: Source::of_url(&url), detail })
         }
         "input_file" => {
             let url = field.file_data.or(field.file_url)?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::TOOL_NAMES;
 use crate::units::{Quirks, Tokens};
 use crate::wire::call::Edits;
-use crate::wire::canonical::{Choice, Conversation, Draft, Names, Part, Role, Source, Tool, Translated, Turn, raw};
+use crate::wire::canonical::{Conversation, Draft, Names, Part, Role, Source, Tool, Translated, Turn, content_of, raw};
 
 /// Writes the request; `asked` has nothing that the target must but cannot do. The provider is to keep nothing of it: nobody would
 /// ask for it there.
@@ -85,13 +85,8 @@ fn system(asked: &Conversation, quirks: &Quirks, items: &mut Vec<Box<RawValue>>,
 
 /// A message of these parts; nothing where all of them are empty or cannot be said.
 fn message(role: &str, parts: &[Part], quirks: &Quirks, draft: &mut Draft) -> Option<Box<RawValue>> {
-    let parts: Vec<Value> = parts.iter().filter_map(|part| self::part(part, quirks, draft)).collect();
-    let content = match parts.as_slice() {
-        [] => return None,
-        [only] if only["type"] == "input_text" && only.as_object().is_some_and(|only| only.len() == 2) => only["text"].clone(),
-        _ => Value::Array(parts),
-    };
-    Some(raw(&json!({ "role": role, "content": content })))
+    let parts = parts.iter().filter_map(|part| self::part(part, quirks, draft)).collect();
+    content_of(parts).map(|content| raw(&json!({ "role": role, "content": content })))
 }
 
 /// The results of tools, each an item of its own, then everything else.
@@ -114,13 +109,7 @@ fn user(turn: &Turn, quirks: &Quirks, items: &mut Vec<Box<RawValue>>, draft: &mu
         items.push(raw(&json!({ "type": "function_call_output", "call_id": id, "output": output })));
     }
     let rest: Vec<Value> = rest.into_iter().filter_map(|part| self::part(part, quirks, draft)).collect();
-    match rest.as_slice() {
-        [] => {}
-        [only] if only["type"] == "input_text" && only.as_object().is_some_and(|only| only.len() == 2) => {
-            items.push(raw(&json!({ "role": "user", "content": only["text"] })));
-        }
-        parts => items.push(raw(&json!({ "role": "user", "content": parts }))),
-    }
+    items.extend(content_of(rest).map(|content| raw(&json!({ "role": "user", "content": content }))));
 }
 
 /// What the model said, an item for each part.
@@ -145,18 +134,12 @@ fn part(part: &Part, quirks: &Quirks, draft: &mut Draft) -> Option<Value> {
         Part::Text { text, .. } if text.is_empty() => None,
         Part::Text { text, is_cached } => {
             let mut told = json!({ "type": "input_text", "text": text });
-            match (*is_cached, quirks.cache_breakpoints) {
-                (true, true) => told["prompt_cache_breakpoint"] = json!({ "mode": "explicit" }),
-                (true, false) => draft.dropped("cache_control"),
-                (false, _) => {}
-            }
+            draft.mark(&mut told, *is_cached, quirks);
             Some(told)
         }
-        Part::Image { source, has_detail } => {
-            if *has_detail {
-                draft.dropped("image_url.detail");
-            }
-            Some(json!({ "type": "input_image", "detail": "auto", "image_url": source.url() }))
+        Part::Image { source, detail } => {
+            let detail = detail.as_deref().unwrap_or("auto");
+            Some(json!({ "type": "input_image", "detail": detail, "image_url": source.url() }))
         }
         Part::File { source: Source::Url(url), .. } => Some(json!({ "type": "input_file", "file_url": url })),
         Part::File { source, name } => {
@@ -202,13 +185,5 @@ fn tools(asked: &Conversation, quirks: &Quirks, names: &Names, draft: &mut Draft
     if tools.is_empty() {
         return;
     }
-    draft.set("tools", &tools);
-    match &asked.choice {
-        None => {}
-        Some(Choice::Auto) => draft.set("tool_choice", &"auto"),
-        Some(Choice::None) => draft.set("tool_choice", &"none"),
-        Some(Choice::Any) => draft.set("tool_choice", &"required"),
-        Some(Choice::Named(name)) => draft.set("tool_choice", &json!({ "type": "function", "name": names.told(name) })),
-    }
-    draft.parallel(asked, quirks);
+    draft.tools(&tools, asked, quirks, |name| json!({ "type": "function", "name": names.told(name) }));
 }
