@@ -203,6 +203,16 @@ impl Gate {
         self.passages[target].views.iter().flat_map(|view| view.levels(now)).collect()
     }
 
+    /// How full the caller's limits are.
+    ///
+    /// # Panics
+    /// When `caller` is no index of the adopted file.
+    #[must_use]
+    pub fn caller_levels(&self, caller: usize) -> Vec<Level> {
+        let now = self.clock.now();
+        self.callers[caller].views.iter().flat_map(|view| view.levels(now)).collect()
+    }
+
     /// Takes what the passage asks for once its turn has come.
     async fn pass(&self, passage: &Passage, tokens: Tokens) -> Result<(), Denial> {
         let since = self.clock.now();

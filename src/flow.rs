@@ -42,7 +42,10 @@ use tried::Tried;
 
 pub use answer::{Addressee, Answer, Body, Refusal};
 pub use classify::features;
-pub use explain::{Explained, ExplainedFeatures, ExplainedRefusal, ExplainedRule, ExplainedStep, ExplainedTask, explain};
+pub use explain::{
+    Explained, ExplainedAllowance, ExplainedBudget, ExplainedFeatures, ExplainedLimit, ExplainedRefusal, ExplainedRule, ExplainedStep,
+    ExplainedTask, explain,
+};
 pub use panics::answer_or_internal;
 pub use plan::{OutputLimit, Skip};
 pub use question::Question;

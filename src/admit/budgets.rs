@@ -397,6 +397,14 @@ impl State {
     }
 }
 
+impl BudgetLevel {
+    /// What is left beside all that is spent, held and disputed.
+    #[must_use]
+    pub fn rest(&self) -> Usd {
+        self.cap.minus(self.posted).minus(self.held).minus(self.disputed)
+    }
+}
+
 impl From<Standing> for BudgetLevel {
     fn from(Standing { key, cap, posted, held, disputed, granted }: Standing) -> Self {
         Self { key, cap, posted, held, disputed, granted }

@@ -193,6 +193,15 @@ impl Purse {
         })
     }
 
+    /// Every window of the budgets that cover a request because of who asks: its own, and those that match it or its tags.
+    #[must_use]
+    pub fn levels_of_caller(&self, features: &Features) -> Vec<BudgetLevel> {
+        self.shared.with(|state, now| {
+            let own = self.own.iter().filter(|own| (own.callers.is_some() || !own.tags.is_empty()) && own.covers_caller(features));
+            own.flat_map(|own| own.accounts.iter()).map(|account| state.book().standing(*account, now.wall).into()).collect()
+        })
+    }
+
     /// How the tightest hard budget stands. Absent: none covers it.
     #[must_use]
     pub fn tightest(&self, cover: &Cover) -> Option<Tight> {
@@ -422,11 +431,16 @@ impl OwnBudget {
 
     fn covers(&self, features: &Features, rule: &RuleName, target: &Target) -> bool {
         let covers = &self.budget.covers;
-        let any = |globs: &[Glob], value: Option<&String>| value.is_some_and(|value| globs.iter().any(|glob| glob.matches(value)));
         covers.providers.as_ref().is_none_or(|providers| providers.contains(&target.provider))
-            && self.callers.as_ref().is_none_or(|callers| features.caller.as_ref().is_some_and(|caller| callers.contains(caller)))
             && covers.rules.as_ref().is_none_or(|rules| rules.contains(rule))
             && self.models.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(target.model.as_str())))
+            && self.covers_caller(features)
+    }
+
+    /// As far as it goes by who asks.
+    fn covers_caller(&self, features: &Features) -> bool {
+        let any = |globs: &[Glob], value: Option<&String>| value.is_some_and(|value| globs.iter().any(|glob| glob.matches(value)));
+        self.callers.as_ref().is_none_or(|callers| features.caller.as_ref().is_some_and(|caller| callers.contains(caller)))
             && self.tags.iter().all(|(name, globs)| any(globs, features.tags.get(name)))
             && self.labels.iter().all(|(name, globs)| any(globs, features.labels.get(name)))
     }

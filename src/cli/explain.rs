@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::app;
 use crate::config::Given;
-use crate::flow::{self, Explained, ExplainedStep, ExplainedTask, Question};
+use crate::flow::{self, Explained, ExplainedAllowance, ExplainedStep, ExplainedTask, Question};
 use crate::outside::{ControlClient, ControlError};
 use crate::units::{CallerName, Effort, Endpoint, Need, Share, TaskName, Tokens, Usd, parse_count, parse_share};
 
@@ -92,7 +92,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.daemon.json() {
         print_json(&explained)?;
     } else {
-        print(&told(&explained))?;
+        print(&told(&explained, false))?;
     }
     Ok(ExitCode::from(code(&explained)))
 }
@@ -114,7 +114,7 @@ async fn ask(socket: &Path, question: Vec<u8>, json: bool, out: &mut impl io::Wr
     if json {
         writeln!(out, "{answer:#}")?;
     } else {
-        out.write_all(told(&explained).as_bytes())?;
+        out.write_all(told(&explained, true).as_bytes())?;
     }
     Ok(code(&explained))
 }
@@ -165,23 +165,30 @@ fn body(path: &str) -> anyhow::Result<Bytes> {
 }
 
 /// The explanation as text that reads from the request down to the target.
-fn told(explained: &Explained) -> String {
+fn told(explained: &Explained, is_live: bool) -> String {
     let mut text = String::new();
     let features = &explained.features;
     let or_unknown = |value: Option<u64>| value.map_or_else(|| "unknown".into(), |value| value.to_string());
     let mut line = |words: String| writeln!(text, "{words}").unwrap_or_default();
     line(format!(
-        "a {} request{} for model `{}`, task {} ({}), prompt of {} tokens{}",
+        "a {} request{} for model `{}`, task {}{}, prompt of {} tokens{}",
         features.endpoint,
         features.caller.as_ref().map(|caller| format!(" of caller `{caller}`")).unwrap_or_default(),
         features.model,
         features.task,
-        features.task_source,
+        if features.task_source == "none" { String::new() } else { format!(" ({})", features.task_source) },
         or_unknown(features.prompt_tokens),
         if features.stream { ", streamed" } else { "" }
     ));
-    if let Some(shown) = &features.task_shown {
-        line(told_task(shown));
+    match &features.task_shown {
+        Some(shown) => line(told_task(shown)),
+        None if features.task_source == "none" && features.prompt_source == "body" => {
+            line("nobody declared a task, and the words are not looked at: `classify` is off".into());
+        }
+        None => {}
+    }
+    if let Some(allowance) = &explained.allowance {
+        line(told_allowance(allowance, is_live));
     }
     line(format!("by revision {}:", explained.revision));
     for rule in &explained.rules {
@@ -200,8 +207,12 @@ fn told(explained: &Explained) -> String {
     for (number, step) in explained.steps.iter().enumerate() {
         line(format!("  {}. {}", number + 1, told_step(step)));
     }
-    if let Some(target) = &explained.session {
-        line(format!("  the session stays on {target}, so it comes first"));
+    match (&explained.session, explained.sticky.as_deref()) {
+        (Some(target), _) => line(format!("  the session stays on {target}, so it comes first")),
+        (None, Some("begins")) => line("  the session is not known yet: it will stay with whoever answers".into()),
+        (None, Some("moves")) => line("  the session's own target may not be tried now: it goes on with whoever answers".into()),
+        (None, Some("unnamed")) => line("  the rule keeps sessions on one target, but the request names none".into()),
+        (None, _) => {}
     }
     match &explained.refusal {
         Some(refusal) => line(format!("it would be refused with {} `{}`: {}", refusal.status, refusal.code, refusal.message)),
@@ -217,7 +228,20 @@ fn told_task(shown: &ExplainedTask) -> String {
         _ => String::new(),
     };
     let signs = if shown.signs.is_empty() { String::new() } else { format!("; seen: {}", shown.signs.join(", ")) };
-    format!("the words show {} with confidence {:.2}{other}{signs}", shown.likeliest, shown.confidence)
+    let verdict = if shown.confidence < shown.floor { format!(", below the floor of {:.2}", shown.floor) } else { String::new() };
+    format!("the words show {} with confidence {:.2}{verdict}{other}{signs}", shown.likeliest, shown.confidence)
+}
+
+/// What the caller may still use.
+fn told_allowance(allowance: &ExplainedAllowance, is_live: bool) -> String {
+    let limits = allowance.limits.iter().map(|limit| format!("{} of {} {}", limit.remaining, limit.capacity, limit.limit));
+    let budgets = allowance.budgets.iter().map(|budget| format!("${} of ${} of {}", budget.left_usd, budget.cap_usd, budget.window));
+    let left: Vec<String> = limits.chain(budgets).collect();
+    match (left.is_empty(), is_live) {
+        (true, _) => "the caller has no limits or budgets of its own".into(),
+        (false, true) => format!("the caller has left: {}", left.join(", ")),
+        (false, false) => format!("the caller may use, were nothing used yet: {}", left.join(", ")),
+    }
 }
 
 fn told_step(step: &ExplainedStep) -> String {

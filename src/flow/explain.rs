@@ -26,8 +26,42 @@ pub struct Explained {
     /// The target that the client's session stays on, where it comes first for that reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// Under `sticky: session`: `stays` on that target; `begins`, and will stay with whoever answers; `moves`, since its target may not be
+    /// tried now; `unnamed`, where the request names no session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<String>,
+    /// What the caller may still use; absent where no caller is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<ExplainedAllowance>,
     /// Why nothing would be tried; absent where something would.
     pub refusal: Option<ExplainedRefusal>,
+}
+
+/// What a caller may still use: of its own limits, and of the budgets that name it or its tags.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplainedAllowance {
+    pub limits: Vec<ExplainedLimit>,
+    pub budgets: Vec<ExplainedBudget>,
+}
+
+/// One limit of a caller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplainedLimit {
+    /// `requests`, `tokens` or `concurrent`.
+    pub limit: String,
+    /// What a full one lets through at once.
+    pub capacity: u64,
+    pub remaining: u64,
+}
+
+/// One window of a budget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplainedBudget {
+    /// `caller.search-team.month`.
+    pub window: String,
+    pub cap_usd: String,
+    /// Beside what is spent, held and disputed.
+    pub left_usd: String,
 }
 
 /// What the client would be told.
@@ -82,6 +116,9 @@ pub struct ExplainedTask {
     pub runner_up_confidence: Option<f64>,
     /// What was seen.
     pub signs: Vec<String>,
+    /// From this confidence on it counts; below it the task is `unknown`.
+    #[serde(default)]
+    pub floor: f64,
 }
 
 /// One rule, and the first of its conditions that failed.
@@ -156,12 +193,14 @@ pub fn explain(running: &Running, features: &Features) -> Explained {
     };
     Explained {
         revision: rules.revision().to_string(),
-        features: explained_features(features),
+        features: explained_features(running, features),
         rules: explained_rules(running, found.as_ref(), features),
         rule: found.map(|found| found.name.to_string()),
         steps,
         order,
         session: plan.as_ref().and_then(|plan| stays_on(running, plan)),
+        sticky: plan.as_ref().zip(found).and_then(|(plan, found)| sticky(running, plan, &found)).map(Into::into),
+        allowance: allowance(running, features),
         refusal: refusal.map(|refusal| ExplainedRefusal {
             status: refusal.status.as_u16(),
             code: refusal.code.into(),
@@ -177,13 +216,39 @@ fn stays_on(running: &Running, plan: &Plan<'_>) -> Option<String> {
     (first.skip.is_none() && running.rules().targets()[first.target].name == *stays).then(|| stays.to_string())
 }
 
-fn explained_features(features: &Features) -> ExplainedFeatures {
+/// What becomes of the session, where the rule keeps sessions.
+fn sticky(running: &Running, plan: &Plan<'_>, found: &Found<'_>) -> Option<&'static str> {
+    found.route.sticky.then(|| match &plan.session {
+        None => "unnamed",
+        Some(session) if session.target.is_none() => "begins",
+        Some(_) if stays_on(running, plan).is_some() => "stays",
+        Some(_) => "moves",
+    })
+}
+
+fn allowance(running: &Running, features: &Features) -> Option<ExplainedAllowance> {
+    let name = features.caller.as_ref()?;
+    let index = running.rules().callers().iter().position(|caller| caller.name == *name)?;
+    let limits = running.gate().caller_levels(index).into_iter().map(|level| ExplainedLimit {
+        limit: level.limit.as_str().into(),
+        capacity: level.capacity,
+        remaining: level.remaining,
+    });
+    let budgets = running.purse().levels_of_caller(features).into_iter().map(|level| ExplainedBudget {
+        window: format!("{}.{}", level.key.budget, level.key.period.as_str()),
+        left_usd: level.rest().plain(),
+        cap_usd: level.cap.plain(),
+    });
+    Some(ExplainedAllowance { limits: limits.collect(), budgets: budgets.collect() })
+}
+
+fn explained_features(running: &Running, features: &Features) -> ExplainedFeatures {
     ExplainedFeatures {
         endpoint: features.endpoint.to_string(),
         model: features.requested_model.to_string(),
         task: features.task.name.to_string(),
         task_source: features.task.source.as_str().into(),
-        task_shown: features.task.shown.as_deref().map(explained_task),
+        task_shown: features.task.shown.as_deref().map(|shown| explained_task(shown, running.rules().classify().floor)),
         prompt_source: features.prompt.source().into(),
         prompt_tokens: features.prompt_tokens().map(Tokens::count),
         prompt_tokens_at_most: features.prompt_tokens_at_most().map(Tokens::count),
@@ -199,7 +264,7 @@ fn explained_features(features: &Features) -> ExplainedFeatures {
     }
 }
 
-fn explained_task(shown: &Shown) -> ExplainedTask {
+fn explained_task(shown: &Shown, floor: Confidence) -> ExplainedTask {
     let share = |confidence: Confidence| f64::from(confidence.thousandths()) / 1_000.0;
     ExplainedTask {
         likeliest: shown.likeliest.to_string(),
@@ -207,6 +272,7 @@ fn explained_task(shown: &Shown) -> ExplainedTask {
         runner_up: shown.runner_up.as_ref().map(|(name, _)| name.to_string()),
         runner_up_confidence: shown.runner_up.as_ref().map(|(_, confidence)| share(*confidence)),
         signs: shown.signs.iter().map(ToString::to_string).collect(),
+        floor: share(floor),
     }
 }
 

@@ -71,9 +71,13 @@ impl Rank {
             }
             Self::Share { weight, drawn } => format!("weight {weight}{}", if drawn { ", drawn" } else { "" }),
             Self::Score { score, floor, cost } => {
-                let score = score.map_or_else(|| "no score".into(), |score| format!("score {score}"));
-                let floor = floor.map(|floor| format!(" against {floor}")).unwrap_or_default();
-                format!("{score}{floor}, {}", at_most(cost))
+                let place = match (score, floor) {
+                    (None, _) => "no score".to_owned(),
+                    (Some(score), None) => format!("score {score}, and the best is first"),
+                    (Some(score), Some(floor)) if score < floor => format!("score {score} is below {floor}"),
+                    (Some(score), Some(floor)) => format!("score {score} reaches {floor}, and of those the cheapest is first"),
+                };
+                format!("{place}; {}", at_most(cost))
             }
         }
     }

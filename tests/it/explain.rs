@@ -223,3 +223,37 @@ async fn explain_says_why_each_rule_did_not_match() {
     );
     assert_eq!((explained.rules[0].wanted.as_deref(), explained.rules[0].actual.as_deref()), (Some("coding"), Some("chat")));
 }
+
+#[tokio::test]
+async fn explain_says_what_the_caller_may_still_use_and_what_becomes_of_its_session() {
+    let file = "version: 1
+providers: { box: { format: sandbox, models: { echo: { usd_per_mtok: { input: 1, output: 1 }, max_output: 1k } } } }
+budgets:
+  research: { match: { tags: { team: research } }, cap: $9/month }
+  company: { cap: $100/day }
+callers:
+  team:
+    key: sha256:6b51d431df5d7f141cbececcf79edf3dd861c3b4069f0b11661a3eefacbba918
+    tags: { team: research }
+    limits: { requests: 60/hour }
+    budget: $5/day
+  other: { key: sha256:ef2d127de37b942baad06145e54b0c619a1f22327b2ebbcfbec78f5564afe39d }
+rules: [{ name: kept, match: { task: chat }, sticky: session, chain: [box/echo] }]
+default: { chain: [box/echo] }
+";
+    let daemon = Daemon::start(file).await;
+    let explain = |given: &str| daemon.app.explain(format!("{{\"given\":{given}}}").as_bytes()).unwrap();
+    let told = explain(r#"{"caller":"team","task":"chat","prompt_tokens":100}"#);
+    let allowance = serde_json::json!({
+        "limits": [{ "limit": "requests", "capacity": 60, "remaining": 60 }],
+        "budgets": [
+            { "window": "research.month", "cap_usd": "9", "left_usd": "9" },
+            { "window": "caller.team.day", "cap_usd": "5", "left_usd": "5" },
+        ],
+    });
+    assert_eq!((&told["allowance"], &told["sticky"]), (&allowance, &"unnamed".into()), "{told}");
+    let told = explain(r#"{"caller":"other","task":"chat","headers":{"x-tollgate-session":"a"}}"#);
+    assert_eq!((&told["allowance"]["budgets"], &told["sticky"]), (&serde_json::json!([]), &"begins".into()), "{told}");
+    let told = explain(r#"{"task":"coding"}"#);
+    assert!(told["allowance"].is_null() && told["sticky"].is_null(), "{told}");
+}

@@ -71,7 +71,7 @@ async fn best_takes_the_cheapest_that_reaches_the_floor_and_leaves_out_what_nobo
     }
     let inside = Inside::of(&file(PRICED, &format!("[{{ pick: best, min_score: 8.5, {of} }}]"), evals));
     let explained = explain(&inside, &[("x-tollgate-task", "coding")], CHAT);
-    assert!(why(&explained)[0].1.starts_with("score 8.5 against 8.5, at most $0"), "{explained:#?}");
+    assert!(why(&explained)[0].1.starts_with("score 8.5 reaches 8.5, and of those the cheapest is first; at most $0"), "{explained:#?}");
     let reasons: Vec<&str> = explained.steps.iter().filter_map(|step| step.reason.as_deref()).collect();
     assert_eq!(reasons, ["no score for `coding` under `evals`", "its score of 8.4 is below 8.5"]);
 }
