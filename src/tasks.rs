@@ -57,6 +57,11 @@ impl Table {
     pub fn classify(&self, system: &str, user: &str) -> Guess {
         let seen = Seen::of(system, user);
         let signs = Signs::of(&seen);
+        if seen.says_nothing() {
+            // A picture alone, say: that it is short makes it no small talk.
+            let none = Confidence::from_thousandths(0);
+            return Guess { label: Label::Chat, confidence: none, runner_up: (Label::Qa, none), by_structure: false, signs };
+        }
         let mut scores = of_signs(&seen, signs);
         if let Some(label) = signs.strong(&seen) {
             let other = scores.best_two(self.temperature()).map(|(label, _)| label).into_iter().find(|other| *other != label);

@@ -34,7 +34,25 @@ pub struct Cases {
 pub struct Unreadable {
     /// Counted from 1.
     pub at: usize,
+    /// Where several rows are wrong, each further one on a line of its own.
     pub what: String,
+}
+
+/// So many wrong rows are told; the rest are counted.
+const TOLD: usize = 20;
+
+impl Unreadable {
+    /// All that is wrong, as one. Absent: nothing is.
+    fn all(wrong: Vec<Self>) -> Option<Self> {
+        let more = wrong.len().saturating_sub(TOLD);
+        let mut all = wrong.into_iter().take(TOLD);
+        let first = all.next()?;
+        let mut what = all.fold(first.what, |what, next| format!("{what}\n{next}"));
+        if more > 0 {
+            what = format!("{what}\nand {more} more");
+        }
+        Some(Self { at: first.at, what })
+    }
 }
 
 /// The small set that comes along. It shows the form, and ranks nothing.
@@ -49,13 +67,18 @@ pub fn read(text: &str, task: &TaskName) -> Result<Cases, Unreadable> {
     if let Some(config) = foreign::promptfoo(text) {
         return foreign::read_promptfoo(&config, task);
     }
-    let mut cases = Cases::default();
+    let (mut cases, mut wrong) = (Cases::default(), Vec::new());
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let at = at + 1;
-        let wrong = |what: String| Unreadable { at, what };
-        let row: Value = serde_json::from_str(line).map_err(|error| wrong(format!("no JSON: {error}")))?;
-        let case = if row.get("ideal").is_some() { foreign::openai_eval(&row, at, task) } else { own(row, at, task) };
-        cases.all.push(case.map_err(wrong)?);
+        let row = serde_json::from_str::<Value>(line).map_err(|error| format!("no JSON: {error}"));
+        let case = |row: Value| if row.get("ideal").is_some() { foreign::openai_eval(&row, at, task) } else { own(row, at, task) };
+        match row.and_then(case) {
+            Ok(case) => cases.all.push(case),
+            Err(what) => wrong.push(Unreadable { at, what }),
+        }
+    }
+    if let Some(wrong) = Unreadable::all(wrong) {
+        return Err(wrong);
     }
     if cases.all.is_empty() {
         return Err(Unreadable { at: 1, what: "there is no case in the file".into() });
@@ -185,5 +208,9 @@ mod tests {
             let wrong = read(text, &qa()).unwrap_err();
             assert!(wrong.at == at && wrong.what.contains(part), "{text}: {wrong}");
         }
+        let wrong = read(&"{\n".repeat(30), &qa()).unwrap_err().to_string();
+        let told: Vec<&str> = wrong.lines().collect();
+        assert_eq!((told.len(), told[0].starts_with("case 1: no JSON"), told[1].starts_with("case 2: ")), (21, true, true), "{wrong}");
+        assert_eq!(told[20], "and 10 more", "every wrong row is counted");
     }
 }

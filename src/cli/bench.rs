@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,7 +126,7 @@ async fn asked(options: &Options, cases: &Cases, engine: &Engine) -> anyhow::Res
         Some(path) => known(path)?,
         None => BTreeMap::new(),
     };
-    let mut kept = options.resume.as_ref().map(|path| OpenOptions::new().create(true).append(true).open(path)).transpose()?;
+    let mut kept = options.resume.as_ref().map(|path| kept(path)).transpose()?;
     let bar = ProgressBar::new((plan.cases.len() * plan.targets.len()) as u64)
         .with_style(ProgressStyle::with_template("{bar:30} {pos} of {len} answers, {msg}, {elapsed} of at most {prefix}")?)
         .with_prefix(format!("{} s", options.max_time.as_secs()));
@@ -204,6 +204,20 @@ fn known(path: &PathBuf) -> anyhow::Result<BTreeMap<String, Outcome>> {
     // What failed for the provider's sake is worth another try.
     let outcomes = text.lines().filter_map(outcome).filter(|outcome| outcome.right.is_some());
     Ok(outcomes.map(|outcome| (outcome.key.clone(), outcome)).collect::<BTreeMap<_, _>>())
+}
+
+/// The file of `--resume`, to be written on. What a run that was killed left half written stays a line of its own.
+fn kept(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last != [b'\n'] {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
 }
 
 fn keep(file: &mut File, outcome: &Outcome) {

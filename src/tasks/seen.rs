@@ -55,6 +55,11 @@ impl Seen {
         Self { system: told, length: user.len(), front, back, quotes, user: text }
     }
 
+    /// Neither message has a word.
+    pub(super) fn says_nothing(&self) -> bool {
+        self.user.is_empty() && self.system.trim().is_empty()
+    }
+
     /// Where the byte of the user's message at `at` stands.
     pub(super) fn zone(&self, at: usize) -> Zone {
         if self.quotes.iter().any(|quote| quote.contains(&at)) {

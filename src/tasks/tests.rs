@@ -64,6 +64,14 @@ fn any_text_is_looked_at_without_harm_and_within_bounds() {
 }
 
 #[test]
+fn where_nothing_is_said_nothing_is_shown() {
+    for (system, user) in [("", ""), ("", " \n\t"), (" ", "\u{3000}")] {
+        assert_eq!(classify(system, user).confidence, Confidence::from_thousandths(0), "{user:?}");
+    }
+    assert!(classify("Translate what you get into German.", "").confidence > Confidence::from_thousandths(0));
+}
+
+#[test]
 fn the_middle_of_a_long_text_is_not_looked_at() {
     let body = "the river runs past the old mill. ".repeat(60);
     let plain = format!("What is this about?\n{body}{body}");

@@ -94,12 +94,16 @@ fn limits_end_a_run_and_a_later_one_goes_on_where_it_ended() {
     assert_eq!((few.status.code(), &json(&few)["report"]["stopped"]), (Some(1), &Value::from("max_requests")));
     assert_eq!(json(&few)["outcomes"].as_array().unwrap().len(), 7);
     assert_eq!(fs::read_to_string(&kept).unwrap().lines().count(), 7);
+    // A run that is killed leaves half a line, which costs no answer that comes behind it.
+    fs::write(&kept, fs::read_to_string(&kept).unwrap() + "{\"half").unwrap();
     // What was graded is not asked again: fewer requests are enough now.
     let graded = json(&few)["outcomes"].as_array().unwrap().iter().filter(|outcome| !outcome["right"].is_null()).count();
     let rest = (whole["outcomes"].as_array().unwrap().len() - graded).to_string();
     let resumed = place.bench("resumed", &["--max-requests", &rest, "--max-cost", "$5", "--json", "--resume", kept.to_str().unwrap()]);
     assert_eq!((resumed.status.code(), &json(&resumed)["report"]["stopped"]), (Some(0), &Value::Null));
     assert_eq!(json(&resumed)["outcomes"].as_array().unwrap().len(), whole["outcomes"].as_array().unwrap().len());
+    let lines = fs::read_to_string(&kept).unwrap();
+    assert_eq!(lines.lines().filter(|line| serde_json::from_str::<Value>(line).is_err()).collect::<Vec<_>>(), ["{\"half"]);
     // Not a request whose worst case could cost more than is left.
     let poor = json(&place.bench("poor", &["--max-requests", "1000", "--max-cost", "$0.05", "--json"]));
     assert_eq!(poor["report"]["stopped"], "max_cost");
