@@ -1,5 +1,8 @@
 //! Calls that break the rules of their own format: told in that format, naming what is wrong, and sent to nobody who would have to guess.
 
+use tollgate::units::{Endpoint, Lacks, Quirks, Tokens, Wire};
+use tollgate::wire::{Call, Edits};
+
 use crate::support::*;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -143,5 +146,25 @@ async fn what_means_nothing_to_the_target_is_named_and_what_means_nothing_at_all
         assert_eq!((got.status, got.header("x-tollgate-dropped-params")), (200, dropped), "{fields} {got:?}");
         let seen = if path == MESSAGES { &chat } else { &messages }.seen().pop().unwrap();
         assert!(seen.body.contains("\u{202e}\u{feff}\u{301} \\u0000 \u{1f600}"), "{}", seen.body);
+    }
+}
+
+#[test]
+fn a_stop_sequence_that_stops_nothing_is_left_out() {
+    let none = std::collections::BTreeMap::new();
+    let edits =
+        Edits { model: "m", include_usage: false, output_limit: None, assumed_limit: Tokens::new(1), set: &none, lacks: Lacks::default() };
+    for (to, pointer, stop, left) in [
+        (Wire::Generate, "/generationConfig/stopSequences", r#"["","\n"]"#, Some(r#"["\n"]"#)),
+        (Wire::Generate, "/generationConfig/stopSequences", r#"[""]"#, None),
+        (Wire::Messages, "/stop_sequences", r#"["","\n","END"]"#, Some(r#"["END"]"#)),
+        (Wire::Messages, "/stop_sequences", r#""\n""#, None),
+    ] {
+        let body = format!(r#"{{"model":"m","stop":{stop},"messages":[{{"role":"user","content":"x"}}]}}"#);
+        let call = Call::parse(Endpoint::Chat, body.into(), 1).unwrap();
+        let translated = call.translate(to, &edits, &Quirks::default()).unwrap();
+        let sent: serde_json::Value = serde_json::from_slice(&translated.body).unwrap();
+        assert_eq!(sent.pointer(pointer).map(ToString::to_string).as_deref(), left, "{stop} {sent}");
+        assert_eq!(translated.adjusted, ["stop"], "{stop}");
     }
 }

@@ -1,5 +1,7 @@
 //! `providers:` as written.
 
+mod words;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value as Json, json};
 
@@ -7,16 +9,16 @@ use super::budget::OwnBudget;
 use super::conditions::EffortWord;
 use super::{NAME, Patience, Rest, Wait};
 use crate::catalog::catalog;
-use crate::config::checked::CostSource;
 use crate::config::codes::Code;
 use crate::config::collections::{List, OrOff, Rows, Table};
 use crate::config::decode::{Findings, Shape, draft, scalar};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::shapes::{
-    Dollars, Flag, HOUR, Pace, PerMtok, Percent, Text, Time, TokenCount, Whole, quantity_finding, scalar_schema, words,
-};
+use crate::config::shapes::{Dollars, Flag, HOUR, Pace, PerMtok, Percent, Text, Time, TokenCount, Whole, quantity_finding, scalar_schema};
 use crate::config::tree::{Entry, Node, Value};
-use crate::units::{Format, Lack, Need, OnDisconnect, QuantityError, Rate, Replay, Speaks};
+use crate::units::{QuantityError, Rate};
+
+pub(in crate::config) use words::NeedWord;
+use words::{CostSourceWord, FormatWord, LackWord, OnDisconnectWord, ReplayWord, SpeaksWord};
 
 draft! {
     /// One API endpoint with one key. Under a name of the catalogue, `{}` says it all.
@@ -253,82 +255,6 @@ draft! {
         after: Whole<1, 10_000> = 5,
         /// The first rest; each further one is twice as long, up to 5 min.
         rest: Rest = "20s",
-    }
-    later []
-}
-
-words! {
-    /// The wire format of a provider.
-    FormatWord: Format {
-        "openai" => Format::OpenAi,
-        "anthropic" => Format::Anthropic,
-        "gemini" => Format::Gemini,
-        "sandbox" => Format::Sandbox,
-    }
-    later []
-}
-
-words! {
-    /// An API for conversations.
-    SpeaksWord: Speaks {
-        "chat" => Speaks::Chat,
-        "responses" => Speaks::Responses,
-    }
-    later []
-}
-
-words! {
-    /// Something that OpenAI's format has and others' APIs that are like it may not have.
-    LackWord: Option<Lack> {
-        "nothing" => None,
-        "n" => Some(Lack::N),
-        "logprobs" => Some(Lack::Logprobs),
-        "parallel_tools" => Some(Lack::ParallelTools),
-        "stream_usage" => Some(Lack::StreamUsage),
-        "strict_tools" => Some(Lack::StrictTools),
-        "developer_role" => Some(Lack::DeveloperRole),
-    }
-    later []
-}
-
-words! {
-    /// Whether a model gets back what it thought earlier.
-    ReplayWord: Replay {
-        "off" => Replay::Off,
-        "tools" => Replay::Tools,
-        "always" => Replay::Always,
-    }
-    later []
-}
-
-words! {
-    /// How a provider bills an answer that was cut.
-    OnDisconnectWord: OnDisconnect {
-        "stops" => OnDisconnect::Stops,
-        "finishes" => OnDisconnect::Finishes,
-        "unknown" => OnDisconnect::Unknown,
-    }
-    later []
-}
-
-words! {
-    /// Whose figure of a cost counts.
-    CostSourceWord: CostSource {
-        "ours" => CostSource::Ours,
-        "provider" => CostSource::Provider,
-    }
-    later []
-}
-
-words! {
-    /// Something a call needs from the model that serves it.
-    NeedWord: Need {
-        "tools" => Need::Tools,
-        "vision" => Need::Vision,
-        "audio" => Need::Audio,
-        "files" => Need::Files,
-        "json_schema" => Need::JsonSchema,
-        "reasoning" => Need::Reasoning,
     }
     later []
 }

@@ -239,8 +239,12 @@ fn generation(asked: &Conversation, edits: &Edits<'_>, quirks: &Quirks, draft: &
             None => draft.dropped(*name),
         }
     }
-    if !asked.stops.is_empty() {
-        config.insert("stopSequences", raw(&asked.stops));
+    let stops: Vec<&String> = asked.stops.iter().filter(|stop| !stop.is_empty()).collect();
+    if stops.len() < asked.stops.len() {
+        draft.adjusted("stop");
+    }
+    if !stops.is_empty() {
+        config.insert("stopSequences", raw(&stops));
     }
     if let Some(schema) = &asked.schema {
         config.insert("responseMimeType", raw(&"application/json"));
