@@ -145,6 +145,10 @@ fn told(guess: &Guess, floor: Confidence) -> String {
     let mut text = format!("{}\n", name(guess, floor));
     let (next, chance) = guess.runner_up;
     let mut line = |words: String| writeln!(text, "{words}").unwrap_or_default();
+    if guess.confidence == Confidence::from_thousandths(0) {
+        line("  nothing is said that could show a task".into());
+        return text;
+    }
     line(format!("  {} with confidence {}, {} where a guess counts", guess.label, guess.confidence, against(guess, floor)));
     line(format!("  else {next} with confidence {chance}"));
     let signs: Vec<&str> = guess.signs.all().map(Sign::as_str).collect();

@@ -182,7 +182,7 @@ fn told(explained: &Explained, is_live: bool) -> String {
     ));
     match &features.task_shown {
         Some(shown) => line(told_task(shown)),
-        None if features.task_source == "none" && features.prompt_source == "body" => {
+        None if features.task_source == "none" && features.prompt_source == "body" && features.endpoint != "embeddings" => {
             line("nobody declared a task, and the words are not looked at: `classify` is off".into());
         }
         None => {}
@@ -223,6 +223,9 @@ fn told(explained: &Explained, is_live: bool) -> String {
 
 /// What the words of the request show.
 fn told_task(shown: &ExplainedTask) -> String {
+    if shown.confidence <= 0.0 {
+        return "nothing is said that could show a task".into();
+    }
     let other = match (&shown.runner_up, shown.runner_up_confidence) {
         (Some(name), Some(confidence)) => format!(", else {name} with {confidence:.2}"),
         _ => String::new(),

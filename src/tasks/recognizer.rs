@@ -61,7 +61,7 @@ impl Recognizer {
         }
         let guess = Table::built_in().classify(system, user);
         Recognised {
-            counts: guess.confidence >= self.floor,
+            counts: guess.confidence >= self.floor && guess.confidence > Confidence::from_thousandths(0),
             name: name_of(guess.label),
             confidence: guess.confidence,
             runner_up: Some((name_of(guess.runner_up.0), guess.runner_up.1)),
