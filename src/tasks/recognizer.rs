@@ -74,7 +74,10 @@ impl Recognizer {
     fn own(&self, system: &str, user: &str) -> Option<TaskName> {
         let (names, words) = self.own.as_ref()?;
         let seen = Seen::of(system, user);
-        let first = words.found(&seen.user).chain(words.found(&seen.system)).map(|(label, _)| label).min()?;
+        let mut first = usize::MAX;
+        for text in [&seen.user, &seen.system] {
+            words.find(text, |label, _| first = first.min(label));
+        }
         names.get(first).cloned()
     }
 }

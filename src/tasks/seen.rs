@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memchr3};
+
 /// Bytes of the system message, of the user message's beginning and of its end that are looked at.
 const SYSTEM: usize = 400;
 const HEAD: usize = 400;
@@ -85,6 +87,11 @@ fn boundary(text: &str, at: usize) -> usize {
 }
 
 fn lower(text: &str, into: &mut String) {
+    if text.is_ascii() {
+        let from = into.len();
+        into.push_str(text);
+        return into[from..].make_ascii_lowercase();
+    }
     for character in text.chars() {
         if character.is_ascii() {
             into.push(character.to_ascii_lowercase());
@@ -97,6 +104,10 @@ fn lower(text: &str, into: &mut String) {
 /// Spans of 12 bytes and more in quotation marks that close, on one paragraph.
 fn quotes(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
+    // These bytes begin every mark below.
+    if memchr3(b'"', 0xc2, 0xe2, text.as_bytes()).or_else(|| memchr(0xe3, text.as_bytes())).is_none() {
+        return found;
+    }
     let mut open: Option<(usize, char)> = None;
     for (at, character) in text.char_indices() {
         match open {

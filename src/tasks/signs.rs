@@ -2,6 +2,9 @@
 
 use std::sync::LazyLock;
 
+use memchr::memchr;
+use memchr::memmem::Finder;
+
 use super::label::Label;
 use super::seen::{Seen, Zone};
 use super::words::{Words, is_dense};
@@ -155,10 +158,10 @@ pub struct Signs {
 
 static PHRASES: LazyLock<Option<Words<Sign>>> = LazyLock::new(|| Words::new(written()?));
 
-/// Phrases, and bytes in memory.
+/// How many phrases there are.
 #[cfg(test)]
-pub(super) fn scanner_size() -> Option<(usize, usize)> {
-    PHRASES.as_ref().map(Words::size)
+pub(super) fn phrases() -> Option<usize> {
+    PHRASES.as_ref().map(Words::count)
 }
 
 /// The phrases as they are written, each with its sign. Absent where they cannot be read, which a test rules out.
@@ -235,7 +238,7 @@ impl Signs {
     }
 
     fn words(&mut self, phrases: &Words<Sign>, text: &str, zone: impl Fn(usize) -> Zone) {
-        for (sign, at) in phrases.found(text) {
+        phrases.find(text, |sign, at| {
             let zone = match sign {
                 Sign::Fence | Sign::Diff | Sign::Trace | Sign::Formula => Zone::Front,
                 _ => zone(at),
@@ -245,7 +248,7 @@ impl Signs {
             if at == 0 && matches!(sign, Sign::Greet | Sign::Thanks) && zone == Zone::Front {
                 self.set(Zone::Front, Sign::Opens);
             }
-        }
+        });
     }
 
     fn shape(&mut self, seen: &Seen) {
@@ -289,45 +292,88 @@ impl Counts {
     fn of(text: &str) -> Self {
         let mut counts = Self { brackets: 0, dollars: 0, numbers: 0, characters: 0 };
         let mut was_digit = false;
-        for character in text.chars() {
-            counts.brackets += usize::from(matches!(character, '{' | '}' | ';' | '(' | ')' | '[' | ']' | '=' | '<' | '>' | '_' | '|'));
-            counts.dollars += usize::from(character == '$');
-            counts.numbers += usize::from(character.is_ascii_digit() && !was_digit);
-            was_digit = character.is_ascii_digit() || was_digit && matches!(character, '.' | ',');
-            counts.characters += 1 + usize::from(is_dense(character));
+        for byte in text.bytes() {
+            let kind = KINDS[usize::from(byte)];
+            let is_digit = kind & DIGIT != 0;
+            counts.brackets += usize::from(kind & BRACKET);
+            counts.dollars += usize::from(byte == b'$');
+            counts.numbers += usize::from(is_digit && !was_digit);
+            was_digit = is_digit || was_digit && kind & POINT != 0;
         }
+        counts.characters =
+            if text.is_ascii() { text.len() } else { text.chars().map(|character| 1 + usize::from(is_dense(character))).sum() };
         counts
     }
 }
 
+const BRACKET: u8 = 1;
+const DIGIT: u8 = 2;
+/// What may stand within a number.
+const POINT: u8 = 4;
+
+/// What a byte is of.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        kinds[byte as usize] = match byte {
+            b'{' | b'}' | b';' | b'(' | b')' | b'[' | b']' | b'=' | b'<' | b'>' | b'_' | b'|' => BRACKET,
+            b'0'..=b'9' => DIGIT,
+            b'.' | b',' => POINT,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
 /// How many bytes follow the first colon of the first line.
 fn after_colon(text: &str) -> usize {
-    text.find([':', '：']).filter(|at| *at < 160).map_or(0, |at| text.len() - at)
+    let at = if text.is_ascii() { memchr(b':', text.as_bytes()) } else { text.find([':', '：']) };
+    at.filter(|at| *at < 160).map_or(0, |at| text.len() - at)
 }
 
 /// Whether a list of lettered or numbered choices follows: two neighbours of one of the usual spellings.
 fn has_choices(text: &str) -> bool {
-    const PAIRS: [(&str, &str); 20] = [
-        ("\na.", "\nb."),
-        ("\na)", "\nb)"),
-        ("\n(a)", "\n(b)"),
-        (" (a)", " (b)"),
-        ("(a) ", "(b) "),
-        (" a) ", " b) "),
-        (" a. ", " b. "),
-        ("\na:", "\nb:"),
-        ("- a:", "- b:"),
-        ("\na ", "\nb "),
-        (" b) ", " c) "),
-        ("\nb.", "\nc."),
-        ("\nb)", "\nc)"),
-        ("(b)", "(c)"),
-        ("\n1)", "\n2)"),
-        ("①", "②"),
-        ("\na、", "\nb、"),
-        ("\nc.", "\nd."),
-        ("\nc)", "\nd)"),
-        ("option a", "option b"),
+    /// In front of each a byte that both have, and most texts have not.
+    /// What `①` begins with.
+    const WIDE: u8 = 0xe2;
+    const PAIRS: [(Option<u8>, &str, &str); 20] = [
+        (Some(b'.'), "\na.", "\nb."),
+        (Some(b')'), "\na)", "\nb)"),
+        (Some(b'('), "\n(a)", "\n(b)"),
+        (Some(b'('), " (a)", " (b)"),
+        (Some(b'('), "(a) ", "(b) "),
+        (Some(b')'), " a) ", " b) "),
+        (Some(b'.'), " a. ", " b. "),
+        (Some(b':'), "\na:", "\nb:"),
+        (Some(b':'), "- a:", "- b:"),
+        (Some(b'\n'), "\na ", "\nb "),
+        (Some(b')'), " b) ", " c) "),
+        (Some(b'.'), "\nb.", "\nc."),
+        (Some(b')'), "\nb)", "\nc)"),
+        (Some(b'('), "(b)", "(c)"),
+        (Some(b')'), "\n1)", "\n2)"),
+        (Some(WIDE), "①", "②"),
+        (Some(b'\n'), "\na、", "\nb、"),
+        (Some(b'.'), "\nc.", "\nd."),
+        (Some(b')'), "\nc)", "\nd)"),
+        (None, "option a", "option b"),
     ];
-    PAIRS.iter().any(|(first, second)| text.find(first).is_some_and(|at| text[at..].contains(second)))
+    // Made once: a search of a text this short costs less than making ready for it.
+    static FINDERS: LazyLock<[[Finder<'static>; 2]; 20]> =
+        LazyLock::new(|| PAIRS.map(|(_, first, second)| [first, second].map(Finder::new)));
+    let text = text.as_bytes();
+    let [point, open, close, colon, line, wide] = [b'.', b'(', b')', b':', b'\n', WIDE].map(|byte| memchr(byte, text).is_some());
+    let may_be = |mark: Option<u8>| match mark {
+        Some(b'.') => point,
+        Some(b'(') => open,
+        Some(b')') => close,
+        Some(b':') => colon,
+        Some(WIDE) => wide,
+        Some(_) => line,
+        None => true,
+    };
+    let mut pairs = PAIRS.iter().zip(&*FINDERS).filter(|((mark, ..), _)| may_be(*mark));
+    pairs.any(|(_, [first, second])| first.find(text).is_some_and(|at| second.find(&text[at..]).is_some()))
 }

@@ -7,8 +7,10 @@ use super::features::{BUCKETS, Features};
 use super::scores::Scores;
 
 /// What stands at the beginning of a table; the number is that of the features and of the layout.
-const MAGIC: &[u8; 16] = b"tollgate tasks 1";
+const MAGIC: &[u8; 16] = b"tollgate tasks 2";
 const LABELS: usize = 10;
+/// How many weights are read at once.
+const ROW: usize = 16;
 /// Magic, the digest of the data, scale, temperature.
 const HEADER: usize = 16 + 32 + 4 + 4;
 
@@ -73,14 +75,24 @@ impl Table {
         self.temperature
     }
 
+    /// A bucket's weights, and what happens to stand behind them.
+    fn row(&self, bucket: u16) -> [u8; ROW] {
+        let rest = &self.weights[usize::from(bucket) * LABELS..];
+        rest.first_chunk().copied().unwrap_or_else(|| std::array::from_fn(|at| rest.get(at).copied().unwrap_or_default()))
+    }
+
     pub(super) fn scores(&self, features: &Features) -> Scores {
         let mut sums = [0_i32; LABELS];
-        for bucket in features.buckets() {
-            let from = usize::from(*bucket) * LABELS;
-            if let Some(row) = self.weights[from..].first_chunk::<LABELS>() {
-                for (sum, weight) in sums.iter_mut().zip(row) {
-                    *sum += i32::from(i8::from_le_bytes([*weight]));
+        // Few enough weights for a sum of 16 bits; and of 16 labels, of which only ten there are, so that they are added side by side.
+        for some in features.buckets().chunks(256) {
+            let mut of_some = [0_i16; ROW];
+            for bucket in some {
+                for (sum, weight) in of_some.iter_mut().zip(self.row(*bucket)) {
+                    *sum += i16::from(i8::from_le_bytes([weight]));
                 }
+            }
+            for (sum, of_some) in sums.iter_mut().zip(of_some) {
+                *sum += i32::from(of_some);
             }
         }
         let factor = self.scale * features.weight();

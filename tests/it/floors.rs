@@ -53,7 +53,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("loom", &["admit::limits"]),
     ("shuttle", &["admit"]),
     ("tiktoken_rs", &["tokens"]),
-    ("aho_corasick", &["tasks"]),
     ("rusqlite", &["store"]),
     ("hyper::client", &["upstream"]),
     ("hyper_util::client", &["upstream"]),

@@ -245,7 +245,7 @@ impl Prompt {
                     break;
                 }
             }
-            String::from_utf8_lossy(&said).into_owned()
+            String::from_utf8(said).unwrap_or_else(|broken| String::from_utf8_lossy(broken.as_bytes()).into_owned())
         };
         // A prompt without messages is all the user's.
         let user = if self.messages == 0 { &self.texts[..] } else { &self.texts[self.user.clone()] };
