@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::config::{OnClientDisconnect, Route};
@@ -62,6 +63,8 @@ pub struct Asked {
     /// Who asks: index into the rule set's callers. Absent: there are none.
     pub caller: Option<usize>,
     pub accepted: Moment,
+    /// The same by the clock on the wall.
+    pub at: Timestamp,
 }
 
 /// A request's way to its answer; dropping it cancels what is under way.

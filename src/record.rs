@@ -3,6 +3,7 @@
 //! Floor 3. Neither holds what was asked or answered, nor any key. The request path hands a record over and goes on; a thread of its
 //! own writes them.
 
+mod line;
 mod metrics;
 mod sink;
 
@@ -220,10 +221,11 @@ impl Outcome {
     }
 }
 
+/// Milliseconds, whatever they are.
+static STAMP: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+
 fn stamp<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-    static PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-    // Serialized as it is formatted, it would be escaped piece by piece.
-    to.serialize_str(&PRINTER.timestamp_to_string(at))
+    to.serialize_str(&STAMP.timestamp_to_string(at))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference to the field")]

@@ -10,6 +10,7 @@ mod dial;
 mod failure;
 mod headers;
 mod network;
+mod preliminary;
 mod resolve;
 mod sandbox;
 mod sessions;
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 
 use crate::config::{Key, Provider, Proxy};
-use crate::units::{Clock, Format, ModelName, ProviderName, Wire};
+use crate::units::{Clock, Format, ModelName, Moment, ProviderName, Wire};
 use crate::wire::ReplyFault;
 
 use dial::{Dial, DialError, Trust};
@@ -80,7 +81,7 @@ impl Upstreams {
             (_, Some(behaviour)) => Way::Sandbox(Sandbox::new(*behaviour, self.clock.clone())),
             (Some(base), None) => {
                 let dial = Dial::new(provider, base, Arc::clone(&self.directory), Arc::clone(&self.trust));
-                Way::Network(Box::new(Network::new(provider, base, dial, self.clock.clone())))
+                Way::Network(Box::new(Network::new(provider, base, dial, &self.clock)))
             }
             (None, None) => Way::Nowhere,
         };
@@ -117,6 +118,8 @@ pub struct Outgoing {
     pub model: ModelName,
     /// An earlier try broke on a pooled connection: this one gets its own.
     pub on_fresh_connection: bool,
+    /// Now.
+    pub sent: Moment,
 }
 
 /// A provider's answer of status 2xx, its head sound and its body yet to be read.

@@ -109,6 +109,7 @@ impl Engine {
             headers: Arc::new(headers),
             caller: None,
             accepted: self.parts.clock.now(),
+            at: self.parts.clock.wall(),
         })
     }
 }

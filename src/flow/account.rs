@@ -19,7 +19,7 @@ use super::attempt::Whole;
 use super::explain::Explained;
 use super::head::{Head, name};
 use super::plan::{Plan, Skip, Step};
-use super::settle::{Seen, Times};
+use super::settle::{Booked, Seen, Times};
 use super::{Asked, Parts, Refusal, Running, Tried};
 
 pub(super) use headers::event_stream_headers;
@@ -58,7 +58,7 @@ impl Account {
     pub(super) fn open(parts: &Arc<Parts>, running: &Arc<Running>, asked: &Asked) -> Self {
         let record = Record {
             request_id: Arc::clone(&asked.request_id),
-            at: parts.clock.wall(),
+            at: asked.at,
             endpoint: asked.call.endpoint(),
             rule: None,
             revision: Arc::clone(running.revision()),
@@ -237,8 +237,9 @@ impl Account {
         let used = told.usage.as_ref().map_or_else(|| step.estimate.input.unwrap_or_default(), crate::units::Usage::total);
         let rest = booked.settle(Some(used), &end);
         self.attempt_ended(step.target, None, took);
-        let headers = self.whole_headers(step, &headers, lost.as_deref(), rest, body.len(), took);
-        self.close(None, StatusCode::OK, None);
+        let now = self.now();
+        let headers = self.whole_headers(step, &headers, lost.as_deref(), rest, body.len(), (took, now));
+        self.close_at(now, None, StatusCode::OK, None);
         Answer { status: StatusCode::OK, headers, body: Body::Whole(body) }
     }
 
@@ -275,10 +276,14 @@ impl Account {
 
     /// Writes the record. Without an outcome it is `ok`, or `fell_back` where an earlier step had failed.
     pub(super) fn close(&mut self, outcome: Option<Outcome>, status: StatusCode, code: Option<&str>) {
+        self.close_at(self.now(), outcome, status, code);
+    }
+
+    fn close_at(&mut self, now: Moment, outcome: Option<Outcome>, status: StatusCode, code: Option<&str>) {
         let Some(mut record) = self.record.take() else { return };
         let fell_back = record.attempts.iter().any(|attempt| Some(&attempt.target) != record.target.as_ref());
         let outcome = outcome.unwrap_or(if fell_back { Outcome::FellBack } else { Outcome::Ok });
-        let duration = self.parts.clock.now().since(self.accepted);
+        let duration = now.since(self.accepted);
         let own = duration.saturating_sub(self.away);
         record.outcome = outcome;
         record.status = status.as_u16();
@@ -327,14 +332,12 @@ impl Account {
         self.parts.clock.now()
     }
 
-    /// A step is about to be sent: the moment to count from.
-    pub(super) fn sending(&mut self, step: &Step<'_>, id: Option<AttemptId>) -> Moment {
-        self.last = id;
+    /// A step is about to be sent, at that moment.
+    pub(super) fn sending(&mut self, step: &Step<'_>, booked: &Booked) {
+        self.last = booked.id();
         self.fallback_index = step.index;
         self.sent += 1;
-        let now = self.parts.clock.now();
-        self.under_way = Some((step.target, Phase::P1, now));
-        now
+        self.under_way = Some((step.target, Phase::P1, booked.sent()));
     }
 
     /// Which attempt the next one is, for the ledger.

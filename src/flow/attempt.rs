@@ -102,7 +102,8 @@ pub(super) async fn attempt(
     deadline: Deadline,
     account: &mut Account,
 ) -> Result<Begun, Failure> {
-    let sent = account.sending(step, booked.id());
+    account.sending(step, &booked);
+    let sent = booked.sent();
     let mut this = Try { running, asked, step, deadline, sent, account, translated: None };
     if step.wire != asked.call.endpoint().wire() {
         this.translated = Some(Box::new(this.translate()));
@@ -275,6 +276,7 @@ impl<'t> Try<'t> {
             path: self.asked.call.passed_path(),
             model: target.model.clone(),
             on_fresh_connection: self.step.on_fresh_connection,
+            sent: self.sent,
         };
         self.running.upstream(self.step.target).send(outgoing).await
     }

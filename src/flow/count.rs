@@ -64,6 +64,7 @@ async fn ask(running: &Running, asked: &Asked, step: &Step<'_>) -> Option<Answer
         path: None,
         model: model.clone(),
         on_fresh_connection: false,
+        sent: asked.accepted,
     };
     let reply = running.upstream(step.target).send(outgoing).await.ok()?;
     let body = reply.body.read_whole(LARGEST_REPLY).await.ok()?;

@@ -47,6 +47,10 @@ impl Booked {
         self.open.as_ref().and_then(Open::id)
     }
 
+    pub(super) fn sent(&self) -> Moment {
+        self.sent
+    }
+
     /// From sending until now.
     pub(super) fn took(&self) -> Duration {
         self.clock.now().since(self.sent)

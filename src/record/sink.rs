@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use memchr::{memchr_iter, memrchr};
 
-use super::Record;
+use super::{Record, line};
 
 /// Lines that may wait. What comes beyond is dropped and counted.
 const WAITING: u64 = 100_000;
@@ -71,7 +71,8 @@ impl Sink {
         let shared = &*self.0.0;
         let is_taken = LINE.with_borrow_mut(|line| {
             line.clear();
-            serde_json::to_writer(&mut *line, record).is_ok() && shared.take(line)
+            line::write(record, line);
+            shared.take(line)
         });
         if !is_taken {
             shared.dropped.fetch_add(1, Ordering::Relaxed);

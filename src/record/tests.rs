@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// A record with every field filled, named `request_id`.
@@ -86,5 +88,53 @@ fn records_match_their_schema() {
 fn outcomes_are_spelt_alike_in_records_and_metrics() {
     for outcome in Outcome::ALL {
         assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_line_is_what_serde_writes(
+        texts in proptest::collection::vec(any::<String>(), 4),
+        micros in proptest::collection::vec(0_u64..100_000_000_000, 4),
+        numbers in proptest::collection::vec(any::<u64>(), 5),
+        thousandths in 0_u16..=1_000,
+        status: u16,
+        attempts in 0_usize..4,
+        has: u16,
+    ) {
+        let full = record(&texts[0]);
+        let option = |bit: u32| (has & 1 << bit != 0).then_some(());
+        let text = |at: usize| texts[at].clone();
+        let took = |at: usize| Duration::from_micros(micros[at]);
+        let name = TaskName::parse("other").unwrap();
+        let one = AttemptRecord { fault: option(0).map(|()| "reset"), class: option(1).map(|()| "connect"), status: option(2).map(|()| status), duration: took(0), ..full.attempts[0].clone() };
+        let record = Record {
+            rule: option(3).and_then(|()| full.rule.clone()),
+            revision: texts[1].as_str().into(),
+            task_confidence: option(4).map(|()| Confidence::from_thousandths(thousandths)),
+            task_runner_up: option(5).map(|()| name.clone()),
+            task_signs: option(6).map(|()| vec!["a \"sign\"", "b"]).unwrap_or_default(),
+            requested_model: text(2),
+            stream: option(7).is_some(),
+            caller: option(8).and_then(|()| full.caller.clone()),
+            tags: option(9).map(|()| BTreeMap::from([(text(0), text(1)), (text(2), text(3))]).into()).unwrap_or_default(),
+            labels: option(10).map(|()| full.labels.clone()).unwrap_or_default(),
+            target: option(11).and_then(|()| full.target.clone()),
+            served_model: option(12).map(|()| text(3)),
+            status,
+            code: option(13).map(|()| text(3)),
+            attempts: vec![one; attempts],
+            skipped: option(14).map(|()| full.skipped.clone()).unwrap_or_default(),
+            prompt_tokens_estimate: option(15).map(|()| numbers[0]),
+            usage: option(0).map(|()| UsageRecord { input: numbers[0], cache_read: numbers[1], cache_write: numbers[2], output: numbers[3], reasoning: numbers[4] }),
+            cost_nano_usd: option(1).map(|()| Usd::from_nano(numbers[1])),
+            ttft: option(2).map(|()| took(1)),
+            duration: took(2),
+            own: took(3),
+            ..*full
+        };
+        let mut line = Vec::new();
+        line::write(&record, &mut line);
+        prop_assert_eq!(String::from_utf8(line).unwrap(), serde_json::to_string(&record).unwrap());
     }
 }

@@ -24,12 +24,12 @@ pub(super) async fn read(headers: &HeaderMap, mut body: Incoming, limit: u64) ->
         return Err(too_large(limit));
     }
     let mut whole = Whole::Nothing;
-    let begun = Instant::now();
+    let mut begun = None;
     loop {
         let frame = if let Some(frame) = at_once(&mut body).await {
             frame
         } else {
-            let due = begun + GRACE + Duration::from_secs(whole.len() / SLOWEST);
+            let due = *begun.get_or_insert_with(Instant::now) + GRACE + Duration::from_secs(whole.len() / SLOWEST);
             tokio::time::timeout_at(due, body.frame()).await.map_err(|_| slow())?
         };
         let piece = match frame {

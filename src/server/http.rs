@@ -36,11 +36,12 @@ impl Service for Applications {
     type Body = Body;
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let request_id = request_id(self.server.parts.clock.wall());
+        let at = self.server.parts.clock.wall();
+        let request_id = request_id(at);
         let is_head = request.method() == Method::HEAD;
         let shape = shape_of(request.uri().path());
         let asks_to_upgrade = request.headers().contains_key(UPGRADE);
-        let answer = match answer_or_internal(&request_id, self.route(request, &request_id)).await {
+        let answer = match answer_or_internal(&request_id, self.route(request, &request_id, at)).await {
             Ok(answer) => answer,
             Err(refusal) => refusal.answer(Addressee { shape, request_id: &request_id }),
         };
@@ -55,7 +56,7 @@ impl Service for Applications {
 }
 
 impl Applications {
-    async fn route(&self, request: Request<Incoming>, request_id: &Arc<str>) -> Result<Answer, Refusal> {
+    async fn route(&self, request: Request<Incoming>, request_id: &Arc<str>, at: Timestamp) -> Result<Answer, Refusal> {
         let running = self.server.live.current();
         let (mut head, incoming) = request.into_parts();
         if head.uri.path_and_query().is_some_and(|path| path.as_str().len() > LONGEST_PATH) {
@@ -84,13 +85,13 @@ impl Applications {
         let path = head.uri.path();
         if path == "/v1/messages/count_tokens" {
             only(&head, &Method::POST)?;
-            let asked = self.asked(&running, (Endpoint::Messages, "/messages"), head, incoming, caller, request_id).await?;
+            let asked = self.asked(&running, (Endpoint::Messages, "/messages"), head, incoming, caller, (request_id, at)).await?;
             // Boxed: asked rarely, it would be carried along by every request.
             return Ok(Box::pin(Arc::clone(&self.server.parts).count_tokens(running, asked)).await);
         }
         if let Some((endpoint, path)) = path.strip_prefix("/v1").and_then(Endpoint::at) {
             only(&head, &Method::POST)?;
-            let asked = self.asked(&running, (endpoint, path), head, incoming, caller, request_id).await?;
+            let asked = self.asked(&running, (endpoint, path), head, incoming, caller, (request_id, at)).await?;
             return Ok(Arc::clone(&self.server.parts).handle(running, asked).await);
         }
         if path == "/v1/models" {
@@ -124,7 +125,7 @@ impl Applications {
         head: Head,
         incoming: Incoming,
         caller: Option<usize>,
-        request_id: &Arc<str>,
+        (request_id, at): (&Arc<str>, Timestamp),
     ) -> Result<Asked, Refusal> {
         let accepted = self.server.parts.clock.now();
         if self.server.load.is_short_of_memory() {
@@ -143,7 +144,7 @@ impl Applications {
             Call::parse(endpoint, body, server.max_n)
         };
         let call = call.map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))?;
-        Ok(Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), caller, accepted })
+        Ok(Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), caller, accepted, at })
     }
 
     fn ready(&self) -> Answer {

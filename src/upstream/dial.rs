@@ -25,6 +25,7 @@ use tower_service::Service;
 
 use crate::config::{Provider, Proxy};
 
+use super::preliminary::Preliminary;
 use super::resolve::{Directory, Resolve};
 
 /// A TLS handshake that takes longer is given up.
@@ -157,7 +158,7 @@ impl Line {
         let stream = if to.scheme() == Some(&http::uri::Scheme::HTTPS) { self.secure(tcp, to).await? } else { MaybeHttpsStream::Http(tcp) };
         let is_http2 = stream.connected().is_negotiated_h2();
         let link = Arc::new(Link { is_http2, ..Link::default() });
-        Ok(TokioIo::new(Socket { stream: TokioIo::new(stream), link }))
+        Ok(TokioIo::new(Socket { stream: TokioIo::new(stream), link, preliminary: Preliminary::default() }))
     }
 
     /// Plain bytes to `to`: its own address, or a tunnel through the proxy.
@@ -275,6 +276,7 @@ pub(super) struct Link {
     replies: AtomicU32,
     has_answer_begun: AtomicBool,
     is_cut: AtomicBool,
+    is_crowded: AtomicBool,
     blocked_writer: Mutex<Option<Waker>>,
 }
 
@@ -306,6 +308,11 @@ impl Link {
         }
     }
 
+    /// True when too many preliminary heads came, after which nothing more is read.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.is_crowded.load(Ordering::Relaxed)
+    }
+
     fn check(&self) -> io::Result<()> {
         if self.is_cut.load(Ordering::Acquire) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
@@ -327,6 +334,7 @@ impl Link {
 pub(super) struct Socket {
     stream: TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>,
     link: Arc<Link>,
+    preliminary: Preliminary,
 }
 
 impl Connection for Socket {
@@ -340,9 +348,15 @@ impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.link.check()?;
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.link.has_answer_begun.store(true, Ordering::Relaxed);
+        let this = &mut *self;
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
+        let bytes = &buffer.filled()[before..];
+        if !bytes.is_empty() {
+            this.link.has_answer_begun.store(true, Ordering::Relaxed);
+            if !this.link.is_http2 && !this.preliminary.see(bytes) {
+                this.link.is_crowded.store(true, Ordering::Relaxed);
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
         }
         read
     }
@@ -351,12 +365,14 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.link.check()?;
+        self.preliminary = Preliminary::default();
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.link.wrote(context, written)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.link.check()?;
+        self.preliminary = Preliminary::default();
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
         self.link.wrote(context, written)
     }

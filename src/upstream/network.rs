@@ -1,15 +1,13 @@
 use std::fmt::{self, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body, Incoming};
-use hyper::ext::on_informational;
 use hyper_util::client::legacy::{self, Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::Notify;
 
 use crate::config::{Key, Provider};
 use crate::units::{Clock, Moment, Wire};
@@ -20,6 +18,7 @@ use super::body::{Pieces, ReplyBody, read_error_body};
 use super::dial::{Dial, DialError, Link, sources};
 use super::failure::{Failure, Phase};
 use super::headers::{self, Head, Wanted};
+use super::preliminary;
 use super::{Ask, Outgoing, Reply};
 
 /// A pooled connection that was idle this long is closed.
@@ -31,8 +30,6 @@ const HTTP2_PING_EVERY: Duration = Duration::from_secs(15);
 const HTTP2_PING_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time until a provider has taken a large request.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
-/// Most heads of status 1xx before the one that counts.
-const MOST_INFORMATIONAL: u32 = 8;
 const ERROR_BODY_LIMIT: usize = 64 << 10;
 const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,7 +39,6 @@ pub(super) struct Network {
     pool: RwLock<Pool>,
     /// Keeps no connections: for the second try, which must not meet another dead one.
     fresh: Client<Dial, Pieces>,
-    clock: Clock,
     /// For chats, completions, embeddings, messages, where the tokens of messages are counted, and for responses.
     uris: [Uri; 6],
     /// Below which Gemini's models are.
@@ -73,12 +69,11 @@ impl From<Failure> for Broken {
 }
 
 impl Network {
-    pub(super) fn new(provider: &Provider, base: &Uri, dial: Dial, clock: Clock) -> Self {
+    pub(super) fn new(provider: &Provider, base: &Uri, dial: Dial, clock: &Clock) -> Self {
         Self {
             pool: RwLock::new(Pool { client: client(&dial, true), born: clock.now() }),
             fresh: client(&dial, false),
             dial,
-            clock,
             uris: uris(base),
             base: base.clone(),
             headers: headers::Common::new(provider, base),
@@ -94,7 +89,7 @@ impl Network {
         if outgoing.on_fresh_connection {
             return Box::pin(self.exchange(outgoing, |request| self.fresh.request(request))).await.map_err(|broken| broken.failure);
         }
-        match self.exchange(outgoing, |request| self.pooled(request)).await {
+        match self.exchange(outgoing, |request| self.pooled(request, outgoing.sent)).await {
             Ok(reply) => Ok(reply),
             Err(Broken { failure: first, may_go_again: true }) if first.phase == Phase::P0 => {
                 let second = Box::pin(self.exchange(outgoing, |request| self.fresh.request(request)));
@@ -117,17 +112,11 @@ impl Network {
             None => self.headers.request(&outgoing.client_headers, outgoing.is_streaming),
             Some(_) => self.headers.passed(&outgoing.client_headers),
         };
-        let crowd = Crowd::watch(&mut request);
         let response = tokio::select! {
             biased;
             response = go(request) => response.map_err(|error| broken(&error))?,
-            () = crowd.grew.notified() => return Err(crowded().into()),
             () = stalled(taken.as_deref()) => return Err(Failure::write_timed_out().into()),
         };
-        // The head that counts may come in the same read as the crowd before it.
-        if crowd.is_too_many() {
-            return Err(crowded().into());
-        }
         let is_taken = taken.is_none_or(|taken| taken.load(Ordering::Acquire));
         let wanted = match outgoing.path {
             Some(_) => Wanted::Anything,
@@ -170,8 +159,7 @@ impl Network {
         Failure::answered(status.as_u16(), told, body, is_whole)
     }
 
-    fn pooled(&self, request: Request<Pieces>) -> ResponseFuture {
-        let now = self.clock.now();
+    fn pooled(&self, request: Request<Pieces>, now: Moment) -> ResponseFuture {
         let is_old = |pool: &Pool| now.since(pool.born) > POOL_LIFETIME;
         {
             let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
@@ -224,33 +212,8 @@ impl fmt::Debug for Network {
     }
 }
 
-/// The heads of status 1xx of one request, counted.
-#[derive(Default)]
-struct Crowd {
-    seen: AtomicU32,
-    /// Told when there are too many.
-    grew: Notify,
-}
-
-impl Crowd {
-    fn watch(request: &mut Request<Pieces>) -> Arc<Self> {
-        let crowd = Arc::<Self>::default();
-        let watching = Arc::clone(&crowd);
-        on_informational(request, move |_| {
-            if watching.seen.fetch_add(1, Ordering::Relaxed) >= MOST_INFORMATIONAL {
-                watching.grew.notify_one();
-            }
-        });
-        crowd
-    }
-
-    fn is_too_many(&self) -> bool {
-        self.seen.load(Ordering::Relaxed) > MOST_INFORMATIONAL
-    }
-}
-
 fn crowded() -> Failure {
-    let message = format!("sent more than {MOST_INFORMATIONAL} preliminary answers");
+    let message = format!("sent more than {} preliminary answers", preliminary::MOST);
     let mut failure = Failure::malformed(Phase::P2, "informational", message);
     failure.nothing_billed = true;
     failure
@@ -276,6 +239,9 @@ fn broken(error: &legacy::Error) -> Broken {
         // The connection ended before it could take a request.
         return Broken { failure: Failure::reset(Phase::P0), may_go_again: true };
     };
+    if link.is_crowded() {
+        return crowded().into();
+    }
     let is_reused = link.is_reused();
     let mut h2_errors = sources(error).filter_map(|source| source.downcast_ref::<h2::Error>());
     if let Some(error) = h2_errors.next() {

@@ -18,7 +18,7 @@ use crate::tokens::{Counts, Vocabulary};
 use crate::units::{Effort, Endpoint, Need, Tokenizer, Tokens};
 
 use super::canonical::Conversation;
-use super::json::Fault;
+use super::json::{self, Fault};
 use super::{anthropic, openai, responses};
 use prompt::Prompt;
 
@@ -127,7 +127,7 @@ impl Call {
     /// Checks and reads a body. `max_n` is the largest `n` and `best_of`.
     pub fn parse(endpoint: Endpoint, body: Bytes, max_n: u32) -> Result<Self, BadCall> {
         let body = if body.starts_with("\u{feff}".as_bytes()) { body.slice(3..) } else { body };
-        let text = std::str::from_utf8(&body).map_err(|error| Fault { at: error.valid_up_to(), what: "the text is not UTF-8" })?;
+        let text = json::utf8(&body).map_err(|at| Fault { at, what: "the text is not UTF-8" })?;
         let (fields, facts) = read::read(endpoint, text, max_n)?;
         let own_needs = [(facts.wants_schema, Need::JsonSchema), (facts.effort.is_some_and(|e| e != Effort::None), Need::Reasoning)];
         let needs = facts.prompt.needs().chain(own_needs.into_iter().filter_map(|(is_needed, need)| is_needed.then_some(need))).collect();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::call::{BadCall, Call, Edits};
 use super::canonical::Translated;
+use super::json;
 use super::reading::{ReplyFault, Told};
 use super::{anthropic, gemini, openai, responses};
 use crate::units::{Endpoint, Lacks, ModelName, Quirks, Tokens, Wire};
@@ -67,8 +68,9 @@ pub fn read_reply(wire: Wire, body: &Bytes) -> Result<Told, ReplyFault> {
 /// the id of an answer that has none is made from this; `model`: as it was asked for.
 #[must_use]
 pub fn mend_reply(endpoint: Endpoint, body: Bytes, told: &Told, request: &Arc<str>, model: &ModelName) -> Bytes {
-    match std::str::from_utf8(&body) {
-        Ok(text) if told.is_suspect => openai::Repair::named(Arc::clone(request), model.clone()).whole(text, told, endpoint).into(),
-        _ => body,
+    let text = if told.is_suspect { json::utf8(&body).ok() } else { None };
+    match text {
+        Some(text) => openai::Repair::named(Arc::clone(request), model.clone()).whole(text, told, endpoint).into(),
+        None => body,
     }
 }

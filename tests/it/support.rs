@@ -363,8 +363,8 @@ impl Inside {
     pub(crate) fn asked(&self, endpoint: Endpoint, headers: &[(&str, &str)], body: &str) -> Asked {
         let call = Call::parse(endpoint, body.to_owned().into(), 4).unwrap_or_else(|bad| panic!("{bad:?} in {body}"));
         let headers = headers.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect();
-        let accepted = self.parts.clock.now();
-        Asked { request_id: "1".into(), call: Arc::new(call), headers: Arc::new(headers), caller: None, accepted }
+        let (accepted, at) = (self.parts.clock.now(), self.parts.clock.wall());
+        Asked { request_id: "1".into(), call: Arc::new(call), headers: Arc::new(headers), caller: None, accepted, at }
     }
 
     pub(crate) fn explain(&self, asked: &Asked) -> Explained {

@@ -11,11 +11,11 @@ use crate::flow::attempt::Lost;
 use crate::flow::head::{Head, USUAL, name};
 use crate::flow::plan::{OutputLimit, Step};
 use crate::rules::TaskSource;
-use crate::units::{Usd, Wire, push_digits};
+use crate::units::{Moment, Usd, Wire, push_digits};
 use crate::upstream::Phase;
 
 impl Account {
-    /// The headers of a whole answer of `length` bytes.
+    /// The headers of a whole answer of `length` bytes, which took so long and is told now.
     pub(super) fn whole_headers(
         &self,
         step: &Step<'_>,
@@ -23,14 +23,14 @@ impl Account {
         lost: Option<&Lost>,
         rest: Option<Usd>,
         length: usize,
-        took: Duration,
+        (took, now): (Duration, Moment),
     ) -> HeaderMap {
         let mut head = Head::default();
         // What passes through may be a picture or a sound.
         let kind = upstream.get(CONTENT_TYPE).filter(|_| step.wire == Wire::Passed);
         head.set(CONTENT_TYPE, kind.cloned().unwrap_or_else(|| HeaderValue::from_static("application/json")));
         head.number(&name::LENGTH, length as u64);
-        self.describe_step(&mut head, step, upstream, rest);
+        self.describe_step(&mut head, step, upstream, rest, now);
         describe_lost(&mut head, lost);
         if let Some(model) = self.record.as_ref().and_then(|record| record.served_model.as_deref()) {
             head.text(&name::SERVED_MODEL, model);
@@ -41,7 +41,7 @@ impl Account {
             }
             head.set(&name::USAGE_SOURCE, HeaderValue::from_static(record.usage_source.as_str()));
         }
-        self.tell_times(&mut head, took, None);
+        self.tell_times(&mut head, took, None, now);
         self.describe(&mut head);
         head.finish()
     }
@@ -60,12 +60,13 @@ impl Account {
             *phase = Phase::P3;
         }
         let mut head = Head::over(event_stream_headers());
-        self.describe_step(&mut head, step, upstream, rest);
+        let now = self.now();
+        self.describe_step(&mut head, step, upstream, rest, now);
         describe_lost(&mut head, lost);
         if let Some(model) = served {
             head.text(&name::SERVED_MODEL, model);
         }
-        self.tell_times(&mut head, ttft, Some(ttft));
+        self.tell_times(&mut head, ttft, Some(ttft), now);
         self.describe(&mut head);
         head.finish()
     }
@@ -87,7 +88,7 @@ impl Account {
     }
 
     /// The headers that tell which step answered.
-    fn describe_step(&self, head: &mut Head, step: &Step<'_>, upstream: &HeaderMap, rest: Option<Usd>) {
+    fn describe_step(&self, head: &mut Head, step: &Step<'_>, upstream: &HeaderMap, rest: Option<Usd>, now: Moment) {
         head.set(&name::TARGET, self.running.target_value(step.target).clone());
         head.number(&name::FALLBACK_INDEX, self.fallback_index as u64);
         let theirs = [&name::REQUEST_ID, &name::REQUEST_ID_SHORT, &name::AZURE_REQUEST_ID];
@@ -102,7 +103,6 @@ impl Account {
             OutputLimit::Injected(limit) => head.write(&name::INJECTED, format_args!("max_tokens={limit}")),
             OutputLimit::Clamped(limit) => head.write(&name::CLAMPED, format_args!("max_tokens={limit}")),
         }
-        let now = self.now();
         for (kind, [limit, remaining, reset]) in [(LimitKind::Requests, &name::OF_REQUESTS), (LimitKind::Tokens, &name::OF_TOKENS)] {
             if let Some(room) = self.running.gate().room(step.target, kind, now) {
                 head.number(limit, room.capacity);
@@ -115,8 +115,8 @@ impl Account {
         }
     }
 
-    fn tell_times(&self, head: &mut Head, upstream: Duration, ttft: Option<Duration>) {
-        let own = self.parts.clock.now().since(self.accepted).saturating_sub(self.away.max(upstream));
+    fn tell_times(&self, head: &mut Head, upstream: Duration, ttft: Option<Duration>, now: Moment) {
+        let own = now.since(self.accepted).saturating_sub(self.away.max(upstream));
         head.with(&name::SERVER_TIMING, |text| {
             push_timing(text, "tollgate;dur=", own);
             push_timing(text, ", upstream;dur=", upstream);

@@ -26,7 +26,7 @@ async fn relayed(script: &[(u64, &'static str)]) -> Vec<(u64, Result<String, Cut
     let parts = Arc::new(Parts::new(clock.clone(), Budgets::offline(clock.clone()), Resolver::System, Sink::to(std::io::sink()).0));
     let running = Arc::new(parts.adopt(RuleSet::from((checked, Revision { number: 1, hash: String::new() }))));
     let call = Arc::new(Call::parse(Endpoint::Chat, r#"{"model":"auto","stream":true,"messages":[]}"#.into(), 1).unwrap());
-    let asked = Asked { request_id: "1".into(), call, headers: Arc::default(), caller: None, accepted: clock.now() };
+    let asked = Asked { request_id: "1".into(), call, headers: Arc::default(), caller: None, accepted: clock.now(), at: clock.wall() };
     let features = features(&asked.call, &asked.headers).unwrap();
     let plan = plan::plan(&running, running.rules().find(&features).unwrap(), &features);
     let bill = Bill::new(&running, 0, &asked.call, Tokens::ZERO, Tokens::ZERO);

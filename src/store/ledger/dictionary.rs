@@ -1,7 +1,7 @@
 //! What many rows have in common, written once: contexts, terms and sets of windows. Each is known by its hash, which the hashes of the
 //! rows that name it cover.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql};
 use sha2::{Digest, Sha256};
 
 use super::row::Hash;
-use crate::units::{CallerName, Pairs, Price, Prices, RequestFacts, RuleName, TargetName, TaskName, WindowKey};
+use crate::units::{CallerName, Pairs, Price, Prices, QuickMap, RequestFacts, RuleName, TargetName, TaskName, WindowKey};
 
 /// Beyond so many the memory of a table begins anew; the table itself goes on.
 const REMEMBERED: usize = 20_000;
@@ -31,11 +31,12 @@ pub(super) struct WindowSet {
 /// The dictionaries as far as this process has used them.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
-    contexts: HashMap<ContextKey, Ref>,
+    contexts: QuickMap<ContextKey, Ref>,
     /// The context that was asked for last: the next is often the same.
     last: Option<(ContextKey, Ref)>,
-    terms: HashMap<TermsKey, Ref>,
-    sets: HashMap<Arc<[WindowKey]>, WindowSet>,
+    terms: QuickMap<TermsKey, Ref>,
+    last_terms: Option<(TermsKey, Ref)>,
+    sets: QuickMap<Arc<[WindowKey]>, WindowSet>,
     last_set: Option<(Arc<[WindowKey]>, WindowSet)>,
 }
 
@@ -87,6 +88,16 @@ impl ContextKey {
     }
 }
 
+impl TermsKey {
+    fn is_of(&self, served_model: Option<&Arc<str>>, prices: Option<&Arc<Prices>>) -> bool {
+        let are_same = match (&self.prices, prices) {
+            (Some(SamePrices(own)), Some(prices)) => Arc::ptr_eq(own, prices),
+            (own, prices) => own.is_none() && prices.is_none(),
+        };
+        are_same && self.served_model.as_ref() == served_model
+    }
+}
+
 impl Dictionary {
     /// The context of a request, and of the target that an attempt of it went to.
     pub(super) fn context(&mut self, facts: &RequestFacts, target: Option<&TargetName>, connection: &Connection) -> rusqlite::Result<Ref> {
@@ -131,9 +142,13 @@ impl Dictionary {
         if served_model.is_none() && prices.is_none() {
             return Ok(None);
         }
-        let key = TermsKey { served_model: served_model.cloned(), prices: prices.cloned().map(SamePrices) };
-        if let Some(known) = self.terms.get(&key) {
+        if let Some((_, known)) = self.last_terms.as_ref().filter(|(key, _)| key.is_of(served_model, prices)) {
             return Ok(Some(*known));
+        }
+        let key = TermsKey { served_model: served_model.cloned(), prices: prices.cloned().map(SamePrices) };
+        if let Some(known) = self.terms.get(&key).copied() {
+            self.last_terms = Some((key, known));
+            return Ok(Some(known));
         }
         let found = find_or_add(connection, &TERMS, &[key.served_model.as_deref(), prices.map(|prices| written(prices)).as_deref()])?;
         remember(&mut self.terms, key, found);
@@ -165,7 +180,7 @@ impl Dictionary {
     }
 }
 
-fn remember<K: std::hash::Hash + Eq, V>(known: &mut HashMap<K, V>, key: K, value: V) {
+fn remember<K: std::hash::Hash + Eq, V>(known: &mut QuickMap<K, V>, key: K, value: V) {
     if known.len() >= REMEMBERED {
         known.clear();
     }

@@ -27,6 +27,7 @@ fn sandbox(failure: &str) -> Sandbox {
 fn outgoing(wire: Wire, body: &Value) -> Outgoing {
     Outgoing {
         on_fresh_connection: false,
+        sent: crate::units::Moment::default(),
         ask: Ask::Answer(wire),
         client_headers: Arc::new(HeaderMap::new()),
         is_streaming: body["stream"] == true,

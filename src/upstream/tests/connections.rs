@@ -6,10 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::support::{OK_BODY, Server, adopt, adopt_with, closed, ok, provider, read_request, send, send_afresh, whole, within};
+use super::support::{OK_BODY, Server, adopt, adopt_with, closed, ok, outgoing, provider, read_request, send, send_afresh, whole, within};
 use crate::config::Proxy;
 use crate::units::Clock;
-use crate::upstream::{Names, Phase, Resolver, Upstreams};
+use crate::upstream::{Names, Outgoing, Phase, Resolver, Upstreams};
 use crate::wire::{Class, Mark};
 
 fn names(table: &[(&str, &[&str])]) -> Resolver {
@@ -179,7 +179,8 @@ async fn u35_a_pool_older_than_its_lifetime_is_left() {
     let upstream = upstreams.adopt(&[server.provider()]).remove(0);
     for (seconds, connections) in [(0, 1), (299, 1), (2, 2), (0, 2)] {
         clock.advance(Duration::from_secs(seconds));
-        whole(send(&upstream).await.unwrap()).await.unwrap();
+        let now = Outgoing { sent: clock.now(), ..outgoing(false) };
+        whole(upstream.send(now).await.unwrap()).await.unwrap();
         assert_eq!(server.connections(), connections);
     }
 }

@@ -105,6 +105,7 @@ pub(in crate::upstream) fn adopt_with(provider: &Provider, resolver: Resolver) -
 pub(in crate::upstream) fn outgoing(is_streaming: bool) -> Outgoing {
     Outgoing {
         on_fresh_connection: false,
+        sent: Clock::System.now(),
         ask: Ask::Answer(Wire::Chat),
         client_headers: Arc::new(HeaderMap::new()),
         body: vec![Bytes::from_static(b"{\"model\":\"m\",\"messages\":"), Bytes::from_static(b"[]}")],

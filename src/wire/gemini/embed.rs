@@ -12,6 +12,7 @@ use crate::units::{Tokens, Usage};
 use crate::wire::call::{Call, Edits};
 use crate::wire::canonical::Translated;
 use crate::wire::error::read_error;
+use crate::wire::json::utf8;
 use crate::wire::reading::{ReplyFault, Told};
 use crate::wire::retell::Spoken;
 
@@ -105,7 +106,7 @@ fn input(call: &Call) -> Option<Input> {
 
 /// Reads a whole answer.
 pub(in crate::wire) fn read_embeddings(body: &Bytes) -> Result<Told, ReplyFault> {
-    let text = std::str::from_utf8(body).map_err(|_| ReplyFault::Malformed("the body is not UTF-8"))?;
+    let text = utf8(body).map_err(|_| ReplyFault::Malformed("the body is not UTF-8"))?;
     let answer = serde_json::from_str::<Answer<'_>>(text).ok();
     let Some(Answer { embeddings: Some(_), usage_metadata }) = answer else {
         let told = read_error(None, &HeaderMap::new(), body);

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::units::{Tokens, Usage};
 use crate::wire::error::read_error;
+use crate::wire::json::utf8;
 use crate::wire::reading::{Reading, ReplyFault, Told};
 
 /// Bytes that a token has at the very least in no answer of any length: below, a count is not believed.
@@ -11,7 +12,7 @@ const BYTES_PER_TOKEN_AT_MOST: u64 = 64;
 
 /// Reads a whole answer.
 pub(in crate::wire) fn read_reply(body: &Bytes) -> Result<Told, ReplyFault> {
-    let text = std::str::from_utf8(body).map_err(|_| ReplyFault::Malformed("the body is not UTF-8"))?;
+    let text = utf8(body).map_err(|_| ReplyFault::Malformed("the body is not UTF-8"))?;
     let mut reading = Reading::default();
     absorb(&mut reading, text)?;
     if reading.told.finish.is_none() && !reading.has_content {

@@ -6,6 +6,7 @@ use super::repair::is_suspect;
 use super::usage::Counts;
 use crate::units::Wire;
 use crate::wire::error::read_error;
+use crate::wire::json::utf8;
 use crate::wire::reading::{Reading, ReplyFault, Told};
 
 /// Bytes that a token has at the very least in no answer of any length: below, a count is not believed.
@@ -13,7 +14,7 @@ const BYTES_PER_TOKEN_AT_MOST: u64 = 64;
 
 /// Reads a whole answer. White space may stand before it.
 pub(in crate::wire) fn read_reply(wire: Wire, body: &Bytes) -> Result<Told, ReplyFault> {
-    let text = std::str::from_utf8(body).map_err(|_| ReplyFault::Malformed("the body is not UTF-8"))?;
+    let text = utf8(body).map_err(|_| ReplyFault::Malformed("the body is not UTF-8"))?;
     if text.trim_ascii().is_empty() {
         return Err(ReplyFault::Malformed("the body is empty"));
     }
