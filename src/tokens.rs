@@ -10,6 +10,7 @@ mod kinds;
 mod pieces;
 mod weights;
 
+pub use escaped::Spelt;
 pub use exact::Vocabulary;
 pub use kinds::Counts;
 
@@ -66,6 +67,14 @@ mod tests {
     const RUST: &str = include_str!("../tests/tokens/rust.txt");
     const JSON: &str = include_str!("../tests/tokens/json.txt");
 
+    fn spelt(texts: &[&[u8]]) -> Counts {
+        let mut spelt = Spelt::default();
+        for text in texts {
+            spelt.add(text, text.contains(&b'\\'));
+        }
+        spelt.counts()
+    }
+
     fn error_permille(estimated: Tokens, exact: u64) -> i64 {
         (i64::try_from(estimated.count()).unwrap() - i64::try_from(exact).unwrap()) * 1_000 / i64::try_from(exact).unwrap()
     }
@@ -86,7 +95,7 @@ mod tests {
         for text in [ENGLISH, CHINESE, RUST, JSON] {
             let quoted = serde_json::to_string(text).unwrap();
             let inner = &quoted[1..quoted.len() - 1];
-            assert_eq!(Counts::of_escaped(&inner.as_bytes()[..inner.len().min(8_000)]).kinds(), {
+            assert_eq!(spelt(&[&inner.as_bytes()[..inner.len().min(8_000)]]).kinds(), {
                 let plain: String = serde_json::from_str(&format!("\"{}\"", &inner[..inner.floor_char_boundary(8_000)])).unwrap();
                 Counts::of(plain.as_bytes()).kinds()
             });
@@ -94,7 +103,7 @@ mod tests {
         for (escaped, plain) in
             [("\\u4e2d\\u6587", "中文"), ("a\\u00e9b", "aéb"), ("\\ud83d\\ude00", "😀"), ("\\\"x\\\"", "\"x\""), ("\\u12", "\\u12")]
         {
-            assert_eq!(Counts::of_escaped(escaped.as_bytes()).kinds(), Counts::of(plain.as_bytes()).kinds(), "{escaped}");
+            assert_eq!(spelt(&[escaped.as_bytes()]).kinds(), Counts::of(plain.as_bytes()).kinds(), "{escaped}");
         }
     }
 
@@ -143,20 +152,27 @@ mod tests {
         #[test]
         fn a_block_counts_as_its_characters_do(text in "([a-zA-Z0-9 \\t\\r\\n.{\\[`\\x00@]|  |\u{e9}|\u{4e2d}){0,400}") {
             let mut singly = Counts::default();
-            let state = text.as_bytes().chunks(1).fold(State::Start, |state, byte| singly.read(byte, state));
+            let state = singly.read_singly(text.as_bytes(), text.len(), State::Start);
             let mut whole = Counts::default();
             let end = whole.read(text.as_bytes(), State::Start);
-            if text.is_ascii() {
-                prop_assert_eq!(whole.kinds(), singly.kinds());
-                prop_assert_eq!(end, state);
+            prop_assert_eq!((whole.kinds(), end), (singly.kinds(), state));
+        }
+
+        #[test]
+        fn texts_count_together_as_each_does_alone(texts in proptest::collection::vec("([a-zA-Z0-9 .]|\\\\n|\\\\u4e2d|\u{4e2d}|\u{437}){0,700}", 0..5)) {
+            let texts: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+            let mut sum = Counts::default();
+            for text in &texts {
+                sum.add(&spelt(&[text]));
             }
+            prop_assert_eq!(spelt(&texts), sum);
         }
 
         #[test]
         fn no_text_fails_or_exceeds_its_bytes(text in proptest::collection::vec(any::<u8>(), 0..20_000)) {
             prop_assert!(estimate(&text).count() <= as_u64(text.len()));
             for tokenizer in Tokenizer::ALL {
-                prop_assert!(Counts::of_escaped(&text).tokens(tokenizer).count() <= as_u64(text.len()));
+                prop_assert!(spelt(&[&text]).tokens(tokenizer).count() <= as_u64(text.len()));
             }
         }
     }

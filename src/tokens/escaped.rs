@@ -1,35 +1,73 @@
-//! Text as it stands between the quotes of a JSON string, counted as what it spells.
+//! Text as it stands between the quotes of JSON strings, counted as what it spells.
 
-use super::kinds::{Counts, State};
+use std::ops::Range;
+
+use super::kinds::{Counts, State, state_before};
 
 /// Enough to count most of it in whole blocks.
 const BUFFER: usize = 1024;
 /// A run without an escape of at least so many bytes is counted where it stands.
 const LONG: usize = 512;
 
-/// Takes in what `text` spells behind `state`.
-pub(super) fn read(counts: &mut Counts, text: &[u8], state: State) {
-    let mut spelt = Spelt { counts, buffer: [0; BUFFER], filled: 0, state };
-    let mut rest = text;
-    while let Some(at) = memchr::memchr(b'\\', rest) {
-        spelt.run(&rest[..at]);
-        let (character, length) = escape(&rest[at + 1..]);
-        spelt.run(character.encode_utf8(&mut [0; 4]).as_bytes());
-        rest = &rest[at + 1 + length..];
-    }
-    spelt.run(rest);
-    spelt.flush();
-}
-
-/// What was spelt and is not counted yet: always whole characters.
-struct Spelt<'c> {
-    counts: &'c mut Counts,
+/// Counts texts as they stand between the quotes of JSON strings: `\n` is a line break, `\u4e2d` is one character.
+#[derive(Debug)]
+pub struct Spelt {
+    counts: Counts,
+    /// What was spelt and is not counted yet: always whole characters.
     buffer: [u8; BUFFER],
     filled: usize,
     state: State,
+    /// Line breaks between texts.
+    breaks: usize,
 }
 
-impl Spelt<'_> {
+impl Default for Spelt {
+    fn default() -> Self {
+        Self { counts: Counts::default(), buffer: [0; BUFFER], filled: 0, state: State::Start, breaks: 0 }
+    }
+}
+
+impl Spelt {
+    /// Takes in a text. Without `has_escapes`, no backslash stands in it.
+    pub fn add(&mut self, text: &[u8], has_escapes: bool) {
+        self.counts.add_bytes(text.len());
+        if has_escapes {
+            self.unescape(text)
+        } else {
+            self.run(text)
+        }
+        // What comes next begins anew, as it does on a new line, and can be counted in one block with this.
+        self.run(b"\n");
+        self.breaks += 1;
+    }
+
+    /// Takes in a part of `text`, which begins and ends at characters. A word that the part's beginning cuts is no new one.
+    pub fn add_part(&mut self, text: &[u8], part: Range<usize>) {
+        self.counts.add_bytes(part.len());
+        self.flush();
+        self.state = state_before(text, part.start);
+        self.unescape(&text[part]);
+    }
+
+    /// What all of it is made of.
+    #[must_use]
+    pub fn counts(mut self) -> Counts {
+        self.flush();
+        self.counts.remove_newlines(self.breaks);
+        self.counts
+    }
+
+    fn unescape(&mut self, text: &[u8]) {
+        let mut rest = text;
+        while let Some(at) = memchr::memchr(b'\\', rest) {
+            self.run(&rest[..at]);
+            let (character, length) = escape(&rest[at + 1..]);
+            self.run(character.encode_utf8(&mut [0; 4]).as_bytes());
+            rest = &rest[at + 1 + length..];
+        }
+        self.run(rest);
+    }
+
     fn run(&mut self, run: &[u8]) {
         if run.len() > BUFFER - self.filled || run.len() >= LONG {
             self.flush();

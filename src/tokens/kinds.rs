@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::classes::{CLASSES, Class, Script, character, is_inner, mixed};
-use super::escaped;
 use super::pieces::Piece;
 use super::weights::weights;
 use crate::units::{Tokenizer, Tokens};
@@ -59,25 +58,11 @@ impl Counts {
         Self::of_part(text, 0..text.len())
     }
 
-    /// Of text as it stands between the quotes of a JSON string: `\n` is a line break, `\u4e2d` is one character.
-    #[must_use]
-    pub fn of_escaped(text: &[u8]) -> Self {
-        Self::of_escaped_part(text, 0..text.len())
-    }
-
     /// Of a part of `text`, which begins and ends at characters. A word that the part's beginning cuts is no new one.
     #[must_use]
     pub fn of_part(text: &[u8], part: Range<usize>) -> Self {
         let mut counts = Self { bytes: part.len() as u64, ..Self::default() };
         counts.read(&text[part.clone()], state_before(text, part.start));
-        counts
-    }
-
-    /// The same for text as it stands in JSON.
-    #[must_use]
-    pub fn of_escaped_part(text: &[u8], part: Range<usize>) -> Self {
-        let mut counts = Self { bytes: part.len() as u64, ..Self::default() };
-        escaped::read(&mut counts, &text[part.clone()], state_before(text, part.start));
         counts
     }
 
@@ -102,9 +87,19 @@ impl Counts {
     /// About how many tokens a tokenizer makes of it: never more than it has bytes, as no byte-level one does.
     #[must_use]
     pub fn tokens(&self, tokenizer: Tokenizer) -> Tokens {
-        let weighed = self.kinds.iter().zip(weights(tokenizer)).map(|(count, weight)| count.saturating_mul(u64::from(*weight)));
-        let tokens = (weighed.fold(0, u64::saturating_add).saturating_add(500) / 1_000).max(1);
-        Tokens::new(tokens.min(self.bytes))
+        // No text is so long that this overflows: no kind is counted more often than the text has bytes.
+        let weighed: u64 = self.kinds.iter().zip(weights(tokenizer)).map(|(count, weight)| count * u64::from(*weight)).sum();
+        Tokens::new(((weighed + 500) / 1_000).max(1).min(self.bytes))
+    }
+
+    /// Takes in the length of a text as it is written.
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// Takes out line breaks that stood in no text.
+    pub(super) fn remove_newlines(&mut self, newlines: usize) {
+        self.kinds[Kind::Newline as usize] -= newlines as u64;
     }
 
     #[cfg(test)]
@@ -131,9 +126,13 @@ pub(super) enum State {
 
 /// Bytes that are counted together where all of them are plain ASCII.
 const BLOCK: usize = 64;
+/// Fewer than this are counted one by one.
+const FEW: usize = 10;
+/// Bytes that stand before a block. Two of them count; so many make it whole vectors.
+const BEFORE: usize = 16;
 
 /// What the character in front of `place` leaves behind.
-fn state_before(text: &[u8], place: usize) -> State {
+pub(super) fn state_before(text: &[u8], place: usize) -> State {
     let start = (place.saturating_sub(4)..place).rev().find(|at| !is_inner(text[*at])).unwrap_or(place);
     Counts::default().read(&text[start..place], State::Start)
 }
@@ -141,25 +140,20 @@ fn state_before(text: &[u8], place: usize) -> State {
 impl Counts {
     /// Takes in `text` that follows `state`; answers the state behind it.
     pub(super) fn read(&mut self, text: &[u8], mut state: State) -> State {
-        let mut at = 0;
-        while at < text.len() {
-            let block = text[at..].first_chunk::<BLOCK>().filter(|block| block.is_ascii());
-            state = if let Some(block) = block {
-                at += BLOCK;
-                self.read_block(block, state)
-            } else {
-                self.read_singly(text, &mut at, state)
-            };
+        let mut rest = text;
+        while !rest.is_empty() {
+            let length = rest.len().min(BLOCK);
+            let is_plain = length >= FEW && rest[..length].is_ascii();
+            state = if is_plain { self.read_block(&rest[..length], state) } else { self.read_singly(rest, length, state) };
+            rest = &rest[length..];
         }
         state
     }
 
-    /// Takes in one block's length from `at` on, character by character.
-    fn read_singly(&mut self, text: &[u8], at: &mut usize, mut state: State) -> State {
-        let end = text.len().min(*at + BLOCK);
-        while *at < end {
-            let rest = &text[*at..];
-            *at += 1;
+    /// Takes in the characters that begin in the first `length` bytes, one by one.
+    pub(super) fn read_singly(&mut self, text: &[u8], length: usize, mut state: State) -> State {
+        for at in 0..length {
+            let rest = &text[at..];
             let class = CLASSES[usize::from(rest[0])];
             state = if let Class::Mixed = class {
                 self.step(state, mixed(rest[0], rest.get(1).copied().unwrap_or_default()), || character(rest))
@@ -170,8 +164,9 @@ impl Counts {
         state
     }
 
-    /// The same for plain ASCII. What a byte counts as depends on two bytes before it and on no result, so many are counted at once.
-    fn read_block(&mut self, block: &[u8; BLOCK], state: State) -> State {
+    /// The same for at most a block of plain ASCII. What a byte counts as depends on two bytes before it and on no result, so many are
+    /// counted at once.
+    fn read_block(&mut self, text: &[u8], state: State) -> State {
         let before = match state {
             State::Start | State::In(..) => [b'\n', b'\n'],
             State::Lower => [b'\n', b'a'],
@@ -181,31 +176,49 @@ impl Counts {
             State::Gap => [b'\n', b' '],
             State::Indent => [b' ', b' '],
         };
-        let mut bytes = [0; BLOCK + 2];
-        bytes[..2].copy_from_slice(&before);
-        bytes[2..].copy_from_slice(block);
-        let is_lower = |byte: u8| byte.wrapping_sub(b'a') < 26;
-        let is_upper = |byte: u8| byte.wrapping_sub(b'A') < 26;
-        let is_letter = |byte: u8| (byte | 0x20).wrapping_sub(b'a') < 26;
-        let is_digit = |byte: u8| byte.wrapping_sub(b'0') < 10;
-        let is_blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r');
-        let is_mark = |byte: u8| !is_letter(byte) & !is_digit(byte) & !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        // Line breaks stand where there is no text.
+        let mut bytes = [b'\n'; BEFORE + BLOCK];
+        bytes[BEFORE - 2..BEFORE].copy_from_slice(&before);
+        bytes[BEFORE..BEFORE + text.len()].copy_from_slice(text);
+        self.add_block(&bytes);
+        self.remove_newlines(BLOCK - text.len());
+        match [bytes[BEFORE + text.len() - 2], bytes[BEFORE + text.len() - 1]] {
+            [_, b'a'..=b'z'] => State::Lower,
+            [_, b'A'..=b'Z'] => State::Upper,
+            [_, b'0'..=b'9'] => State::Digit,
+            [b' ' | b'\t' | b'\r', b' ' | b'\t' | b'\r'] => State::Indent,
+            [_, b' ' | b'\t' | b'\r'] => State::Gap,
+            [_, b'\n'] => State::Start,
+            _ => State::Mark,
+        }
+    }
+
+    /// Takes in all bytes but those before the block.
+    fn add_block(&mut self, bytes: &[u8; BEFORE + BLOCK]) {
+        // What each byte is: 1 or 0.
+        let [mut letter, mut upper, mut digit, mut blank, mut mark] = [[0_u8; BEFORE + BLOCK]; 5];
+        for (at, &byte) in bytes.iter().enumerate() {
+            letter[at] = u8::from((byte | 0x20).wrapping_sub(b'a') < 26);
+            upper[at] = u8::from(byte.wrapping_sub(b'A') < 26);
+            digit[at] = u8::from(byte.wrapping_sub(b'0') < 10);
+            blank[at] = u8::from(byte == b' ') | u8::from(byte == b'\t') | u8::from(byte == b'\r');
+            mark[at] = 1 ^ (letter[at] | digit[at] | blank[at] | u8::from(byte == b'\n'));
+        }
         // Sums in single bytes, which a block does not overflow.
         let [mut letters, mut words, mut cases, mut capitals, mut digits, mut numbers] = [0_u8; 6];
         let [mut single, mut marks, mut alone, mut newlines, mut indents] = [0_u8; 5];
-        for at in 0..BLOCK {
-            let [first, second, byte] = [bytes[at], bytes[at + 1], bytes[at + 2]];
-            letters += u8::from(is_letter(byte));
-            words += u8::from(is_letter(byte) & !is_letter(second));
-            cases += u8::from(is_upper(byte) & is_lower(second));
-            capitals += u8::from(is_upper(byte) & is_upper(second));
-            digits += u8::from(is_digit(byte));
-            numbers += u8::from(is_digit(byte) & !is_digit(second));
-            single += u8::from(is_mark(byte));
-            marks += u8::from(is_mark(byte) & !is_mark(second));
-            alone += u8::from(is_mark(byte) & is_blank(second));
-            newlines += u8::from(byte == b'\n');
-            indents += u8::from(is_blank(byte) & is_blank(second) & !is_blank(first));
+        for at in BEFORE..BEFORE + BLOCK {
+            letters += letter[at];
+            words += letter[at] & !letter[at - 1];
+            cases += upper[at] & letter[at - 1] & !upper[at - 1];
+            capitals += upper[at] & upper[at - 1];
+            digits += digit[at];
+            numbers += digit[at] & !digit[at - 1];
+            single += mark[at];
+            marks += mark[at] & !mark[at - 1];
+            alone += mark[at] & blank[at - 1];
+            newlines += u8::from(bytes[at] == b'\n');
+            indents += blank[at] & blank[at - 1] & !blank[at - 2];
         }
         let sums = [
             (Kind::Word, words),
@@ -222,15 +235,6 @@ impl Counts {
         ];
         for (kind, sum) in sums {
             self.kinds[kind as usize] += u64::from(sum);
-        }
-        match [bytes[BLOCK], bytes[BLOCK + 1]] {
-            [_, last] if is_lower(last) => State::Lower,
-            [_, last] if is_upper(last) => State::Upper,
-            [_, last] if is_digit(last) => State::Digit,
-            [first, last] if is_blank(last) && is_blank(first) => State::Indent,
-            [_, last] if is_blank(last) => State::Gap,
-            [_, b'\n'] => State::Start,
-            _ => State::Mark,
         }
     }
 

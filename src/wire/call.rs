@@ -239,9 +239,9 @@ impl Call {
         self.counts.get().map(|counts| self.facts.prompt.tokens(counts, tokenizer))
     }
 
-    /// What it says, as far as its task is looked for in it. Of a long message only its ends are copied.
+    /// What it says, as far as its task is looked for in it. Of a long message only its ends are taken.
     #[must_use]
-    pub fn said(&self) -> Said {
+    pub fn said(&self) -> Said<'_> {
         self.facts.prompt.said(&self.body)
     }
 

@@ -30,14 +30,23 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value<'a> {
     pub(super) kind: Kind,
-    pub(super) start: usize,
-    /// The text of the value; of a string, its quotes too.
-    pub(super) text: &'a str,
+    /// The place; of a string, with its quotes.
+    quoted: Str<'a>,
 }
 
 impl<'a> Value<'a> {
+    /// The text of the value; of a string, its quotes too.
+    pub(super) fn text(&self) -> &'a str {
+        &self.quoted.whole[self.range()]
+    }
+
+    /// How many bytes the text has.
+    pub(super) fn len(&self) -> usize {
+        self.quoted.end - self.quoted.start
+    }
+
     pub(super) fn range(&self) -> Range<usize> {
-        self.start..self.start + self.text.len()
+        self.quoted.range()
     }
 
     pub(super) fn is_null(&self) -> bool {
@@ -45,60 +54,76 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn is_true(&self) -> bool {
-        self.text == "true"
+        self.bytes() == b"true"
     }
 
     /// The value as a string, when it is one.
     pub(super) fn string(&self) -> Option<Str<'a>> {
-        (self.kind == Kind::String).then_some(Str { quoted: self.text, start: self.start })
+        (self.kind == Kind::String).then_some(self.quoted)
     }
 
     /// The text of what is not null.
     pub(super) fn present(&self) -> Option<&'a str> {
-        (!self.is_null()).then_some(self.text)
+        (!self.is_null()).then(|| self.text())
     }
 
     /// How many bytes a string has between its quotes, as it is written; 0 for anything else.
     pub(super) fn string_bytes(&self) -> u64 {
-        self.string().map_or(0, |string| string.raw().len() as u64)
+        self.string().map_or(0, |string| string.inner().len() as u64)
     }
 
     /// The value as a whole number written in digits alone, when it is one.
     pub(super) fn digits(&self) -> Option<u64> {
-        let is_plain = self.kind == Kind::Number && self.text.bytes().all(|b| b.is_ascii_digit());
-        if is_plain { self.text.parse().ok() } else { None }
+        let digits = (self.kind == Kind::Number).then(|| self.bytes())?;
+        digits.iter().try_fold(0_u64, |number, byte| match byte {
+            b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+            _ => None,
+        })
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        &self.quoted.whole.as_bytes()[self.range()]
     }
 }
 
 /// One string as it is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Str<'a> {
-    quoted: &'a str,
-    pub(super) start: usize,
+    /// The text that it stands in.
+    whole: &'a str,
+    /// Its place, with the quotes.
+    start: usize,
+    end: usize,
+    has_escapes: bool,
 }
 
 impl<'a> Str<'a> {
     /// What stands between the quotes, escapes as they are written.
     pub(super) fn raw(&self) -> &'a str {
-        &self.quoted[1..self.quoted.len() - 1]
+        &self.whole[self.inner()]
     }
 
     /// The place of [`Str::raw`].
     pub(super) fn inner(&self) -> Range<usize> {
-        self.start + 1..self.start + self.quoted.len() - 1
+        self.start + 1..self.end - 1
     }
 
     /// The place with the quotes.
     pub(super) fn range(&self) -> Range<usize> {
-        self.start..self.start + self.quoted.len()
+        self.start..self.end
+    }
+
+    /// Whether some of it is written with escapes.
+    pub(super) fn has_escapes(&self) -> bool {
+        self.has_escapes
     }
 
     /// The text meant. Half of a surrogate pair, which has no meaning, leaves the text as it is written.
     pub(super) fn text(&self) -> Cow<'a, str> {
-        if memchr::memchr(b'\\', self.quoted.as_bytes()).is_none() {
+        if !self.has_escapes {
             return Cow::Borrowed(self.raw());
         }
-        serde_json::from_str(self.quoted).map_or_else(|_| Cow::Borrowed(self.raw()), Cow::Owned)
+        serde_json::from_str(&self.whole[self.range()]).map_or_else(|_| Cow::Borrowed(self.raw()), Cow::Owned)
     }
 }
 
@@ -130,8 +155,7 @@ impl<'a> Scan<'a> {
     /// What kind of value comes next; white space before it is passed.
     #[inline]
     pub(super) fn peek(&mut self) -> Result<Kind, Fault> {
-        self.space();
-        match self.byte() {
+        match self.next() {
             Some(b'{') => Ok(Kind::Object),
             Some(b'[') => Ok(Kind::Array),
             Some(b'"') => Ok(Kind::String),
@@ -148,14 +172,15 @@ impl<'a> Scan<'a> {
         let kind = self.peek()?;
         let start = self.at;
         match kind {
-            Kind::Object => self.object(|scan, _| scan.value().map(|_| ()))?,
-            Kind::Array => self.array(|scan| scan.value().map(|_| ()))?,
-            Kind::String => self.string().map(|_| ())?,
+            Kind::String => return Ok(Value { kind, quoted: self.string()? }),
+            Kind::Object => self.object(|scan, _| scan.skip())?,
+            Kind::Array => self.array(Self::skip)?,
             Kind::Number => self.number()?,
-            Kind::Null => self.word("null")?,
-            Kind::Bool => self.word(if self.byte() == Some(b't') { "true" } else { "false" })?,
+            Kind::Null => self.word(b"null")?,
+            Kind::Bool if self.byte() == Some(b't') => self.word(b"true")?,
+            Kind::Bool => self.word(b"false")?,
         }
-        Ok(Value { kind, start, text: &self.text[start..self.at] })
+        Ok(Value { kind, quoted: Str { whole: self.text, start, end: self.at, has_escapes: false } })
     }
 
     /// Reads a text that is one object, as providers send them; `each` as in [`Scan::object`].
@@ -172,55 +197,50 @@ impl<'a> Scan<'a> {
 
     /// Reads an object; `each` gets every key and must read the value behind it.
     pub(super) fn object<E: From<Fault>>(&mut self, mut each: impl FnMut(&mut Self, Str<'a>) -> Result<(), E>) -> Result<(), E> {
-        self.open(b'{')?;
+        self.open(b'{', "an object was expected")?;
         if self.closes(b'}') {
             return Ok(());
         }
         loop {
-            self.space();
+            self.next();
             let key = self.string()?;
             self.expect(b':', "a colon was expected")?;
             each(self, key)?;
-            self.space();
-            if self.closes(b'}') {
+            if !self.goes_on(b'}', "a comma or a brace was expected")? {
                 return Ok(());
             }
-            self.expect(b',', "a comma or a brace was expected")?;
         }
     }
 
     /// Reads an array; `each` must read one element.
     pub(super) fn array<E: From<Fault>>(&mut self, mut each: impl FnMut(&mut Self) -> Result<(), E>) -> Result<(), E> {
-        self.open(b'[')?;
+        self.open(b'[', "an array was expected")?;
         if self.closes(b']') {
             return Ok(());
         }
         loop {
             each(self)?;
-            if self.closes(b']') {
+            if !self.goes_on(b']', "a comma or a bracket was expected")? {
                 return Ok(());
             }
-            self.expect(b',', "a comma or a bracket was expected")?;
         }
     }
 
     /// Nothing but white space may be left.
     pub(super) fn end(&mut self) -> Result<(), Fault> {
-        self.space();
-        if self.at == self.text.len() { Ok(()) } else { Err(self.fault("something stands behind the value")) }
+        self.next().map_or(Ok(()), |_| Err(self.fault("something stands behind the value")))
     }
 
     #[inline]
     fn string(&mut self) -> Result<Str<'a>, Fault> {
         let start = self.at;
-        if self.byte() != Some(b'"') {
+        if !matches!(self.byte(), Some(b'"')) {
             return Err(self.fault("a string was expected"));
         }
-        let body = &self.text.as_bytes()[start + 1..];
-        match string_body(body, self.is_strict) {
-            Ok(length) => {
+        match string_body(&self.text.as_bytes()[start + 1..], self.is_strict) {
+            Ok((length, has_escapes)) => {
                 self.at = start + length + 2;
-                Ok(Str { quoted: &self.text[start..self.at], start })
+                Ok(Str { whole: self.text, start, end: self.at, has_escapes })
             }
             Err((at, what)) => Err(Fault { at: start + 1 + at, what }),
         }
@@ -248,22 +268,24 @@ impl<'a> Scan<'a> {
             }
             self.digits()?;
         }
-        let text = &self.text[start..self.at];
+        let text = start..self.at;
         // Only these can be beyond what a double holds.
-        if self.is_strict && (has_exponent || text.len() > 300) && !text.parse::<f64>().is_ok_and(f64::is_finite) {
+        if self.is_strict && (has_exponent || text.len() > 300) && !self.text[text].parse::<f64>().is_ok_and(f64::is_finite) {
             return Err(Fault { at: start, what: "a number is too large" });
         }
         Ok(())
     }
 
     fn digits(&mut self) -> Result<(), Fault> {
-        let count = self.text.as_bytes()[self.at..].iter().take_while(|b| b.is_ascii_digit()).count();
-        self.at += count;
-        if count == 0 { Err(self.fault("a digit was expected")) } else { Ok(()) }
+        let start = self.at;
+        while matches!(self.byte(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.fault("a digit was expected")) } else { Ok(()) }
     }
 
-    fn word(&mut self, word: &'static str) -> Result<(), Fault> {
-        if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+    fn word(&mut self, word: &[u8]) -> Result<(), Fault> {
+        if self.text.as_bytes()[self.at..].starts_with(word) {
             self.at += word.len();
             Ok(())
         } else {
@@ -272,16 +294,16 @@ impl<'a> Scan<'a> {
     }
 
     #[inline]
-    fn open(&mut self, bracket: u8) -> Result<(), Fault> {
-        self.expect(bracket, if bracket == b'{' { "an object was expected" } else { "an array was expected" })?;
+    fn open(&mut self, bracket: u8, what: &'static str) -> Result<(), Fault> {
+        self.expect(bracket, what)?;
         self.depth += 1;
         if self.depth > MAX_DEPTH { Err(self.fault("the nesting is too deep")) } else { Ok(()) }
     }
 
+    /// Passes the bracket, if it comes next.
     #[inline]
     fn closes(&mut self, bracket: u8) -> bool {
-        self.space();
-        let is_closed = self.byte() == Some(bracket);
+        let is_closed = self.next() == Some(bracket);
         if is_closed {
             self.at += 1;
             self.depth -= 1;
@@ -289,26 +311,44 @@ impl<'a> Scan<'a> {
         is_closed
     }
 
+    /// Passes the comma behind a member, or the bracket behind the last one.
+    #[inline]
+    fn goes_on(&mut self, bracket: u8, what: &'static str) -> Result<bool, Fault> {
+        match self.next() {
+            Some(b',') => self.at += 1,
+            Some(byte) if byte == bracket => {
+                self.at += 1;
+                self.depth -= 1;
+                return Ok(false);
+            }
+            _ => return Err(self.fault(what)),
+        }
+        Ok(true)
+    }
+
     #[inline]
     fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Fault> {
-        self.space();
-        if self.byte() != Some(byte) {
+        if self.next() != Some(byte) {
             return Err(self.fault(what));
         }
         self.at += 1;
         Ok(())
     }
 
+    /// The next byte that is no white space; it is not passed.
     #[inline]
-    fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    fn next(&mut self) -> Option<u8> {
+        loop {
+            match self.byte()? {
+                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
+                byte => return Some(byte),
+            }
+        }
     }
 
     #[inline]
-    fn space(&mut self) {
-        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
     }
 
     fn fault(&self, what: &'static str) -> Fault {
@@ -321,15 +361,15 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, usize> {
     simdutf8::basic::from_utf8(bytes).map_err(|_| std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len))
 }
 
-/// The length of a string's body: `bytes` begins behind the opening quote, the answer is where the closing one stands.
-/// Whether the body is UTF-8 is not looked at.
-pub(super) fn string_body(bytes: &[u8], is_strict: bool) -> Result<usize, (usize, &'static str)> {
-    let mut at = 0;
+/// The length of a string's body, and whether there are escapes in it: `bytes` begins behind the opening quote, the answer is where the
+/// closing one stands. Whether the body is UTF-8 is not looked at.
+pub(super) fn string_body(bytes: &[u8], is_strict: bool) -> Result<(usize, bool), (usize, &'static str)> {
+    let (mut at, mut has_escapes) = (0, false);
     loop {
         at += plain_run(&bytes[at..]);
         match bytes.get(at) {
-            Some(b'"') => return Ok(at),
-            Some(b'\\') => at = escape(bytes, at, is_strict)?,
+            Some(b'"') => return Ok((at, has_escapes)),
+            Some(b'\\') => (at, has_escapes) = (escape(bytes, at, is_strict)?, true),
             Some(_) => return Err((at, "a control character stands in a string")),
             None => return Err((at, "the text ends in a string")),
         }
@@ -359,13 +399,16 @@ fn escape(bytes: &[u8], at: usize, is_strict: bool) -> Result<usize, (usize, &'s
 }
 
 /// How many bytes stand before the first quote, backslash or control character.
+#[inline]
 fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     /// From here on a string is long.
-    const LONG: usize = 8;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().take(LONG).enumerate() {
+    const LONG: usize = 64;
+    let mut at = 0;
+    while at < LONG
+        && let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk)
+    {
         let word = u64::from_le_bytes(*word);
         let quote = word ^ (ONES * u64::from(b'"'));
         let slash = word ^ (ONES * u64::from(b'\\'));
@@ -373,22 +416,21 @@ fn plain_run(bytes: &[u8]) -> usize {
         let control = word.wrapping_sub(ONES * 0x20) & !word;
         let hits = ((quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash) | control) & HIGHS;
         if hits != 0 {
-            return index * 8 + hits.trailing_zeros() as usize / 8;
+            return at + hits.trailing_zeros() as usize / 8;
         }
+        at += 8;
     }
-    if words.len() <= LONG {
-        return words.len() * 8 + rest.iter().position(|&b| is_stop(b)).unwrap_or(rest.len());
-    }
-    // Both looks are made of vector instructions, and each goes no further than the nearest quote or backslash.
-    let rest = &bytes[LONG * 8..];
-    let run = &rest[..memchr2(b'"', b'\\', rest).unwrap_or(rest.len())];
-    let has_control = run.iter().fold(u8::MAX, |least, &b| least.min(b)) < 0x20;
-    LONG * 8 + if has_control { run.iter().position(|&b| is_stop(b)).unwrap_or(run.len()) } else { run.len() }
+    at + long_run(&bytes[at..])
 }
 
-/// Whether a byte of a string's body needs a look.
-fn is_stop(b: u8) -> bool {
-    b < 0x20 || b == b'"' || b == b'\\'
+/// The same for what is left of a text, or of a long string.
+fn long_run(bytes: &[u8]) -> usize {
+    // Both looks are made of vector instructions, and each goes no further than the nearest quote or backslash.
+    let run = &bytes[..memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len())];
+    let (blocks, rest) = run.as_chunks::<64>();
+    let least = blocks.iter().fold([u8::MAX; 64], |least, block| std::array::from_fn(|at| least[at].min(block[at])));
+    let has_control = least.iter().chain(rest).any(|&b| b < 0x20);
+    if has_control { run.iter().position(|&b| b < 0x20).unwrap_or(run.len()) } else { run.len() }
 }
 
 #[cfg(test)]
@@ -436,9 +478,9 @@ mod tests {
     fn a_string_ends_where_it_ends_at_any_length() {
         for length in 0..300 {
             let text = format!("\"{}\"", "x".repeat(length));
-            assert_eq!(Scan::strict(&text).value().unwrap().text, text);
+            assert_eq!(Scan::strict(&text).value().unwrap().text(), text);
             let escaped = format!("\"{}\\\"é\"", "x".repeat(length));
-            assert_eq!(Scan::strict(&escaped).value().unwrap().text, escaped);
+            assert_eq!(Scan::strict(&escaped).value().unwrap().text(), escaped);
         }
     }
 

@@ -96,7 +96,7 @@ impl Stencil {
                 fit.number = Some(number);
                 length
             } else {
-                let length = string_body(body, false).ok()?;
+                let (length, _) = string_body(body, false).ok()?;
                 std::str::from_utf8(&body[..length]).ok()?;
                 length
             };

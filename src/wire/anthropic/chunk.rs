@@ -78,7 +78,7 @@ impl<'a> Chunk<'a> {
                 "thinking" => self.reasoning += scan.value()?.string_bytes(),
                 "data" => self.reasoning += u64::from(scan.value()?.string_bytes() > 0),
                 // An empty object is a call's beginning.
-                "input" => self.text += Some(scan.value()?.text.len() as u64).filter(|&length| length > 2).unwrap_or(0),
+                "input" => self.text += Some(scan.value()?.len() as u64).filter(|&length| length > 2).unwrap_or(0),
                 _ => scan.skip()?,
             }
             Ok::<(), Fault>(())

@@ -79,8 +79,8 @@ impl Counts {
     fn iteration(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
         let value = scan.value()?;
         let mut call = Call { counts: Self { is_inner: true, ..Self::default() }, ..Call::default() };
-        call.counts.merge(value.text);
-        let mut inner = Scan::lenient(value.text);
+        call.counts.merge(value.text());
+        let mut inner = Scan::lenient(value.text());
         if value.kind == Kind::Object {
             inner.object(|scan, key| {
                 let value = scan.value()?;

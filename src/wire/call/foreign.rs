@@ -60,7 +60,7 @@ fn element(scan: &mut Scan<'_>, endpoint: Endpoint, found: &mut Vec<Range<usize>
                 scan.peek()?;
                 let start = scan.position();
                 let value = scan.value()?;
-                let mut inner = Scan::strict(value.text);
+                let mut inner = Scan::strict(value.text());
                 let mut is_own = false;
                 if value.kind == Kind::Object {
                     inner.object(|scan, key| {

@@ -3,9 +3,9 @@ mod items;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::tokens::{Counts, Vocabulary};
+use crate::tokens::{Counts, Spelt, Vocabulary};
 use crate::units::{Need, Tokenizer, Tokens};
-use crate::wire::json::{Fault, Kind, Scan, Str, Value};
+use crate::wire::json::{Fault, Kind, Scan, Str, Value, utf8};
 
 /// Prompts up to this size are counted whole; of larger ones as much is sampled.
 const SAMPLE: u64 = 8 << 10;
@@ -58,10 +58,10 @@ impl Role {
 
 /// What a call says, as far as its task is looked for in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
-    pub system: String,
+pub struct Said<'b> {
+    pub system: Cow<'b, str>,
     /// The last message of the user.
-    pub user: String,
+    pub user: Cow<'b, str>,
     /// The call has tools, and the answer of one stands last.
     pub is_tool_turn: bool,
 }
@@ -81,8 +81,7 @@ pub fn least_prompt(messages: u64, needs: &[Need]) -> Tokens {
 /// The parts of a call that the model reads: where the texts stand, and what else there is.
 #[derive(Debug, Default)]
 pub(super) struct Prompt {
-    /// Places of text in the body: the inside of strings, or whole JSON values such as tools.
-    texts: Vec<Range<usize>>,
+    texts: Vec<Text>,
     /// Their length together.
     bytes: u64,
     pub(super) messages: u64,
@@ -101,6 +100,14 @@ pub(super) struct Prompt {
     user: Range<usize>,
     /// A tool's answer stands last.
     is_tool_turn: bool,
+}
+
+/// A text in the body: the inside of a string, or a whole JSON value such as tools.
+#[derive(Debug)]
+struct Text {
+    place: Range<usize>,
+    /// Without it, no backslash stands in the text.
+    has_escapes: bool,
 }
 
 /// Whose message it is.
@@ -164,12 +171,12 @@ impl Prompt {
     /// Takes in tools, schemas and the like, which the model reads as JSON.
     pub(super) fn add_value(&mut self, value: Value<'_>) {
         if !value.is_null() {
-            self.add(value.range());
+            self.add(Text { place: value.range(), has_escapes: true });
         }
     }
 
     pub(super) fn add_tools(&mut self, value: Value<'_>) {
-        let is_list = value.kind == Kind::Array && value.text[1..].trim_ascii_start() != "]";
+        let is_list = value.kind == Kind::Array && value.text()[1..].trim_ascii_start() != "]";
         self.has_tools |= is_list;
         self.add_value(value);
     }
@@ -196,26 +203,26 @@ impl Prompt {
 
     /// What the texts are made of. Whole up to 8 KiB; of more, windows at even distances stand for the rest.
     pub(super) fn counts(&self, body: &[u8]) -> Counts {
-        let mut counts = Counts::default();
+        let mut spelt = Spelt::default();
         if self.bytes <= SAMPLE {
             for text in &self.texts {
-                counts.add(&Counts::of_escaped(&body[text.clone()]));
+                spelt.add(&body[text.place.clone()], text.has_escapes);
             }
-            return counts;
+            return spelt.counts();
         }
         let stride = self.bytes / WINDOWS;
         let (mut next, mut passed) = (0, 0);
-        for text in &self.texts {
-            let end = passed + text.len() as u64;
+        for Text { place, .. } in &self.texts {
+            let end = passed + place.len() as u64;
             while next < end {
-                let from = text.start + usize::try_from(next - passed).unwrap_or(0);
-                let window = whole_characters(body, from, text.end.min(from + WINDOW));
-                counts.add(&Counts::of_escaped_part(&body[..text.end], window));
+                let from = place.start + usize::try_from(next - passed).unwrap_or(0);
+                let window = whole_characters(body, from, place.end.min(from + WINDOW));
+                spelt.add_part(&body[..place.end], window);
                 next += stride;
             }
             passed = end;
         }
-        counts.scaled_to(self.bytes)
+        spelt.counts().scaled_to(self.bytes)
     }
 
     /// How many tokens the prompt is by a vocabulary, and never fewer: its texts are counted, and what is no text is what it can
@@ -225,7 +232,7 @@ impl Prompt {
         let counted = self.texts.iter().try_fold(frame, |sum, text| {
             let tokens = match string_at(body, text) {
                 Some(string) => vocabulary.count(&string, is_over)?,
-                None => Tokens::new(text.len() as u64),
+                None => Tokens::new(text.place.len() as u64),
             };
             Some(sum.plus(tokens))
         });
@@ -233,19 +240,12 @@ impl Prompt {
     }
 
     /// The system message and the last message of the user, as far as a task is looked for in them.
-    pub(super) fn said(&self, body: &[u8]) -> Said {
-        let text = |texts: &[Range<usize>]| {
-            let mut said = Vec::new();
-            for text in texts {
-                if !said.is_empty() {
-                    said.push(b'\n');
-                }
-                unescape_ends(&body[text.clone()], &mut said);
-                if said.len() > 4 * (SAID_FIRST + SAID_LAST) {
-                    break;
-                }
+    pub(super) fn said<'b>(&self, body: &'b [u8]) -> Said<'b> {
+        let text = |texts: &[Text]| match texts {
+            [text] if !text.has_escapes && text.place.len() <= SAID_FIRST + SAID_LAST => {
+                Cow::Borrowed(utf8(&body[text.place.clone()]).unwrap_or_default())
             }
-            String::from_utf8(said).unwrap_or_else(|broken| String::from_utf8_lossy(broken.as_bytes()).into_owned())
+            texts => Cow::Owned(joined(texts, body)),
         };
         // A prompt without messages is all the user's.
         let user = if self.messages == 0 { &self.texts[..] } else { &self.texts[self.user.clone()] };
@@ -289,7 +289,7 @@ impl Prompt {
             "content" => self.content(scan),
             "source" if scan.peek()? == Kind::Object => {
                 let value = scan.value()?;
-                sources = value.text.len() as u64;
+                sources = value.len() as u64;
                 is_elsewhere = names(value, "url") || names(value, "file_id");
                 Ok(())
             }
@@ -305,7 +305,7 @@ impl Prompt {
                 let value = scan.value()?;
                 self.has_file = true;
                 self.names_unseen |= names(value, "file_id");
-                self.weigh(Attachment::file(value.text.len() as u64));
+                self.weigh(Attachment::file(value.len() as u64));
                 Ok(())
             }
             _ => self.whole(scan),
@@ -321,7 +321,7 @@ impl Prompt {
     }
 
     fn attach(&mut self, scan: &mut Scan<'_>, weigh: fn(u64) -> Attachment) -> Result<(), Fault> {
-        let weight = weigh(scan.value()?.text.len() as u64);
+        let weight = weigh(scan.value()?.len() as u64);
         self.weigh(weight);
         Ok(())
     }
@@ -335,15 +335,15 @@ impl Prompt {
     fn whole(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
         let value = scan.value()?;
         match value.string() {
-            Some(string) => self.add(string.inner()),
+            Some(string) => self.add(Text { place: string.inner(), has_escapes: string.has_escapes() }),
             None => self.add_value(value),
         }
         Ok(())
     }
 
-    fn add(&mut self, text: Range<usize>) {
-        if !text.is_empty() {
-            self.bytes += text.len() as u64;
+    fn add(&mut self, text: Text) {
+        if !text.place.is_empty() {
+            self.bytes += text.place.len() as u64;
             self.texts.push(text);
         }
     }
@@ -352,11 +352,26 @@ impl Prompt {
 /// Whether an object has a key.
 fn names(value: Value<'_>, key: &str) -> bool {
     let mut has_key = false;
-    let read = Scan::lenient(value.text).object(|scan, own| {
+    let read = Scan::lenient(value.text()).object(|scan, own| {
         has_key |= own.raw() == key;
         scan.value().map(|_| ())
     });
     read.is_ok() && has_key
+}
+
+/// Texts with line breaks between them, as far as they are looked at.
+fn joined(texts: &[Text], body: &[u8]) -> String {
+    let mut said = Vec::new();
+    for text in texts {
+        if !said.is_empty() {
+            said.push(b'\n');
+        }
+        unescape_ends(&body[text.place.clone()], &mut said);
+        if said.len() > 4 * (SAID_FIRST + SAID_LAST) {
+            break;
+        }
+    }
+    String::from_utf8(said).unwrap_or_else(|broken| String::from_utf8_lossy(broken.as_bytes()).into_owned())
 }
 
 /// A text without its usual escapes; of a long one its beginning and its end, with a line break between them.
@@ -376,11 +391,11 @@ fn whole_characters(body: &[u8], from: usize, to: usize) -> Range<usize> {
 }
 
 /// The string that stands inside the quotes around this place, as it is meant; absent where there are none, or it has no meaning.
-fn string_at<'b>(body: &'b [u8], text: &Range<usize>) -> Option<Cow<'b, str>> {
-    let quoted = body.get(text.start.checked_sub(1)?..=text.end).filter(|quoted| quoted.starts_with(b"\"") && quoted.ends_with(b"\""))?;
-    let inner = &body[text.clone()];
-    if memchr::memchr(b'\\', inner).is_none() {
-        return std::str::from_utf8(inner).ok().map(Cow::Borrowed);
+fn string_at<'b>(body: &'b [u8], text: &Text) -> Option<Cow<'b, str>> {
+    let place = &text.place;
+    let quoted = body.get(place.start.checked_sub(1)?..=place.end).filter(|quoted| quoted.starts_with(b"\"") && quoted.ends_with(b"\""))?;
+    if !text.has_escapes {
+        return utf8(&body[place.clone()]).ok().map(Cow::Borrowed);
     }
     serde_json::from_slice(quoted).ok().map(Cow::Owned)
 }

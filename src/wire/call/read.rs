@@ -99,7 +99,7 @@ impl Reader {
                 self.facts.unpriced = Some("it asks for web search, whose price nobody told");
             }
             "context_management" => {
-                if scan.value()?.text.contains("\"compact") {
+                if scan.value()?.text().contains("\"compact") {
                     self.facts.unpriced =
                         Some("it lets the provider write summaries of it, each a call of its own that nobody counts before");
                 }
@@ -270,7 +270,7 @@ impl Reader {
 /// Whether a list of tools has one that is no function of the client's own.
 fn has_tool_of_the_provider(tools: Value<'_>) -> bool {
     let mut has_one = false;
-    let read = Scan::strict(tools.text).array(|scan| match scan.peek()? {
+    let read = Scan::strict(tools.text()).array(|scan| match scan.peek()? {
         Kind::Object => scan.object(|scan, key| {
             let value = scan.value()?;
             let is_kind = &*key.text() == "type";
@@ -333,7 +333,7 @@ fn effort(value: Value<'_>) -> Option<Effort> {
 /// The value as a message shows it: what is long, or may hold content, by its kind alone.
 fn shown(value: Value<'_>) -> String {
     match value.kind {
-        Kind::Number | Kind::Bool if value.text.len() <= 32 => format!("`{}`", value.text),
+        Kind::Number | Kind::Bool if value.len() <= 32 => format!("`{}`", value.text()),
         Kind::Number | Kind::Bool => "a number".into(),
         Kind::Null => "null".into(),
         Kind::String => "a text".into(),

@@ -36,8 +36,9 @@ fn write(body: &str, model: &str, include_usage: bool, limit: Option<u64>, set: 
 }
 
 fn said(endpoint: Endpoint, body: &str) -> (String, String, bool) {
-    let said = parse(endpoint, body).unwrap().said();
-    (said.system, said.user, said.is_tool_turn)
+    let call = parse(endpoint, body).unwrap();
+    let said = call.said();
+    (said.system.into_owned(), said.user.into_owned(), said.is_tool_turn)
 }
 
 #[test]

@@ -85,9 +85,9 @@ impl Counts {
             "cached_tokens" | "prompt_cache_hit_tokens" => self.cached = self.count(scan.value()?).or(self.cached),
             "prompt_tokens_details" if scan.peek()? == Kind::Object => scan.object(|scan, key| self.input_detail(scan, key))?,
             "completion_tokens_details" if scan.peek()? == Kind::Object => scan.object(|scan, key| self.output_detail(scan, key))?,
-            "cost" => self.cost = dollars(scan.value()?.text, 9).or(self.cost),
+            "cost" => self.cost = dollars(scan.value()?.text(), 9).or(self.cost),
             // Ten billion ticks are a dollar.
-            "cost_in_usd_ticks" => self.cost = dollars(scan.value()?.text, -1).or(self.cost),
+            "cost_in_usd_ticks" => self.cost = dollars(scan.value()?.text(), -1).or(self.cost),
             _ => drop_value(scan)?,
         }
         Ok(())

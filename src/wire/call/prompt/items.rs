@@ -96,5 +96,5 @@ fn skip(scan: &mut Scan<'_>) -> Result<(), Fault> {
 }
 
 fn value_bytes(value: Value<'_>) -> u64 {
-    value.text.len() as u64
+    value.len() as u64
 }

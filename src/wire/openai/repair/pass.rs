@@ -103,7 +103,7 @@ impl<'r, 'a> Pass<'r, 'a> {
     fn hidden_usage(&mut self, scan: &mut Scan<'a>, key: Str<'a>) -> Result<(), Fault> {
         let value = scan.value()?;
         if key.raw() == "usage" && value.kind == Kind::Object {
-            self.hidden = Some(value.text);
+            self.hidden = Some(value.text());
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ impl<'r, 'a> Pass<'r, 'a> {
         }
         if let Some(parts) = message.parts {
             // The list was read once already.
-            let (text, thinking) = joined(parts.text).unwrap_or_default();
+            let (text, thinking) = joined(parts.text()).unwrap_or_default();
             self.mends.push((parts.range(), format!("\"{text}\"")));
             match message.reasoning.filter(|_| !thinking.is_empty()) {
                 Some(null) if null.is_null() => self.mends.push((null.range(), format!("\"{thinking}\""))),
