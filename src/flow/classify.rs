@@ -90,7 +90,7 @@ fn header<'h>(headers: &'h HeaderMap, name: &'static HeaderName) -> Result<Optio
         .map(|value| {
             value
                 .to_str()
-                .map(str::trim)
+                .map(str::trim_ascii)
                 .map_err(|_| Refusal::invalid(name.as_str(), format!("`{name}` has characters that are not plain ASCII")))
         })
         .transpose()
@@ -110,12 +110,12 @@ fn max_cost(text: &str) -> Result<Usd, Refusal> {
 fn labels(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
     let wrong = |what: &str| Refusal::invalid("x-tollgate-labels", format!("{what}; expected `name=value,name=value`"));
     let mut labels = BTreeMap::new();
-    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+    for pair in text.split(',').map(str::trim_ascii).filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').ok_or_else(|| wrong(&format!("`{}` has no `=`", pair.escape_default())))?;
         if name.is_empty() || name.len() > LONGEST_LABEL || value.len() > LONGEST_LABEL {
             return Err(wrong(&format!("a label's name and value have at most {LONGEST_LABEL} bytes, and the name is not empty")));
         }
-        labels.insert(name.trim().to_owned(), value.trim().to_owned());
+        labels.insert(name.trim_ascii().to_owned(), value.trim_ascii().to_owned());
     }
     if labels.len() > MOST_LABELS {
         return Err(wrong(&format!("at most {MOST_LABELS} labels are taken")));

@@ -32,9 +32,9 @@ impl Spelt {
     pub fn add(&mut self, text: &[u8], has_escapes: bool) {
         self.counts.add_bytes(text.len());
         if has_escapes {
-            self.unescape(text)
+            self.unescape(text);
         } else {
-            self.run(text)
+            self.run(text);
         }
         // What comes next begins anew, as it does on a new line, and can be counted in one block with this.
         self.run(b"\n");
