@@ -427,9 +427,7 @@ fn plain_run(bytes: &[u8]) -> usize {
 fn long_run(bytes: &[u8]) -> usize {
     // Both looks are made of vector instructions, and each goes no further than the nearest quote or backslash.
     let run = &bytes[..memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len())];
-    let (blocks, rest) = run.as_chunks::<64>();
-    let least = blocks.iter().fold([u8::MAX; 64], |least, block| std::array::from_fn(|at| least[at].min(block[at])));
-    let has_control = least.iter().chain(rest).any(|&b| b < 0x20);
+    let has_control = run.iter().fold(u8::MAX, |least, &b| least.min(b)) < 0x20;
     if has_control { run.iter().position(|&b| b < 0x20).unwrap_or(run.len()) } else { run.len() }
 }
 
