@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::dictionary::{Dictionary, Ref, WindowSet, unlisted};
 use super::error::Trouble;
-use super::row::{self, Bound, Hash, Int, Kind, Named, Row, Text, Word};
+use super::row::{self, Hash, Int, Kind, Named, Row, Text, Word};
 use super::seen::Seen;
 use super::windows::Windows;
 use crate::units::{AttemptId, Entry, QuickMap};
@@ -21,6 +21,8 @@ pub(super) use disputes::{About, OpenDispute, TARGET, stored};
 const NEAR: usize = 64;
 /// Of so many written attempts, and as many before them, the context is known until their requests end.
 const UNENDED: usize = 8_192;
+/// Attempts that are at most so many apart are looked through for those between them.
+const NEARBY: i64 = 64;
 /// How many bits of an attempt's key count attempts of one run; those above count runs.
 const NUMBER_BITS: u32 = 40;
 
@@ -148,7 +150,7 @@ impl Books {
     }
 
     /// Writes everything that was entered since the last call, with the new head.
-    pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn write(&mut self, connection: &Connection) -> Result<(), Trouble> {
         self.write_rows(0, connection)?;
         self.write_holds(connection)?;
         self.write_disputes(connection)?;
@@ -165,20 +167,24 @@ impl Books {
     }
 
     /// Writes all rows but the last `kept`.
-    fn write_rows(&mut self, kept: usize, connection: &Connection) -> rusqlite::Result<()> {
+    fn write_rows(&mut self, kept: usize, connection: &Connection) -> Result<(), Trouble> {
         let count = self.batch.rows.len().saturating_sub(kept);
         if count == 0 {
             return Ok(());
         }
-        let (mut insert, mut bound) = (row::insert(connection)?, Bound::default());
+        let (mut insert, mut before) = (row::insert(connection)?, Row::nothing());
         for (row, named) in self.batch.rows.drain(..count) {
             self.head.hash = row.hash(&self.head.hash, &named, &mut self.batch.hashed);
-            row.write(&self.head.hash, &mut bound, &mut insert)?;
+            row.write(&self.head.hash, &before, &mut insert)?;
             if let (Some(attempt), None) = (row.int(Int::Attempt), row.text(Text::Outcome)) {
                 remember(&mut self.unended, attempt, Ref { id: row.sum(Int::Context), hash: named.context });
             }
+            before = row;
         }
-        Ok(())
+        match connection.last_insert_rowid() {
+            last if last == before.seq => Ok(()),
+            last => Err(Trouble::Damaged(format!("its row {} became row {last}", before.seq))),
+        }
     }
 
     fn write_holds(&mut self, connection: &Connection) -> rusqlite::Result<()> {
@@ -196,10 +202,14 @@ impl Books {
             }
         }
         if !self.batch.released.is_empty() {
-            let mut delete = connection.prepare_cached("DELETE FROM holds WHERE attempt = ?")?;
-            for attempt in self.batch.released.drain(..) {
-                delete.execute([attempt])?;
+            let mut delete = connection.prepare_cached("DELETE FROM holds WHERE attempt BETWEEN ? AND ?")?;
+            self.batch.released.sort_unstable();
+            // Mostly neighbours: who lies between them and is not open has no row.
+            let is_next = |a: &i64, b: &i64| b - a <= NEARBY && (a + 1..*b).all(|between| !self.open.contains_key(&between));
+            for run in self.batch.released.chunk_by(is_next) {
+                delete.execute([run.first(), run.last()])?;
             }
+            self.batch.released.clear();
         }
         Ok(())
     }

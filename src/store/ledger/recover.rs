@@ -13,7 +13,7 @@ use super::chain::Chain;
 use super::dictionary::{CONTEXTS, SETS, TERMS, Table, unlisted};
 use super::error::{LedgerError, Trouble};
 use super::reader::Reader;
-use super::row::{self, Bound, Hash, Int, Kind, Named, Row, Text};
+use super::row::{self, Hash, Int, Kind, Named, Row, Text};
 use super::verify::is_sound;
 use super::windows::Window;
 use super::{Ledger, NAME, schema, wal};
@@ -244,7 +244,7 @@ impl<'c> Copy<'c> {
         };
         self.head.hash = row.hash(&self.head.hash, &named, &mut Vec::new());
         self.head.seq = row.seq;
-        row.write(&self.head.hash, &mut Bound::default(), &mut row::insert(self.into)?)?;
+        row.write(&self.head.hash, &Row::nothing(), &mut row::insert(self.into)?)?;
         if row.text(Text::Class).is_some() && !is_resolution {
             self.disputes.insert(old, (row.seq, row));
         }

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, LazyLock};
 
-use rusqlite::types::Null;
 use rusqlite::{CachedStatement, Connection, Row as SqlRow};
 use sha2::{Digest, Sha256};
 
@@ -92,8 +91,9 @@ pub(super) enum Text {
     Note,
 }
 
-/// Where a statement's numbers and texts begin; before them stand the row's number and its hash.
-const FIRST_INT: usize = 3;
+/// Where the numbers and texts begin: among the columns that are read, behind the row's number and its hash, and among the places of
+/// what is written, which count from 1 and have no number.
+const FIRST_INT: usize = 2;
 const FIRST_TEXT: usize = FIRST_INT + INTS.len();
 
 pub(super) const TEXTS: [&str; 9] = ["request", "basis", "class", "phase", "fault", "outcome", "code", "labels", "note"];
@@ -151,8 +151,13 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// A row without anything.
+    pub(super) fn nothing() -> Self {
+        Self { seq: 0, has: 0, ints: [0; INTS.len()], texts: [const { None }; TEXTS.len()] }
+    }
+
     pub(super) fn new(seq: i64, kind: Kind, at: i64) -> Self {
-        let mut row = Self { seq, has: 0, ints: [0; INTS.len()], texts: [const { None }; TEXTS.len()] };
+        let mut row = Self { seq, ..Self::nothing() };
         row.set(Int::Kind, kind as i64);
         row.set(Int::At, at);
         row
@@ -167,7 +172,7 @@ impl Row {
     }
 
     pub(super) fn int(&self, column: Int) -> Option<i64> {
-        Some(self.ints[column as usize]).filter(|_| self.has & 1 << column as u32 != 0)
+        self.number(column as usize)
     }
 
     /// Zero where there is none.
@@ -199,37 +204,39 @@ impl Row {
         Sha256::digest(buffer).into()
     }
 
-    /// Writes it through a statement of [`insert`], of which `bound` tells the columns that the row before it has set.
-    pub(super) fn write(&self, hash: &Hash, bound: &mut Bound, into: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
-        into.raw_bind_parameter(1, self.seq)?;
-        into.raw_bind_parameter(2, &hash[..])?;
-        for at in bits(self.has) {
-            into.raw_bind_parameter(FIRST_INT + at, self.ints[at])?;
+    /// Writes it through a statement of [`insert`], which still holds what the row before it has: much is the same in row after row.
+    /// Before the first row that is nothing.
+    pub(super) fn write(&self, hash: &Hash, before: &Self, into: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
+        into.raw_bind_parameter(FIRST_INT - 1, &hash[..])?;
+        for at in bits(self.differs(before)) {
+            into.raw_bind_parameter(FIRST_INT + at, self.number(at))?;
         }
-        for at in bits(bound.ints & !self.has) {
-            into.raw_bind_parameter(FIRST_INT + at, Null)?;
+        for at in (0..TEXTS.len()).filter(|at| self.texts[*at] != before.texts[*at]) {
+            into.raw_bind_parameter(FIRST_TEXT + at, self.texts[at].as_ref().map(Word::as_str))?;
         }
-        let says = self.says();
-        for (at, text) in self.texts.iter().enumerate().filter_map(|(at, text)| Some((at, text.as_ref()?))) {
-            into.raw_bind_parameter(FIRST_TEXT + at, text.as_str())?;
-        }
-        for at in bits(bound.texts & !says) {
-            into.raw_bind_parameter(FIRST_TEXT + at, Null)?;
-        }
-        *bound = Bound { ints: self.has, texts: says };
         into.raw_execute().map(|_| ())
     }
 
     /// A row as [`select`] gives it, and the hash that stands with it.
     pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<(Self, Hash)> {
-        let mut read = Self { seq: row.get(0)?, has: 0, ints: [0; INTS.len()], texts: [const { None }; TEXTS.len()] };
+        let mut read = Self { seq: row.get(0)?, ..Self::nothing() };
         for at in 0..INTS.len() {
-            read.put(at, row.get(FIRST_INT - 1 + at)?);
+            read.put(at, row.get(FIRST_INT + at)?);
         }
         for (at, text) in read.texts.iter_mut().enumerate() {
-            *text = row.get::<_, Option<Arc<str>>>(FIRST_TEXT - 1 + at)?.map(Word::Own);
+            *text = row.get::<_, Option<Arc<str>>>(FIRST_TEXT + at)?.map(Word::Own);
         }
         Ok((read, row.get(1)?))
+    }
+
+    fn number(&self, at: usize) -> Option<i64> {
+        (self.has & 1 << at != 0).then_some(self.ints[at])
+    }
+
+    /// Which of the numbers are others than there, one bit each.
+    fn differs(&self, other: &Self) -> u32 {
+        let pairs = self.ints.iter().zip(&other.ints).enumerate();
+        pairs.fold(self.has ^ other.has, |differs, (at, (own, other))| differs | u32::from(own != other) << at)
     }
 
     fn put(&mut self, at: usize, value: Option<i64>) {
@@ -243,13 +250,6 @@ impl Row {
     }
 }
 
-/// The columns that a statement holds values for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bound {
-    ints: u32,
-    texts: u32,
-}
-
 /// The places of those that are set, from the lowest.
 fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
@@ -259,8 +259,9 @@ fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
     })
 }
 
+/// All but the row's number.
 fn columns() -> String {
-    let names: Vec<&str> = ["seq", "hash"].into_iter().chain(INTS).chain(TEXTS).collect();
+    let names: Vec<&str> = std::iter::once("hash").chain(INTS).chain(TEXTS).collect();
     names.join(", ")
 }
 
@@ -272,9 +273,10 @@ pub(super) fn table() -> String {
     format!("CREATE TABLE entries (\n  seq INTEGER PRIMARY KEY,\n  hash BLOB NOT NULL{}\n) STRICT;", ours.collect::<Vec<_>>().concat())
 }
 
+/// The file gives each row the number after the last one's, which is the row's own: given by us it would be looked for first.
 pub(super) fn insert(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
-        let places = vec!["?"; 2 + INTS.len() + TEXTS.len()].join(", ");
+        let places = vec!["?"; 1 + INTS.len() + TEXTS.len()].join(", ");
         format!("INSERT INTO entries ({}) VALUES ({places})", columns())
     });
     connection.prepare_cached(&SQL)
@@ -282,5 +284,5 @@ pub(super) fn insert(connection: &Connection) -> rusqlite::Result<CachedStatemen
 
 /// All columns of the rows of which `which` holds, as [`Row::read`] takes them.
 pub(super) fn select(which: &str) -> String {
-    format!("SELECT {} FROM entries WHERE {which} ORDER BY seq", columns())
+    format!("SELECT seq, {} FROM entries WHERE {which} ORDER BY seq", columns())
 }
