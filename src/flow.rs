@@ -212,8 +212,14 @@ impl Parts {
             held = waited.unwrap_or_else(|| running.gate().reserve(step.target, tokens));
         }
         let held = held.map_err(Skip::Limit)?;
-        let holding = hold::hold(running, &asked.call, plan.features(), step, is_last);
-        let Holding { stake, bill, limit } = deadline.bound(holding).await.unwrap_or_else(|| Err(Skip::out_of_time()))?;
+        let far = hold::hold_far(running, &asked.call, plan.features(), step);
+        let Holding { stake, bill, limit } = if let Some(holding) = far {
+            holding
+        } else {
+            // Boxed: most attempts need neither this nor its timer.
+            let holding = Box::pin(hold::hold(running, &asked.call, plan.features(), step, is_last));
+            deadline.bound(holding).await.unwrap_or_else(|| Err(Skip::out_of_time()))?
+        };
         let Some(facts) = account.sent_facts(step.target) else { return Err(Skip::out_of_time()) };
         let recorded = held.with(stake).record(facts).await;
         let open = recorded.map_err(Skip::Budget)?.sent();

@@ -180,6 +180,27 @@ impl Book {
     pub(super) fn reserve(&mut self, id: AttemptId, accounts: &[AccountId], amount: Usd, now: Now) -> Result<Reserved, Denied> {
         self.expire(now.wall);
         let set = self.set(accounts, now.wall);
+        self.reserve_in(set, id, amount, now)
+    }
+
+    /// The same where so many `times` all holds, and this one with them, fit into what is left of every hard budget; nothing otherwise.
+    pub(super) fn reserve_far(
+        &mut self,
+        id: AttemptId,
+        accounts: &[AccountId],
+        amount: Usd,
+        times: u64,
+        now: Now,
+    ) -> Result<Reserved, Denied> {
+        self.expire(now.wall);
+        let set = self.set(accounts, now.wall);
+        if self.tightest_in(&set).is_some_and(|tight| !tight.is_far(amount, times)) {
+            return Err(Denied::NotGranted);
+        }
+        self.reserve_in(set, id, amount, now)
+    }
+
+    fn reserve_in(&mut self, set: Arc<Set>, id: AttemptId, amount: Usd, now: Now) -> Result<Reserved, Denied> {
         self.is_timely(&set, now)?;
         self.fits(&set, amount)?;
         self.is_granted(&set, amount, now.at)?;
@@ -207,6 +228,10 @@ impl Book {
     /// How the hard budget stands whose holds weigh most against what is left.
     pub(super) fn tightest(&mut self, accounts: &[AccountId], wall: Timestamp) -> Option<Tight> {
         let set = self.set(accounts, wall);
+        self.tightest_in(&set)
+    }
+
+    fn tightest_in(&self, set: &Set) -> Option<Tight> {
         let hard = set.pools.iter().filter_map(|pool| self.pools.get(pool)).filter(|pool| self.is_hard(pool));
         let tight = hard.map(|pool| Tight { held: pool.held, rest: self.accounts[pool.account].cap.minus(pool.spent()) });
         tight.min_by_key(|tight| tight.rest.minus(tight.held))

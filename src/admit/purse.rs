@@ -278,15 +278,12 @@ impl Purse {
             if !self.shared.takes_rows(cover.is_hard, amount, self.settings.max_unrecorded) {
                 return Err((Denied::NotGranted, Box::new(OverBudget::ledger())));
             }
-            if times.is_some_and(|times| !state.book().tightest(&cover.accounts, now.wall).is_none_or(|tight| tight.is_far(amount, times)))
-            {
-                return Err((Denied::NotGranted, Box::new(OverBudget::ledger())));
-            }
             let others = state.blocked(&cover.accounts, turn).map(|account| Denied::Busy { account, rest: Usd::ZERO });
-            let reserved = match others {
+            let reserved = match (others, times) {
                 // What does not fit at all need not wait behind those who wait.
-                Some(busy) => state.book().look(&cover.accounts, amount, now).and(Err(busy)),
-                None => state.book().reserve(id, &cover.accounts, amount, now),
+                (Some(busy), _) => state.book().look(&cover.accounts, amount, now).and(Err(busy)),
+                (None, Some(times)) => state.book().reserve_far(id, &cover.accounts, amount, times, now),
+                (None, None) => state.book().reserve(id, &cover.accounts, amount, now),
             };
             reserved.map_err(|denied| (denied, Box::new(self.over(state, cover, denied, now))))
         });

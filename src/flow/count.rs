@@ -14,14 +14,19 @@ use super::answer::{Addressee, Answer, Body, Refusal};
 use super::attempt::Deadline;
 use super::head::name;
 use super::plan::{Plan, Step};
-use super::{Asked, Parts, Running, classify, plan};
+use super::{Asked, Parts, Running, Story, classify, plan};
 
 /// The largest answer that is read.
 const LARGEST_REPLY: u64 = 64 << 10;
 
 impl Parts {
     /// Asks the first target of the chain that can tell. It costs nothing, so nothing is held for it and no budget knows of it.
-    pub async fn count_tokens(self: Arc<Self>, running: Arc<Running>, asked: Asked) -> Answer {
+    /// Boxed here: asked rarely, it would be carried along by every request.
+    pub fn count_tokens(self: Arc<Self>, running: Arc<Running>, asked: Asked) -> Story {
+        Box::pin(self.counted(running, asked))
+    }
+
+    async fn counted(self: Arc<Self>, running: Arc<Running>, asked: Asked) -> Answer {
         let to = Addressee { shape: Shape::Anthropic, request_id: &asked.request_id };
         let features = match classify::features(&asked.call, &asked.headers) {
             Ok(features) => running.known(features, asked.caller),

@@ -39,7 +39,17 @@ struct Wanted<'w> {
     amount: Usd,
 }
 
-/// Holds the worst case of a step against all of its budgets. Where it does not fit, the output limit is lowered to what does, if
+/// Holds the worst case of a step at once where all of its budgets are far from their caps; nothing otherwise.
+pub(super) fn hold_far(running: &Arc<Running>, call: &Arc<Call>, features: &Features, step: &Step<'_>) -> Option<Holding> {
+    if step.cover.estimate() != EstimateBy::Auto {
+        return None;
+    }
+    let bound = bound(running, features, step);
+    let stake = running.purse().reserve_far(&step.cover, bound.amount, FAR)?;
+    Some(bound.held(running, call, step, stake, step.limit))
+}
+
+/// Holds the worst case of a step against all of its budgets, near their caps too. Where it does not fit, the output limit is lowered to what does, if
 /// the budgets allow that; where only others' holds stand in the way and it `waits`, it first waits for its turn.
 pub(super) async fn hold(
     running: &Arc<Running>,
@@ -48,13 +58,7 @@ pub(super) async fn hold(
     step: &Step<'_>,
     waits: bool,
 ) -> Result<Holding, Skip> {
-    let bound = bound(running, features, step);
-    if step.cover.estimate() == EstimateBy::Auto
-        && let Some(stake) = running.purse().reserve_far(&step.cover, bound.amount, FAR)
-    {
-        return Ok(bound.held(running, call, step, stake, step.limit));
-    }
-    let mut wanted = bound.estimated(running, features, step);
+    let mut wanted = bound(running, features, step).estimated(running, features, step);
     let mut limit = step.limit;
     let mut waits = waits;
     let mut vocabulary = exact::vocabulary(running, step);

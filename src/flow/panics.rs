@@ -1,6 +1,6 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 
 use super::{Answer, Refusal};
 
@@ -10,8 +10,12 @@ pub(super) fn caught<T>(act: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// The answer that `story` comes to, or an `internal` one when it panics: the process and its other requests go on.
-pub async fn answer_or_internal(request_id: &str, story: impl Future<Output = Result<Answer, Refusal>>) -> Result<Answer, Refusal> {
-    let mut story = pin!(story);
+///
+/// The story is pinned where it was made, so that it is not copied into this future.
+pub async fn answer_or_internal(
+    request_id: &str,
+    mut story: Pin<&mut impl Future<Output = Result<Answer, Refusal>>>,
+) -> Result<Answer, Refusal> {
     let told = poll_fn(|cx| match caught(|| story.as_mut().poll(cx)) {
         Some(poll) => poll.map(Some),
         None => std::task::Poll::Ready(None),
@@ -24,14 +28,16 @@ pub async fn answer_or_internal(request_id: &str, story: impl Future<Output = Re
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
     async fn a_panic_in_a_story_is_answered() {
-        let story = async {
+        let story = pin!(async {
             tokio::task::yield_now().await;
             panic!("of this test");
-        };
+        });
         let refusal = answer_or_internal("1", story).await.unwrap_err();
         assert_eq!((refusal.status.as_u16(), refusal.code, refusal.should_retry), (500, "internal", false));
     }

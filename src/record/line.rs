@@ -87,7 +87,14 @@ fn asked(line: &mut Vec<u8>, record: &Record) {
     }
     if !record.task_signs.is_empty() {
         key!(line, "task_signs");
-        by_serde(line, &record.task_signs);
+        line.push(b'[');
+        for (index, sign) in record.task_signs.iter().enumerate() {
+            if index > 0 {
+                line.push(b',');
+            }
+            text(line, sign);
+        }
+        line.push(b']');
     }
     key!(line, "requested_model");
     text(line, &record.requested_model);
@@ -187,11 +194,14 @@ fn millis(line: &mut Vec<u8>, duration: Duration) {
 /// As a decimal fraction without zeros at its end, but for the first.
 fn thousandths(line: &mut Vec<u8>, number: u64) {
     digits(line, number / 1_000);
-    let rest = number % 1_000;
-    let places = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default());
-    let count = places.iter().rposition(|place| *place != b'0').map_or(1, |last| last + 1);
     line.push(b'.');
-    line.extend_from_slice(&places[..count]);
+    let count = match number {
+        _ if !number.is_multiple_of(10) => 3,
+        _ if !number.is_multiple_of(100) => 2,
+        _ => 1,
+    };
+    // The one in front keeps the zeros behind it.
+    line.extend_from_slice(&itoa::Buffer::new().format(1_000 + number % 1_000).as_bytes()[1..=count]);
 }
 
 fn by_serde(line: &mut Vec<u8>, part: &(impl Serialize + ?Sized)) {

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ impl Service for Applications {
         let is_head = request.method() == Method::HEAD;
         let shape = shape_of(request.uri().path());
         let asks_to_upgrade = request.headers().contains_key(UPGRADE);
-        let answer = match answer_or_internal(&request_id, self.route(request, &request_id, at)).await {
+        let story = pin!(self.route(request, &request_id, at));
+        let answer = match answer_or_internal(&request_id, story).await {
             Ok(answer) => answer,
             Err(refusal) => refusal.answer(Addressee { shape, request_id: &request_id }),
         };
@@ -86,8 +88,7 @@ impl Applications {
         if path == "/v1/messages/count_tokens" {
             only(&head, &Method::POST)?;
             let asked = self.asked(&running, (Endpoint::Messages, "/messages"), head, incoming, caller, (request_id, at)).await?;
-            // Boxed: asked rarely, it would be carried along by every request.
-            return Ok(Box::pin(Arc::clone(&self.server.parts).count_tokens(running, asked)).await);
+            return Ok(Arc::clone(&self.server.parts).count_tokens(running, asked).await);
         }
         if let Some((endpoint, path)) = path.strip_prefix("/v1").and_then(Endpoint::at) {
             only(&head, &Method::POST)?;

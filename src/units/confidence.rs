@@ -28,6 +28,14 @@ impl Confidence {
         self.0
     }
 
+    /// Writes `0.83`, or `0.834` where the third place says something, behind a text.
+    pub fn push(self, text: &mut String) {
+        text.push_str(if self.0 == 1_000 { "1." } else { "0." });
+        let (part, places) = (self.0 % 1_000, if self.0.is_multiple_of(10) { 2 } else { 3 });
+        // The one in front keeps the zeros behind it.
+        text.push_str(&itoa::Buffer::new().format(1_000 + part)[1..=places]);
+    }
+
     /// `0.7`, `.7`, `1` or `70%`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -42,11 +50,11 @@ impl Confidence {
     }
 }
 
-/// `0.83`, or `0.834` where the third place says something.
 impl fmt::Display for Confidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, part) = (self.0 / 1_000, self.0 % 1_000);
-        if part % 10 == 0 { write!(f, "{whole}.{:02}", part / 10) } else { write!(f, "{whole}.{part:03}") }
+        let mut text = String::new();
+        self.push(&mut text);
+        f.write_str(&text)
     }
 }
 

@@ -25,10 +25,10 @@ impl Account {
         length: usize,
         (took, now): (Duration, Moment),
     ) -> HeaderMap {
-        let mut head = Head::default();
+        let mut head = Head::new();
         // What passes through may be a picture or a sound.
         let kind = upstream.get(CONTENT_TYPE).filter(|_| step.wire == Wire::Passed);
-        head.set(CONTENT_TYPE, kind.cloned().unwrap_or_else(|| HeaderValue::from_static("application/json")));
+        head.set(&name::TYPE, kind.cloned().unwrap_or_else(|| HeaderValue::from_static("application/json")));
         head.number(&name::LENGTH, length as u64);
         self.describe_step(&mut head, step, upstream, rest, now);
         describe_lost(&mut head, lost);
@@ -82,8 +82,15 @@ impl Account {
         head.number(&name::ATTEMPTS, self.sent as u64);
         let Some(record) = &self.record else { return };
         if record.task_source != TaskSource::None.as_str() {
-            let confidence = record.task_confidence.map(|confidence| format!(";confidence={confidence}")).unwrap_or_default();
-            head.write(&name::TASK, format_args!("{};source={}{confidence}", record.task, record.task_source));
+            head.with(&name::TASK, |text| {
+                for part in [record.task.as_str(), ";source=", record.task_source] {
+                    text.push_str(part);
+                }
+                if let Some(confidence) = record.task_confidence {
+                    text.push_str(";confidence=");
+                    confidence.push(text);
+                }
+            });
         }
     }
 
