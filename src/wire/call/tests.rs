@@ -172,6 +172,18 @@ fn set_fields_replace_or_join() {
 }
 
 #[test]
+fn k21_two_equal_keys_are_found_among_few_fields_and_many() {
+    for count in [2, 3, 15, 16, 17, 40] {
+        let fields = (0..count).fold(String::new(), |fields, number| fields + &format!(",\"x{number}\":1"));
+        assert!(parse(Endpoint::Chat, format!("{{\"model\":\"a\"{fields}}}")).is_ok(), "{count}");
+        for number in 0..count {
+            let bad = parse(Endpoint::Chat, format!("{{\"model\":\"a\"{fields},\"x{number}\":1}}")).unwrap_err();
+            assert_eq!((bad.code, bad.param), ("duplicate_key", Some(format!("x{number}"))), "{count}");
+        }
+    }
+}
+
+#[test]
 fn k21_bodies_that_mean_nothing_or_two_things_are_refused() {
     let deep = format!("{{\"model\":\"a\",\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     let cases = [
