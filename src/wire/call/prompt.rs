@@ -81,7 +81,10 @@ pub fn least_prompt(messages: u64, needs: &[Need]) -> Tokens {
 /// The parts of a call that the model reads: where the texts stand, and what else there is.
 #[derive(Debug, Default)]
 pub(super) struct Prompt {
-    texts: Vec<Text>,
+    /// Places of text in the body: the inside of strings, or whole JSON values such as tools.
+    texts: Vec<Range<usize>>,
+    /// Without it, no backslash stands in any text.
+    has_escapes: bool,
     /// Their length together.
     bytes: u64,
     pub(super) messages: u64,
@@ -100,14 +103,6 @@ pub(super) struct Prompt {
     user: Range<usize>,
     /// A tool's answer stands last.
     is_tool_turn: bool,
-}
-
-/// A text in the body: the inside of a string, or a whole JSON value such as tools.
-#[derive(Debug)]
-struct Text {
-    place: Range<usize>,
-    /// Without it, no backslash stands in the text.
-    has_escapes: bool,
 }
 
 /// Whose message it is.
@@ -171,7 +166,7 @@ impl Prompt {
     /// Takes in tools, schemas and the like, which the model reads as JSON.
     pub(super) fn add_value(&mut self, value: Value<'_>) {
         if !value.is_null() {
-            self.add(Text { place: value.range(), has_escapes: true });
+            self.add(value.range(), true);
         }
     }
 
@@ -206,13 +201,13 @@ impl Prompt {
         let mut spelt = Spelt::default();
         if self.bytes <= SAMPLE {
             for text in &self.texts {
-                spelt.add(&body[text.place.clone()], text.has_escapes);
+                spelt.add(&body[text.clone()], self.has_escapes);
             }
             return spelt.counts();
         }
         let stride = self.bytes / WINDOWS;
         let (mut next, mut passed) = (0, 0);
-        for Text { place, .. } in &self.texts {
+        for place in &self.texts {
             let end = passed + place.len() as u64;
             while next < end {
                 let from = place.start + usize::try_from(next - passed).unwrap_or(0);
@@ -230,9 +225,9 @@ impl Prompt {
     pub(super) fn tokens_by(&self, body: &[u8], vocabulary: Vocabulary, is_over: &dyn Fn() -> bool) -> Option<Tokens> {
         let frame = Tokens::new(self.given + self.attached_at_most + self.messages * PER_MESSAGE_AT_MOST + PER_REQUEST);
         let counted = self.texts.iter().try_fold(frame, |sum, text| {
-            let tokens = match string_at(body, text) {
+            let tokens = match string_at(body, text, self.has_escapes) {
                 Some(string) => vocabulary.count(&string, is_over)?,
-                None => Tokens::new(text.place.len() as u64),
+                None => Tokens::new(text.len() as u64),
             };
             Some(sum.plus(tokens))
         });
@@ -241,9 +236,9 @@ impl Prompt {
 
     /// The system message and the last message of the user, as far as a task is looked for in them.
     pub(super) fn said<'b>(&self, body: &'b [u8]) -> Said<'b> {
-        let text = |texts: &[Text]| match texts {
-            [text] if !text.has_escapes && text.place.len() <= SAID_FIRST + SAID_LAST => {
-                Cow::Borrowed(utf8(&body[text.place.clone()]).unwrap_or_default())
+        let text = |texts: &[Range<usize>]| match texts {
+            [text] if !self.has_escapes && text.len() <= SAID_FIRST + SAID_LAST => {
+                Cow::Borrowed(utf8(&body[text.clone()]).unwrap_or_default())
             }
             texts => Cow::Owned(joined(texts, body)),
         };
@@ -335,16 +330,17 @@ impl Prompt {
     fn whole(&mut self, scan: &mut Scan<'_>) -> Result<(), Fault> {
         let value = scan.value()?;
         match value.string() {
-            Some(string) => self.add(Text { place: string.inner(), has_escapes: string.has_escapes() }),
+            Some(string) => self.add(string.inner(), string.has_escapes()),
             None => self.add_value(value),
         }
         Ok(())
     }
 
-    fn add(&mut self, text: Text) {
-        if !text.place.is_empty() {
-            self.bytes += text.place.len() as u64;
+    fn add(&mut self, text: Range<usize>, has_escapes: bool) {
+        if !text.is_empty() {
+            self.bytes += text.len() as u64;
             self.texts.push(text);
+            self.has_escapes |= has_escapes;
         }
     }
 }
@@ -360,13 +356,13 @@ fn names(value: Value<'_>, key: &str) -> bool {
 }
 
 /// Texts with line breaks between them, as far as they are looked at.
-fn joined(texts: &[Text], body: &[u8]) -> String {
+fn joined(texts: &[Range<usize>], body: &[u8]) -> String {
     let mut said = Vec::new();
     for text in texts {
         if !said.is_empty() {
             said.push(b'\n');
         }
-        unescape_ends(&body[text.place.clone()], &mut said);
+        unescape_ends(&body[text.clone()], &mut said);
         if said.len() > 4 * (SAID_FIRST + SAID_LAST) {
             break;
         }
@@ -391,10 +387,9 @@ fn whole_characters(body: &[u8], from: usize, to: usize) -> Range<usize> {
 }
 
 /// The string that stands inside the quotes around this place, as it is meant; absent where there are none, or it has no meaning.
-fn string_at<'b>(body: &'b [u8], text: &Text) -> Option<Cow<'b, str>> {
-    let place = &text.place;
+fn string_at<'b>(body: &'b [u8], place: &Range<usize>, has_escapes: bool) -> Option<Cow<'b, str>> {
     let quoted = body.get(place.start.checked_sub(1)?..=place.end).filter(|quoted| quoted.starts_with(b"\"") && quoted.ends_with(b"\""))?;
-    if !text.has_escapes {
+    if !has_escapes {
         return utf8(&body[place.clone()]).ok().map(Cow::Borrowed);
     }
     serde_json::from_slice(quoted).ok().map(Cow::Owned)
