@@ -6,7 +6,7 @@ use memchr::{memchr_iter, memrchr};
 
 use super::seen::{Seen, Zone};
 use super::signs::Signs;
-use super::words::is_dense;
+use super::words::{is_dense, mask, number};
 
 /// Buckets of the table.
 pub(super) const BUCKETS: usize = 1 << 16;
@@ -21,8 +21,6 @@ const EDGE: usize = 3;
 #[derive(Debug)]
 pub(super) struct Features {
     buckets: Vec<u16>,
-    /// Lent until this is dropped.
-    met: Option<Box<Met>>,
 }
 
 /// One bit for each bucket.
@@ -35,16 +33,21 @@ thread_local! {
 
 impl Features {
     pub(super) fn of(seen: &Seen, signs: Signs) -> Self {
-        let met = Some(UNMET.take().unwrap_or_else(|| Box::new([0; _])));
-        let mut features = Self { buckets: Vec::with_capacity(seen.user.len() + seen.system.len() + 64), met };
-        features.add(b'1', 0);
+        let met = UNMET.take().unwrap_or_else(|| Box::new([0; _]));
+        let mut found = Found { buckets: Vec::with_capacity(seen.user.len() + seen.system.len() + 64), met };
+        found.add(b'1', 0);
         for code in signs.codes() {
-            features.add(b'S', code.into());
+            found.add(b'S', code.into());
         }
-        features.shape(seen);
-        features.system(&seen.system);
-        features.user(seen);
-        features
+        found.shape(seen);
+        found.system(&seen.system);
+        found.user(seen);
+        let Found { buckets, mut met } = found;
+        for bucket in &buckets {
+            met[usize::from(*bucket) / 64] = 0;
+        }
+        UNMET.set(Some(met));
+        Self { buckets }
     }
 
     pub(super) fn buckets(&self) -> &[u16] {
@@ -55,11 +58,19 @@ impl Features {
     pub(super) fn weight(&self) -> f32 {
         1.0 / f32::from(u16::try_from(self.buckets.len()).unwrap_or(u16::MAX)).sqrt()
     }
+}
 
+/// What is found of a request, while it is looked at.
+struct Found {
+    buckets: Vec<u16>,
+    met: Box<Met>,
+}
+
+impl Found {
+    #[inline]
     fn add(&mut self, kind: u8, what: u64) {
         let bucket = bucket(kind, what);
-        let Some(met) = &mut self.met else { return };
-        let (word, bit) = (&mut met[usize::from(bucket) / 64], 1_u64 << (bucket % 64));
+        let (word, bit) = (&mut self.met[usize::from(bucket) / 64], 1_u64 << (bucket % 64));
         if *word & bit == 0 {
             *word |= bit;
             self.buckets.push(bucket);
@@ -76,11 +87,10 @@ impl Features {
 
     fn system(&mut self, text: &str) {
         let mut before = 0;
-        for (_, word) in words(text) {
-            let this = digest(word.as_bytes());
-            self.add(b's', this);
-            self.word(word, this, before);
-            before = this;
+        for word in words(text) {
+            self.add(b's', word.digest);
+            self.word(&word, before);
+            before = word.digest;
         }
     }
 
@@ -91,49 +101,42 @@ impl Features {
         let last_line = memrchr(b'\n', seen.user.as_bytes()).map_or(usize::MAX, |at| at + 1);
         let back = if seen.zone(seen.back) == Zone::Back { seen.back } else { usize::MAX };
         let (mut number, mut of_last_line, mut before) = (0, 0, 0);
-        for (at, word) in words(&seen.user) {
-            let this = digest(word.as_bytes());
+        for word in words(&seen.user) {
             if number < EDGE {
-                self.add(if number == 0 { b'f' } else { b'g' }, this);
+                self.add(if number == 0 { b'f' } else { b'g' }, word.digest);
             }
             number += 1;
-            if at >= last_line && of_last_line < EDGE {
-                self.add(b'l', this);
+            if word.at >= last_line && of_last_line < EDGE {
+                self.add(b'l', word.digest);
                 of_last_line += 1;
             }
-            if at >= back {
-                self.add(b't', this);
+            if word.at >= back {
+                self.add(b't', word.digest);
             }
-            if seen.zone(at) == Zone::Inside {
+            if seen.zone(word.at) == Zone::Inside {
                 before = 0;
                 continue;
             }
-            self.word(word, this, before);
-            before = this;
+            self.word(&word, before);
+            before = word.digest;
         }
     }
 
     /// A word, the pair that it makes with the one before it, how it begins and how it ends.
-    fn word(&mut self, word: &str, this: u64, before: u64) {
-        self.add(b'w', this);
-        self.add(b'b', before.rotate_left(1) ^ this);
-        let is_ascii = word.is_ascii();
-        let beginning = if is_ascii { (word.len() > 4).then_some(4) } else { word.char_indices().nth(4).map(|(at, _)| at) };
-        let Some(beginning) = beginning else { return };
-        self.add(b'p', digest(&word.as_bytes()[..beginning]));
-        if is_ascii {
-            self.add(b'e', digest(&word.as_bytes()[word.len() - 3..]));
+    fn word(&mut self, word: &Word, before: u64) {
+        self.add(b'w', word.digest);
+        self.add(b'b', before.rotate_left(1) ^ word.digest);
+        let text = word.text;
+        if !text.is_ascii() {
+            if let Some(end) = beginning_of(text) {
+                self.add(b'p', digest(&text[..end], number(&text[..end])));
+            }
+        } else if text.len() > 4
+            && let Some(ending) = text.last_chunk()
+        {
+            self.add(b'p', word.beginning & mask(4));
+            self.add(b'e', (u32::from_le_bytes(*ending) >> 8).into());
         }
-    }
-}
-
-impl Drop for Features {
-    fn drop(&mut self) {
-        let Some(mut met) = self.met.take() else { return };
-        for bucket in &self.buckets {
-            met[usize::from(*bucket) / 64] = 0;
-        }
-        UNMET.set(Some(met));
     }
 }
 
@@ -142,18 +145,10 @@ fn bucket(kind: u8, what: u64) -> u16 {
     u16::from_le_bytes([a, b])
 }
 
-/// A number for a word, the same on every machine.
-fn digest(bytes: &[u8]) -> u64 {
-    let start = bytes.len() as u64;
-    let half = |half: &[u8; 4]| u64::from(u32::from_le_bytes(*half));
-    if let Some(last) = bytes.last_chunk() {
-        let whole = bytes.as_chunks().0.iter().fold(start, |hash, piece| mixed(hash, u64::from_le_bytes(*piece)));
-        mixed(whole, u64::from_le_bytes(*last))
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        mixed(start, half(first) << 32 | half(last))
-    } else {
-        mixed(start, bytes.iter().fold(0, |few, byte| few << 8 | u64::from(*byte)))
-    }
+/// A number for a word that begins with the eight bytes of `beginning`, the same on every machine.
+fn digest(word: &[u8], beginning: u64) -> u64 {
+    let start = mixed(word.len() as u64, beginning);
+    if word.len() <= 8 { start } else { word[8..].chunks(8).fold(start, |hash, piece| mixed(hash, number(piece))) }
 }
 
 /// A product by the golden ratio's bits, and its upper half upon its lower.
@@ -162,63 +157,84 @@ fn mixed(hash: u64, piece: u64) -> u64 {
     product ^ product >> 32
 }
 
-/// Runs of letters and digits with their places; a character of a script without blanks is a word of its own.
-fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+/// Where a word's first four characters end, if there are more.
+fn beginning_of(text: &[u8]) -> Option<usize> {
+    let begins = |byte: u8| byte & 0xc0 != 0x80;
+    text.iter().enumerate().filter(|(_, byte)| begins(**byte)).nth(4).map(|(at, _)| at)
+}
+
+/// A word of a text.
+struct Word<'t> {
+    at: usize,
+    text: &'t [u8],
+    /// Its first eight bytes.
+    beginning: u64,
+    digest: u64,
+}
+
+impl<'t> Word<'t> {
+    #[inline]
+    fn of(text: &'t str, at: usize, end: usize) -> Self {
+        let end = if end - at > LONGEST_WORD { text.floor_char_boundary(at + LONGEST_WORD) } else { end };
+        let rest = &text.as_bytes()[at..];
+        let (beginning, text) = (number(rest) & mask((end - at).min(8)), &rest[..end - at]);
+        Self { at, text, beginning, digest: digest(text, beginning) }
+    }
+}
+
+/// Runs of letters and digits; a character of a script without blanks is a word of its own.
+fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
     let bytes = text.as_bytes();
+    let letter = |at: usize| text[at..].chars().next().filter(|character| character.is_alphanumeric());
     let mut at = 0;
     std::iter::from_fn(move || {
-        let wide = |at: usize| text[at..].chars().next().filter(|character| character.is_alphanumeric());
-        loop {
-            match SORTS[usize::from(*bytes.get(at)?)] {
-                Sort::Letter => break,
-                Sort::Wide if wide(at).is_some() => break,
-                Sort::Wide => at = text.ceil_char_boundary(at + 1),
-                Sort::Apostrophe | Sort::Other => at += 1,
-            }
+        at += run(&bytes[at..], BETWEEN);
+        while bytes.get(at).is_some_and(|byte| !byte.is_ascii()) && letter(at).is_none() {
+            at = text.ceil_char_boundary(at + 1);
+            at += run(&bytes[at..], BETWEEN);
         }
         let start = at;
-        while let Some(byte) = bytes.get(at) {
-            at += match SORTS[usize::from(*byte)] {
-                Sort::Letter | Sort::Apostrophe => 1,
-                Sort::Wide => match wide(at) {
-                    Some(dense) if is_dense(dense) && at == start => {
-                        at += dense.len_utf8();
-                        break;
-                    }
-                    Some(letter) if !is_dense(letter) => letter.len_utf8(),
-                    _ => break,
-                },
-                Sort::Other => break,
-            };
+        loop {
+            at += run(&bytes[at..], WITHIN);
+            if bytes.get(at).is_none_or(u8::is_ascii) {
+                break;
+            }
+            match letter(at) {
+                Some(dense) if is_dense(dense) => {
+                    at += if at == start { dense.len_utf8() } else { 0 };
+                    break;
+                }
+                Some(letter) => at += letter.len_utf8(),
+                None => break,
+            }
         }
-        let word = &text[start..at];
-        Some((start, &word[..word.floor_char_boundary(LONGEST_WORD)]))
+        (at > start).then(|| Word::of(text, start, at))
     })
 }
 
-/// What a byte is of.
-#[derive(Clone, Copy)]
-enum Sort {
-    /// A letter or digit of ASCII.
-    Letter,
-    Apostrophe,
-    /// A part of a character beyond ASCII.
-    Wide,
-    Other,
+/// How many bytes in front are of one of these kinds.
+fn run(bytes: &[u8], kinds: u8) -> usize {
+    bytes.iter().position(|byte| KINDS[usize::from(*byte)] & kinds == 0).unwrap_or(bytes.len())
 }
 
-const SORTS: [Sort; 256] = {
-    let mut sorts = [Sort::Wide; 256];
+/// What stands within a word of ASCII: a letter, a digit or an apostrophe.
+const WITHIN: u8 = 1;
+/// What of ASCII stands between two words.
+const BETWEEN: u8 = 2;
+
+/// What a byte is of; nothing where it is a part of a character beyond ASCII.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
     let mut byte = 0_u8;
     while byte.is_ascii() {
-        sorts[byte as usize] = match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => Sort::Letter,
-            b'\'' => Sort::Apostrophe,
-            _ => Sort::Other,
+        kinds[byte as usize] = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => WITHIN,
+            b'\'' => WITHIN | BETWEEN,
+            _ => BETWEEN,
         };
         byte += 1;
     }
-    sorts
+    kinds
 };
 
 #[cfg(test)]
@@ -247,7 +263,8 @@ mod tests {
     proptest! {
         #[test]
         fn words_are_told_alike_in_every_script(text in "[a-c0-1' ,.\u{e9}\u{416}\u{4e00}\u{3042}\u{e01}\u{1f600}\u{301}]{0,40}") {
-            prop_assert_eq!(words(&text).collect::<Vec<_>>(), plainly(&text));
+            let told: Vec<_> = words(&text).map(|word| (word.at, str::from_utf8(word.text).unwrap())).collect();
+            prop_assert_eq!(told, plainly(&text));
         }
     }
 

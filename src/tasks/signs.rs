@@ -200,17 +200,12 @@ impl Signs {
 
     /// Those that stand where an instruction does.
     pub fn all(self) -> impl Iterator<Item = Sign> {
-        Sign::ALL.into_iter().filter(move |sign| self.asked(*sign))
+        bits(self.zones[0] | self.zones[1] | self.zones[2]).map(|bit| Sign::ALL[usize::from(bit)])
     }
 
     /// Signs of one zone after another, as numbers below 256.
     pub(super) fn codes(self) -> impl Iterator<Item = u8> {
-        (0..4_u8).flat_map(move |zone| {
-            Sign::ALL
-                .into_iter()
-                .filter(move |sign| self.zones[usize::from(zone)] & sign.bit() != 0)
-                .map(move |sign| zone * 64 + sign as u8)
-        })
+        (0..4_u8).flat_map(move |zone| bits(self.zones[usize::from(zone)]).map(move |bit| zone * 64 + bit))
     }
 
     /// The label that one strong sign decides alone: nothing else speaks for another.
@@ -280,6 +275,15 @@ impl Signs {
     }
 }
 
+/// The numbers of the bits that are set.
+fn bits(mut of: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let bit = of.trailing_zeros();
+        of &= of.checked_sub(1)?;
+        u8::try_from(bit).ok()
+    })
+}
+
 struct Counts {
     brackets: usize,
     dollars: usize,
@@ -290,42 +294,44 @@ struct Counts {
 
 impl Counts {
     fn of(text: &str) -> Self {
-        let mut counts = Self { brackets: 0, dollars: 0, numbers: 0, characters: 0 };
-        let mut was_digit = false;
-        for byte in text.bytes() {
-            let kind = KINDS[usize::from(byte)];
-            let is_digit = kind & DIGIT != 0;
-            counts.brackets += usize::from(kind & BRACKET);
-            counts.dollars += usize::from(byte == b'$');
-            counts.numbers += usize::from(is_digit && !was_digit);
-            was_digit = is_digit || was_digit && kind & POINT != 0;
-        }
-        counts.characters =
+        let sum = text.bytes().fold(0, |sum, byte| sum + KINDS[usize::from(byte)]);
+        let count = |kind: u64| usize::from(u16::try_from(sum / kind % (1 << 16)).unwrap_or(u16::MAX));
+        let characters =
             if text.is_ascii() { text.len() } else { text.chars().map(|character| 1 + usize::from(is_dense(character))).sum() };
-        counts
+        let numbers = if count(DIGIT) > 0 { numbers(text) } else { 0 };
+        Self { brackets: count(BRACKET), dollars: count(DOLLAR), numbers, characters }
     }
 }
 
-const BRACKET: u8 = 1;
-const DIGIT: u8 = 2;
-/// What may stand within a number.
-const POINT: u8 = 4;
+/// Runs of digits; points and commas may stand within.
+fn numbers(text: &str) -> usize {
+    let mut was_digit = false;
+    let begins = |byte: u8| {
+        let is_first = byte.is_ascii_digit() && !was_digit;
+        was_digit = byte.is_ascii_digit() || was_digit && matches!(byte, b'.' | b',');
+        is_first
+    };
+    text.bytes().map(begins).filter(|begins| *begins).count()
+}
 
-/// What a byte is of.
-const KINDS: [u8; 256] = {
+/// What a byte is of: each kind counts in sixteen bits of its own, more than there are bytes to look at.
+const KINDS: [u64; 256] = {
     let mut kinds = [0; 256];
     let mut byte = 0_u8;
     while byte.is_ascii() {
         kinds[byte as usize] = match byte {
             b'{' | b'}' | b';' | b'(' | b')' | b'[' | b']' | b'=' | b'<' | b'>' | b'_' | b'|' => BRACKET,
             b'0'..=b'9' => DIGIT,
-            b'.' | b',' => POINT,
+            b'$' => DOLLAR,
             _ => 0,
         };
         byte += 1;
     }
     kinds
 };
+const BRACKET: u64 = 1;
+const DIGIT: u64 = 1 << 16;
+const DOLLAR: u64 = 1 << 32;
 
 /// How many bytes follow the first colon of the first line.
 fn after_colon(text: &str) -> usize {

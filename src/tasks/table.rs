@@ -7,7 +7,7 @@ use super::features::{BUCKETS, Features};
 use super::scores::Scores;
 
 /// What stands at the beginning of a table; the number is that of the features and of the layout.
-const MAGIC: &[u8; 16] = b"tollgate tasks 2";
+const MAGIC: &[u8; 16] = b"tollgate tasks 3";
 const LABELS: usize = 10;
 /// How many weights are read at once.
 const ROW: usize = 16;
@@ -87,8 +87,8 @@ impl Table {
         for some in features.buckets().chunks(256) {
             let mut of_some = [0_i16; ROW];
             for bucket in some {
-                for (sum, weight) in of_some.iter_mut().zip(self.row(*bucket)) {
-                    *sum += i16::from(i8::from_le_bytes([weight]));
+                for (sum, weight) in of_some.iter_mut().zip(&self.row(*bucket)) {
+                    *sum += i16::from(i8::from_le_bytes([*weight]));
                 }
             }
             for (sum, of_some) in sums.iter_mut().zip(of_some) {

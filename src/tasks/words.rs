@@ -1,18 +1,16 @@
 //! Many words and phrases, found in one pass.
 
-use std::ops::Range;
-
 /// Words that each say something.
 #[derive(Debug)]
 pub(super) struct Words<T> {
     /// By the sort of their beginnings.
     all: Vec<Word<T>>,
-    /// Their first eight bytes, and which of them there are: what tells nearly all words from the text at a place.
-    heads: Vec<(u64, u64)>,
+    /// Their beginnings of eight bytes, or all that they have: what tells nearly all words from the text at a place.
+    beginnings: Vec<Beginning>,
     /// Where the words of each sort begin, and where the last end.
-    sorts: Vec<u16>,
-    /// By the first byte: where words may begin with it.
-    places: [Places; 256],
+    sorts: Box<[u16]>,
+    /// By a byte: what may stand where it does.
+    places: [u8; 256],
 }
 
 #[derive(Debug)]
@@ -24,24 +22,26 @@ struct Word<T> {
     is_open_behind: bool,
 }
 
-/// Where words that begin with a certain byte may stand. Nearly everywhere in a text none does.
-#[derive(Clone, Copy, Debug, Default)]
-struct Places {
-    /// Some not behind a letter.
-    apart: bool,
-    /// Some anywhere.
-    open: bool,
-    /// Some that are shorter than a beginning.
-    short: bool,
+/// A few bytes as a number, and which bits of it count.
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    bytes: u64,
+    mask: u64,
 }
 
-/// Bytes of a beginning.
-const BEGINNING: usize = 3;
-/// How many sorts of beginnings are told apart, as a power of two. So many for words that stand apart, as many for the others, and
-/// behind them the words that are too short, by their first byte.
-const SORTS: u32 = 12;
-const OPEN: usize = 1 << SORTS;
-const SHORT: usize = 2 << SORTS;
+/// The byte is a letter of ASCII.
+const LETTER: u8 = 1;
+/// Some words begin with it, though not behind a letter.
+const APART: u8 = 2;
+/// Some begin with it anywhere.
+const OPEN: u8 = 4;
+
+/// A word is of a sort by its first eight bytes, or by five, three or one where it has no more.
+const LENGTHS: [usize; 4] = [8, 5, 3, 1];
+const MASKS: [u64; 4] = [u64::MAX, (1 << 40) - 1, (1 << 24) - 1, (1 << 8) - 1];
+/// How many sorts are told apart by each of the lengths, as a power of two.
+const SORT_BITS: u32 = 11;
+const SORTS: usize = LENGTHS.len() << SORT_BITS;
 
 impl<T: Copy> Words<T> {
     /// In lower case; a `*` at an end lets letters touch it there. Absent where there are none, or far too many.
@@ -49,61 +49,44 @@ impl<T: Copy> Words<T> {
         let mut all: Vec<Word<T>> = words.into_iter().map(|(says, word)| Word::of(says, word.as_ref())).collect();
         all.retain(|word| !word.text.is_empty());
         all.sort_by_key(Word::sort);
-        let end_of = |sort: usize| u16::try_from(all.partition_point(|word| word.sort() < sort)).ok();
-        let sorts = (0..=SHORT + 256).map(end_of).collect::<Option<Vec<u16>>>()?;
-        let mut places = [Places::default(); 256];
-        for word in &all {
-            let place = &mut places[usize::from(word.text.as_bytes()[0])];
-            place.short |= word.sort() >= SHORT;
-            place.open |= word.sort() < SHORT && word.is_open_before;
-            place.apart |= word.sort() < SHORT && !word.is_open_before;
+        let mut sorts = vec![u16::try_from(all.len()).ok()?; SORTS + 1].into_boxed_slice();
+        let mut places = [0; 256];
+        for letter in (b'a'..=b'z').chain(b'A'..=b'Z') {
+            places[usize::from(letter)] = LETTER;
         }
-        let heads = all.iter().map(|word| (head(word.text.as_bytes()), head(&vec![u8::MAX; word.text.len()]))).collect();
-        (!all.is_empty()).then_some(Self { all, heads, sorts, places })
+        let mut begun = 0;
+        for (at, word) in (0..).zip(&all) {
+            let sort = word.sort();
+            sorts[begun..=sort].fill(at);
+            begun = sort + 1;
+            places[usize::from(word.text.as_bytes()[0])] |= if word.is_open_before { OPEN } else { APART };
+        }
+        let beginnings = all.iter().map(|word| Beginning::of(word.text.as_bytes())).collect();
+        (!all.is_empty()).then_some(Self { all, beginnings, sorts, places })
     }
 
     /// Tells what the words in `text` say, and where each begins.
     pub(super) fn find(&self, text: &str, mut tell: impl FnMut(T, usize)) {
-        let bytes = text.as_bytes();
-        let mut is_behind_letter = false;
-        for (at, byte) in bytes.iter().enumerate() {
-            let place = self.places[usize::from(*byte)];
-            if (place.apart && !is_behind_letter || place.open)
-                && let Some(beginning) = bytes[at..].first_chunk()
-            {
-                let sort = sort(*beginning);
-                if place.open {
-                    self.tell(self.of(sort + OPEN), text, at, &mut tell);
-                }
-                if place.apart && !is_behind_letter {
-                    self.tell(self.of(sort), text, at, &mut tell);
-                }
+        let mut before = 0;
+        for (at, byte) in text.bytes().enumerate() {
+            let place = self.places[usize::from(byte)];
+            let apart = if before & LETTER == 0 { APART } else { 0 };
+            if place & (OPEN | apart) != 0 {
+                self.tell(text, at, &mut tell);
             }
-            if place.short {
-                self.tell(self.of(SHORT + usize::from(*byte)), text, at, &mut tell);
-            }
-            is_behind_letter = byte.is_ascii_alphabetic();
+            before = place;
         }
     }
 
-    /// The words of one sort.
+    /// Tells of the words that stand at `at`.
     #[inline]
-    fn of(&self, sort: usize) -> Range<usize> {
-        usize::from(self.sorts[sort])..usize::from(self.sorts[sort + 1])
-    }
-
-    /// Tells of those of some words that stand at `at`.
-    #[inline]
-    fn tell(&self, some: Range<usize>, text: &str, at: usize, tell: &mut impl FnMut(T, usize)) {
-        if some.is_empty() {
-            return;
-        }
+    fn tell(&self, text: &str, at: usize, tell: &mut impl FnMut(T, usize)) {
         let rest = &text.as_bytes()[at..];
-        let here = head(rest);
-        for (index, (head, mask)) in some.clone().zip(&self.heads[some]) {
-            if here & mask == *head {
-                let word = &self.all[index];
-                if rest.starts_with(word.text.as_bytes()) && word.stands(text, at) {
+        let here = number(rest);
+        for sort in sorts(here) {
+            for index in self.sorts[sort]..self.sorts[sort + 1] {
+                let (beginning, word) = (self.beginnings[usize::from(index)], &self.all[usize::from(index)]);
+                if here & beginning.mask == beginning.bytes && rest.starts_with(word.text.as_bytes()) && word.stands(text, at) {
                     tell(word.says, at);
                 }
             }
@@ -127,11 +110,8 @@ impl<T> Word<T> {
     }
 
     fn sort(&self) -> usize {
-        let text = self.text.as_bytes();
-        match text.first_chunk() {
-            Some(beginning) => sort(*beginning) + if self.is_open_before { OPEN } else { 0 },
-            None => SHORT + text.first().copied().map_or(0, usize::from),
-        }
+        let class = LENGTHS.iter().position(|least| *least <= self.text.len()).unwrap_or_default();
+        sorts(number(self.text.as_bytes()))[class]
     }
 
     /// Whether what is spelt like this word at `at` is a word there.
@@ -141,14 +121,38 @@ impl<T> Word<T> {
     }
 }
 
-/// The first eight bytes as a number; zeros where there are fewer.
-fn head(text: &[u8]) -> u64 {
-    u64::from_le_bytes(text.first_chunk().copied().unwrap_or_else(|| std::array::from_fn(|at| text.get(at).copied().unwrap_or(0))))
+impl Beginning {
+    fn of(text: &[u8]) -> Self {
+        Self { bytes: number(text), mask: mask(text.len().min(8)) }
+    }
 }
 
-fn sort([a, b, c]: [u8; BEGINNING]) -> usize {
+/// The first eight bytes as a number; zeros where there are fewer.
+#[inline]
+pub(super) fn number(text: &[u8]) -> u64 {
+    if let Some(first) = text.first_chunk() {
+        u64::from_le_bytes(*first)
+    } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        // They have bytes in common, where they are the same.
+        u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * text.len() - 32)
+    } else {
+        text.iter().rev().fold(0, |few, byte| few << 8 | u64::from(*byte))
+    }
+}
+
+/// The first one to eight bytes of a number.
+#[inline]
+pub(super) fn mask(bytes: usize) -> u64 {
+    u64::MAX >> (64 - 8 * bytes)
+}
+
+/// The sorts of the words that may stand where eight bytes do, one for each length.
+#[inline]
+fn sorts(here: u64) -> [usize; 4] {
     // The golden ratio's bits spread whatever comes in.
-    (u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9e37_79b1) >> (u32::BITS - SORTS)) as usize
+    let sort = |beginning: u64| (beginning.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SORT_BITS)) as usize;
+    let [eight, five, three, one] = MASKS.map(|mask| sort(here & mask));
+    [eight, five | 1 << SORT_BITS, three | 2 << SORT_BITS, one | 3 << SORT_BITS]
 }
 
 /// A letter of a script that puts blanks between words.
@@ -166,6 +170,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_number_is_of_the_first_eight_bytes() {
+        for length in 0..12 {
+            let text = &b"abcdefghijkl"[..length];
+            let mut first = [0; 8];
+            first[..length.min(8)].copy_from_slice(&text[..length.min(8)]);
+            assert_eq!(number(text), u64::from_le_bytes(first));
+        }
+    }
 
     const WORDS: [&str; 10] = ["a", "ab", "abc", "b*", "*bc", "bca b", "(a", "é", "一二", "c⏎"];
 
