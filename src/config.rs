@@ -55,7 +55,7 @@ pub use losses::losses;
 pub use manual::{diagnostics_page, explain};
 pub use mask::masked;
 pub use origins::{PriceFrom, PriceOrigin, age_in_days, old_prices, price_origin};
-pub use render::{Style, render};
+pub use render::{Style, many, render};
 pub use schema::{included_schema, schema};
 pub use sources::{Include, SourceFile, Sources, includes};
 

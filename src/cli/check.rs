@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
 
 use crate::app::{check_file, style_for_people};
-use crate::config::{self, Checked, Code, DefaultRule, Diagnostic, Key, Provider, Sources, Style};
+use crate::config::{self, Checked, Code, DefaultRule, Diagnostic, Key, Provider, Sources, Style, many};
 use crate::outside::{Probe, probe};
 use crate::units::{Clock, Format as WireFormat};
 
@@ -106,10 +106,10 @@ fn foot(findings: &[Diagnostic]) -> String {
 /// The last lines: what the file holds, and who would answer now.
 fn summary(name: &str, checked: &Checked) -> String {
     let mut text = format!(
-        "{name}: sound; {} providers, {} targets, {} rules{}\n",
-        checked.providers.len(),
-        checked.targets.len(),
-        checked.rules.len(),
+        "{name}: sound; {}, {}, {}{}\n",
+        many(checked.providers.len(), "provider"),
+        many(checked.targets.len(), "target"),
+        many(checked.rules.len(), "rule"),
         passed(checked.tests.len())
     );
     for (provider, source) in missing_keys(checked) {
@@ -123,11 +123,7 @@ fn summary(name: &str, checked: &Checked) -> String {
 }
 
 fn passed(tests: usize) -> String {
-    match tests {
-        0 => String::new(),
-        1 => "; 1 test passed".into(),
-        many => format!("; {many} tests passed"),
-    }
+    if tests == 0 { String::new() } else { format!("; {} passed", many(tests, "test")) }
 }
 
 /// Which rules the file's tests reach, and which they do not.

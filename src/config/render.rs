@@ -91,7 +91,9 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
-fn many(count: usize, noun: &str) -> String {
+/// `1 rule`, `2 rules`.
+#[must_use]
+pub fn many(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -458,7 +458,7 @@ fn check_tells_people_programs_and_workflows() {
     let folder =
         folder_with(&with_server("version: 1\nproviders:\n  a: { format: sandbox, models: { m: {} } }\ndefault: { chain: [a/m] }\n"));
     let sound = run(&folder, &["check"]);
-    assert!(sound.status.success() && out(&sound).contains("routes.yaml: sound; 1 providers, 1 targets, 0 rules"), "{sound:?}");
+    assert!(sound.status.success() && out(&sound).contains("routes.yaml: sound; 1 provider, 1 target, 0 rules"), "{sound:?}");
     fs::write(folder.file("bad.yaml"), "version: 1\nproviders:\n  a: { format: sandbox, models: { m: {} } }\ndefault: { chain: [b/m] }\n")
         .unwrap();
     let text = run(&folder, &["check", "bad.yaml"]);
@@ -555,7 +555,7 @@ fn included_files_are_named_by_check_and_explain() {
     let json: Value = serde_json::from_slice(&run(&folder, &["explain", "--task", "coding", "--json"]).stdout).unwrap();
     assert_eq!((&json["rules"][0]["file"], &json["rules"][1]["file"]), (&Value::Null, &"rules/team-a.yaml".into()));
     let check = run(&folder, &["check"]);
-    assert!(check.status.success() && out(&check).contains("1 providers, 1 targets, 2 rules"), "{check:?}");
+    assert!(check.status.success() && out(&check).contains("1 provider, 1 target, 2 rules"), "{check:?}");
     // From elsewhere the same files have longer names.
     fs::write(folder.file("rules/team-a.yaml"), "rulez: []\n").unwrap();
     fs::create_dir(folder.file("elsewhere")).unwrap();

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use super::rows::{Row, State};
 use crate::cli::status::{plain, push};
-use crate::config::age_in_days;
+use crate::config::{age_in_days, many};
 use crate::units::{Need, Price};
 
 /// From how many days on the oldest of the prices is worth a word.
@@ -39,8 +39,7 @@ pub(super) fn readable(rows: &[Row], file: Option<&str>, unsaid: usize, today: D
     }
     let providers: BTreeSet<&str> = rows.iter().map(Row::provider).collect();
     let count = |state| rows.iter().filter(|row| row.state == state).count();
-    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    _ = write!(text, "{} of {}", counted(rows.len(), "model"), counted(providers.len(), "provider"));
+    _ = write!(text, "{} of {}", many(rows.len(), "model"), many(providers.len(), "provider"));
     if let Some(file) = file {
         _ = write!(text, "; {file} has {} of them ready, {} without a key", count(State::Ready), count(State::NoKey));
     }
