@@ -30,15 +30,18 @@ impl Client {
         Ok(Self { sender, to, _connection: owner })
     }
 
-    /// Sends a chat call; the head of its answer.
-    pub(crate) async fn chat(&mut self, labels: &str, body: Bytes) -> anyhow::Result<Response<Incoming>> {
-        let request = Request::builder()
+    /// Sends a chat call, which says what it is for where there is a task; the head of its answer.
+    pub(crate) async fn chat(&mut self, labels: &str, task: Option<&str>, body: Bytes) -> anyhow::Result<Response<Incoming>> {
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri("/v1/chat/completions")
             .header(HOST, self.to.to_string())
             .header(CONTENT_TYPE, "application/json")
-            .header("x-tollgate-labels", labels)
-            .body(Full::new(body))?;
+            .header("x-tollgate-labels", labels);
+        if let Some(task) = task {
+            request = request.header("x-tollgate-task", task);
+        }
+        let request = request.body(Full::new(body))?;
         self.sender.ready().await?;
         Ok(self.sender.send_request(request).await?)
     }

@@ -9,6 +9,8 @@ use crate::process;
 pub(crate) const MODEL: &str = "bench-model";
 /// What every request says of itself.
 pub(crate) const LABELS: &str = "feature=bench,run=7";
+/// What those that declare a task declare; the first rules ask for others.
+pub(crate) const TASK: &str = "qa";
 
 /// Conditions that look at every kind of fact and that no request of the load fulfils: the twentieth rule matches.
 const CONDITIONS: [&str; 19] = [

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::daemon::rss_kib;
-use crate::gateway::{LABELS, MODEL};
+use crate::gateway::{LABELS, MODEL, TASK};
 use crate::process::CpuTime;
 
 /// Before the clock starts: connections are made and code and caches are warm.
@@ -21,12 +21,15 @@ const WARM_UP: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Shape {
-    /// A short chat call, 64 connections.
+    /// A short chat call that declares its task, 64 connections.
     Small,
     /// A streamed chat call, 64 at once.
     Stream,
-    /// A chat call with a prompt of 200 KB, 16 connections.
+    /// A chat call with a prompt of 200 KB that declares its task, 16 connections.
     Large,
+    /// The same two without a word on their task, so that it has to be recognised.
+    SmallUndeclared,
+    LargeUndeclared,
     /// One streamed call at a time: when the first event comes.
     FirstEvent,
     /// 200 short calls a second: what one call waits.
@@ -36,12 +39,13 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    pub(crate) const MEASURED: [Self; 5] = [Self::Small, Self::Stream, Self::Large, Self::FirstEvent, Self::Calm];
+    pub(crate) const MEASURED: [Self; 7] =
+        [Self::Small, Self::SmallUndeclared, Self::Stream, Self::Large, Self::LargeUndeclared, Self::FirstEvent, Self::Calm];
 
     fn connections(self) -> usize {
         match self {
-            Self::Small | Self::Stream => 64,
-            Self::Large => 16,
+            Self::Small | Self::SmallUndeclared | Self::Stream => 64,
+            Self::Large | Self::LargeUndeclared => 16,
             Self::FirstEvent => 1,
             Self::Calm => 8,
             Self::Connections => 256,
@@ -53,13 +57,17 @@ impl Shape {
         (self == Self::Calm).then(|| Duration::from_millis(40))
     }
 
+    fn task(self) -> Option<&'static str> {
+        matches!(self, Self::Small | Self::Stream | Self::Large).then_some(TASK)
+    }
+
     fn body(self) -> Bytes {
         let (bytes, stream, max_tokens) = match self {
-            Self::Small | Self::Calm | Self::Connections => (200, false, 256),
+            Self::Small | Self::SmallUndeclared | Self::Calm | Self::Connections => (200, false, 256),
             Self::Stream => (200, true, 256),
             // Short, so that many first events are seen.
             Self::FirstEvent => (200, true, 4),
-            Self::Large => (200_000, false, 256),
+            Self::Large | Self::LargeUndeclared => (200_000, false, 256),
         };
         let sentence = "What is the capital of France, and which river runs through it? ";
         let prompt: String = sentence.chars().cycle().take(bytes).collect();
@@ -155,7 +163,7 @@ async fn requests(to: SocketAddr, shape: Shape, number: usize, begin: Instant, e
     let mut client = Client::connect(to).await?;
     while Instant::now() < end {
         let asked = Instant::now();
-        one_request(&mut client, body.clone(), begin..end, seen).await?;
+        one_request(&mut client, (shape.task(), body.clone()), begin..end, seen).await?;
         if (begin..end).contains(&Instant::now()) || shape == Shape::Connections {
             seen.times.push(asked.elapsed());
         }
@@ -168,9 +176,14 @@ async fn requests(to: SocketAddr, shape: Shape, number: usize, begin: Instant, e
     Ok(())
 }
 
-async fn one_request(client: &mut Client, body: Bytes, clock: std::ops::Range<Instant>, seen: &mut Seen) -> anyhow::Result<()> {
+async fn one_request(
+    client: &mut Client,
+    (task, body): (Option<&str>, Bytes),
+    clock: std::ops::Range<Instant>,
+    seen: &mut Seen,
+) -> anyhow::Result<()> {
     let asked = Instant::now();
-    let mut response = client.chat(LABELS, body).await?;
+    let mut response = client.chat(LABELS, task, body).await?;
     let mut first_event = None;
     while let Some(frame) = response.frame().await {
         let frame = frame?;

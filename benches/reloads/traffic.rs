@@ -157,7 +157,7 @@ async fn connected(client: &mut Option<Client>, to: SocketAddr) -> anyhow::Resul
 }
 
 async fn one_call(traffic: &Traffic, client: &mut Option<Client>) -> anyhow::Result<()> {
-    let response = connected(client, traffic.to).await?.chat("run=reloads", body("auto", false)).await?;
+    let response = connected(client, traffic.to).await?.chat("run=reloads", None, body("auto", false)).await?;
     let status = response.status();
     let followed = traffic.followed(&response);
     let answer = response.into_body().collect().await?.to_bytes();
@@ -182,7 +182,7 @@ async fn streams(traffic: Arc<Traffic>, offset: Duration) {
 }
 
 async fn one_stream(traffic: &Traffic, client: &mut Option<Client>) -> anyhow::Result<()> {
-    let response = connected(client, traffic.to).await?.chat("run=reloads", body("auto", true)).await?;
+    let response = connected(client, traffic.to).await?.chat("run=reloads", None, body("auto", true)).await?;
     let status = response.status();
     let followed = traffic.followed(&response);
     let answer = response.into_body().collect().await?.to_bytes();
@@ -217,7 +217,7 @@ async fn at_the_edge(traffic: Arc<Traffic>) {
 }
 
 async fn edge_call(traffic: &Traffic, client: &mut Option<Client>) -> anyhow::Result<bool> {
-    let response = connected(client, traffic.to).await?.chat("run=edge", body(EDGE_MODEL, false)).await?;
+    let response = connected(client, traffic.to).await?.chat("run=edge", None, body(EDGE_MODEL, false)).await?;
     let status = response.status();
     let answer = response.into_body().collect().await?.to_bytes();
     match status {

@@ -87,11 +87,11 @@ impl Found {
 
     fn system(&mut self, text: &str) {
         let mut before = 0;
-        for word in words(text) {
+        words(text, |word| {
             self.add(b's', word.digest);
-            self.word(&word, before);
+            self.word(word, before);
             before = word.digest;
-        }
+        });
     }
 
     /// The words of the message, without those that are left out: what stands in the middle of it, or in quotation marks, is what a
@@ -101,7 +101,7 @@ impl Found {
         let last_line = memrchr(b'\n', seen.user.as_bytes()).map_or(usize::MAX, |at| at + 1);
         let back = if seen.zone(seen.back) == Zone::Back { seen.back } else { usize::MAX };
         let (mut number, mut of_last_line, mut before) = (0, 0, 0);
-        for word in words(&seen.user) {
+        words(&seen.user, |word| {
             if number < EDGE {
                 self.add(if number == 0 { b'f' } else { b'g' }, word.digest);
             }
@@ -113,21 +113,22 @@ impl Found {
             if word.at >= back {
                 self.add(b't', word.digest);
             }
-            if seen.zone(word.at) == Zone::Inside {
-                before = 0;
-                continue;
-            }
-            self.word(&word, before);
-            before = word.digest;
-        }
+            before = if seen.zone(word.at) == Zone::Inside {
+                0
+            } else {
+                self.word(word, before);
+                word.digest
+            };
+        });
     }
 
     /// A word, the pair that it makes with the one before it, how it begins and how it ends.
+    #[inline]
     fn word(&mut self, word: &Word, before: u64) {
         self.add(b'w', word.digest);
         self.add(b'b', before.rotate_left(1) ^ word.digest);
         let text = word.text;
-        if !text.is_ascii() {
+        if !word.is_ascii {
             if let Some(end) = beginning_of(text) {
                 self.add(b'p', digest(&text[..end], number(&text[..end])));
             }
@@ -167,6 +168,7 @@ fn beginning_of(text: &[u8]) -> Option<usize> {
 struct Word<'t> {
     at: usize,
     text: &'t [u8],
+    is_ascii: bool,
     /// Its first eight bytes.
     beginning: u64,
     digest: u64,
@@ -174,47 +176,54 @@ struct Word<'t> {
 
 impl<'t> Word<'t> {
     #[inline]
-    fn of(text: &'t str, at: usize, end: usize) -> Self {
+    fn of(text: &'t str, at: usize, end: usize, is_ascii: bool) -> Self {
         let end = if end - at > LONGEST_WORD { text.floor_char_boundary(at + LONGEST_WORD) } else { end };
         let rest = &text.as_bytes()[at..];
         let (beginning, text) = (number(rest) & mask((end - at).min(8)), &rest[..end - at]);
-        Self { at, text, beginning, digest: digest(text, beginning) }
+        Self { at, text, is_ascii, beginning, digest: digest(text, beginning) }
     }
 }
 
-/// Runs of letters and digits; a character of a script without blanks is a word of its own.
-fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
+/// Tells runs of letters and digits; a character of a script without blanks is a word of its own.
+fn words<'t>(text: &'t str, mut tell: impl FnMut(&Word<'t>)) {
     let bytes = text.as_bytes();
-    let letter = |at: usize| text[at..].chars().next().filter(|character| character.is_alphanumeric());
     let mut at = 0;
-    std::iter::from_fn(move || {
-        at += run(&bytes[at..], BETWEEN);
-        while bytes.get(at).is_some_and(|byte| !byte.is_ascii()) && letter(at).is_none() {
+    while let Some(byte) = bytes.get(at) {
+        if KINDS[usize::from(*byte)] & BETWEEN != 0 {
+            at += 1;
+        } else if !byte.is_ascii() && letter(text, at).is_none() {
             at = text.ceil_char_boundary(at + 1);
-            at += run(&bytes[at..], BETWEEN);
+        } else {
+            let (end, is_ascii) = end_of_word(text, at);
+            tell(&Word::of(text, at, end, is_ascii));
+            at = end;
         }
-        let start = at;
-        loop {
-            at += run(&bytes[at..], WITHIN);
-            if bytes.get(at).is_none_or(u8::is_ascii) {
-                break;
-            }
-            match letter(at) {
-                Some(dense) if is_dense(dense) => {
-                    at += if at == start { dense.len_utf8() } else { 0 };
-                    break;
-                }
-                Some(letter) => at += letter.len_utf8(),
-                None => break,
-            }
-        }
-        (at > start).then(|| Word::of(text, start, at))
-    })
+    }
 }
 
-/// How many bytes in front are of one of these kinds.
-fn run(bytes: &[u8], kinds: u8) -> usize {
-    bytes.iter().position(|byte| KINDS[usize::from(*byte)] & kinds == 0).unwrap_or(bytes.len())
+/// Where the word that begins at `start` ends, and whether it is of ASCII alone.
+fn end_of_word(text: &str, start: usize) -> (usize, bool) {
+    let bytes = text.as_bytes();
+    let (mut at, mut is_ascii) = (start, true);
+    loop {
+        while bytes.get(at).is_some_and(|byte| KINDS[usize::from(*byte)] & WITHIN != 0) {
+            at += 1;
+        }
+        if bytes.get(at).is_none_or(u8::is_ascii) {
+            return (at, is_ascii);
+        }
+        match letter(text, at) {
+            Some(dense) if is_dense(dense) => return if at == start { (at + dense.len_utf8(), false) } else { (at, is_ascii) },
+            Some(letter) => at += letter.len_utf8(),
+            None => return (at, is_ascii),
+        }
+        is_ascii = false;
+    }
+}
+
+/// The letter or digit at `at`, if there is one.
+fn letter(text: &str, at: usize) -> Option<char> {
+    text[at..].chars().next().filter(|character| character.is_alphanumeric())
 }
 
 /// What stands within a word of ASCII: a letter, a digit or an apostrophe.
@@ -263,7 +272,8 @@ mod tests {
     proptest! {
         #[test]
         fn words_are_told_alike_in_every_script(text in "[a-c0-1' ,.\u{e9}\u{416}\u{4e00}\u{3042}\u{e01}\u{1f600}\u{301}]{0,40}") {
-            let told: Vec<_> = words(&text).map(|word| (word.at, str::from_utf8(word.text).unwrap())).collect();
+            let mut told = Vec::new();
+            words(&text, |word| told.push((word.at, str::from_utf8(word.text).unwrap())));
             prop_assert_eq!(told, plainly(&text));
         }
     }

@@ -35,10 +35,12 @@ const LETTER: u8 = 1;
 const APART: u8 = 2;
 /// Some begin with it anywhere.
 const OPEN: u8 = 4;
+/// Some are nothing but it.
+const ALONE: u8 = 8;
 
-/// A word is of a sort by its first eight bytes, or by five, three or one where it has no more.
-const LENGTHS: [usize; 4] = [8, 5, 3, 1];
-const MASKS: [u64; 4] = [u64::MAX, (1 << 40) - 1, (1 << 24) - 1, (1 << 8) - 1];
+/// A word is of a sort by its first five bytes, or by two or one where it has no more.
+const LENGTHS: [usize; 3] = [5, 2, 1];
+const MASKS: [u64; 3] = [(1 << 40) - 1, (1 << 16) - 1, (1 << 8) - 1];
 /// How many sorts are told apart by each of the lengths, as a power of two.
 const SORT_BITS: u32 = 11;
 const SORTS: usize = LENGTHS.len() << SORT_BITS;
@@ -59,7 +61,9 @@ impl<T: Copy> Words<T> {
             let sort = word.sort();
             sorts[begun..=sort].fill(at);
             begun = sort + 1;
-            places[usize::from(word.text.as_bytes()[0])] |= if word.is_open_before { OPEN } else { APART };
+            let place = &mut places[usize::from(word.text.as_bytes()[0])];
+            *place |= if word.is_open_before { OPEN } else { APART };
+            *place |= if word.text.len() == 1 { ALONE } else { 0 };
         }
         let beginnings = all.iter().map(|word| Beginning::of(word.text.as_bytes())).collect();
         (!all.is_empty()).then_some(Self { all, beginnings, sorts, places })
@@ -67,27 +71,30 @@ impl<T: Copy> Words<T> {
 
     /// Tells what the words in `text` say, and where each begins.
     pub(super) fn find(&self, text: &str, mut tell: impl FnMut(T, usize)) {
-        let mut before = 0;
+        let mut may_begin = APART | OPEN;
         for (at, byte) in text.bytes().enumerate() {
             let place = self.places[usize::from(byte)];
-            let apart = if before & LETTER == 0 { APART } else { 0 };
-            if place & (OPEN | apart) != 0 {
-                self.tell(text, at, &mut tell);
+            if place & may_begin != 0 {
+                self.tell(text, at, place, &mut tell);
             }
-            before = place;
+            may_begin = if place & LETTER == 0 { APART | OPEN } else { OPEN };
         }
     }
 
-    /// Tells of the words that stand at `at`.
+    /// Tells of the words that stand at `at`, where a byte of this place does.
     #[inline]
-    fn tell(&self, text: &str, at: usize, tell: &mut impl FnMut(T, usize)) {
+    fn tell(&self, text: &str, at: usize, place: u8, tell: &mut impl FnMut(T, usize)) {
         let rest = &text.as_bytes()[at..];
         let here = number(rest);
-        for sort in sorts(here) {
-            for index in self.sorts[sort]..self.sorts[sort + 1] {
-                let (beginning, word) = (self.beginnings[usize::from(index)], &self.all[usize::from(index)]);
-                if here & beginning.mask == beginning.bytes && rest.starts_with(word.text.as_bytes()) && word.stands(text, at) {
-                    tell(word.says, at);
+        let sorts = sorts(here);
+        for sort in if place & ALONE == 0 { &sorts[..2] } else { &sorts[..] } {
+            let (first, end) = (usize::from(self.sorts[*sort]), usize::from(self.sorts[sort + 1]));
+            for (number, beginning) in self.beginnings[first..end].iter().enumerate() {
+                if here & beginning.mask == beginning.bytes {
+                    let word = &self.all[first + number];
+                    if word.stands(text, at) {
+                        tell(word.says, at);
+                    }
                 }
             }
         }
@@ -114,10 +121,13 @@ impl<T> Word<T> {
         sorts(number(self.text.as_bytes()))[class]
     }
 
-    /// Whether what is spelt like this word at `at` is a word there.
+    /// Whether what begins like this word at `at` is this word.
     fn stands(&self, text: &str, at: usize) -> bool {
-        (self.is_open_before || !text[..at].chars().next_back().is_some_and(is_letter))
-            && (self.is_open_behind || !text[at + self.text.len()..].chars().next().is_some_and(is_letter))
+        let end = at + self.text.len();
+        // The first eight bytes are known to be alike.
+        text.as_bytes().get(at..end).is_some_and(|here| here.len() <= 8 || here == self.text.as_bytes())
+            && (self.is_open_before || !text[..at].chars().next_back().is_some_and(is_letter))
+            && (self.is_open_behind || !text[end..].chars().next().is_some_and(is_letter))
     }
 }
 
@@ -148,11 +158,11 @@ pub(super) fn mask(bytes: usize) -> u64 {
 
 /// The sorts of the words that may stand where eight bytes do, one for each length.
 #[inline]
-fn sorts(here: u64) -> [usize; 4] {
+fn sorts(here: u64) -> [usize; 3] {
     // The golden ratio's bits spread whatever comes in.
     let sort = |beginning: u64| (beginning.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SORT_BITS)) as usize;
-    let [eight, five, three, one] = MASKS.map(|mask| sort(here & mask));
-    [eight, five | 1 << SORT_BITS, three | 2 << SORT_BITS, one | 3 << SORT_BITS]
+    let [five, two, one] = MASKS.map(|mask| sort(here & mask));
+    [five, two | 1 << SORT_BITS, one | 2 << SORT_BITS]
 }
 
 /// A letter of a script that puts blanks between words.
@@ -202,6 +212,12 @@ mod tests {
             }
         }
         found
+    }
+
+    #[test]
+    fn no_word_stands_where_the_text_is_over() {
+        let words = Words::new([((), "a\0")]).unwrap();
+        words.find("a", |(), at| panic!("found at {at}"));
     }
 
     proptest! {

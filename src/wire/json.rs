@@ -425,10 +425,20 @@ fn plain_run(bytes: &[u8]) -> usize {
 
 /// The same for what is left of a text, or of a long string.
 fn long_run(bytes: &[u8]) -> usize {
-    // Both looks are made of vector instructions, and each goes no further than the nearest quote or backslash.
-    let run = &bytes[..memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len())];
-    let has_control = run.iter().fold(u8::MAX, |least, &b| least.min(b)) < 0x20;
-    if has_control { run.iter().position(|&b| b < 0x20).unwrap_or(run.len()) } else { run.len() }
+    /// So much is still in the nearest cache when it is looked at again.
+    const PIECE: usize = 4 << 10;
+    let mut at = 0;
+    for piece in bytes.chunks(PIECE) {
+        // Both looks are made of vector instructions, and each goes no further than the nearest quote or backslash.
+        let run = &piece[..memchr2(b'"', b'\\', piece).unwrap_or(piece.len())];
+        let has_control = run.iter().fold(u8::MAX, |least, &b| least.min(b)) < 0x20;
+        let plain = if has_control { run.iter().position(|&b| b < 0x20).unwrap_or(run.len()) } else { run.len() };
+        at += plain;
+        if plain < piece.len() {
+            break;
+        }
+    }
+    at
 }
 
 #[cfg(test)]
@@ -482,9 +492,14 @@ mod tests {
         }
     }
 
+    /// Of short strings, and of such that are looked through in several pieces.
+    fn sizes() -> impl Strategy<Value = usize> {
+        prop_oneof![0_usize..400, 4_000_usize..9_000]
+    }
+
     proptest! {
         #[test]
-        fn a_stop_is_found_wherever_it_stands(length in 0_usize..400, at in 0_usize..400, stop in proptest::sample::select(vec![0_u8, 9, 0x1f, b'"', b'\\'])) {
+        fn a_stop_is_found_wherever_it_stands(length in sizes(), at in sizes(), stop in proptest::sample::select(vec![0_u8, 9, 0x1f, b'"', b'\\'])) {
             let mut bytes = vec![b'~'; length];
             if let Some(byte) = bytes.get_mut(at) {
                 *byte = stop;
