@@ -1,6 +1,6 @@
 //! The head of an answer in the making.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::{Display, Write};
 
 use bytes::Bytes;
@@ -57,7 +57,12 @@ pub(super) mod name {
 thread_local! {
     /// Heads as they were made lately, by the names of what was added: to copy one is a third of the work of making it.
     static ALIKE: RefCell<Vec<Alike>> = const { RefCell::new(Vec::new()) };
+    /// The lists of the head that was made last, empty: the next one needs as much room, and this is in the processor's cache.
+    static LISTS: Cell<Lists> = const { Cell::new((Vec::new(), Vec::new())) };
 }
+
+/// Names, and their values.
+type Lists = (Vec<&'static HeaderName>, Vec<Value>);
 
 /// Headers to be, in order: some on top of what is there already, and with values that are known before or worked out now. The latter are
 /// written into one text and cut from it in the end, so that all of them together cost one allocation.
@@ -90,7 +95,7 @@ impl Head {
 
     /// Adds to headers that are there already.
     pub(super) fn over(headers: HeaderMap) -> Self {
-        let (names, values) = (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL));
+        let (names, values) = LISTS.take();
         Self { headers, names, values, text: String::with_capacity(USUAL_TEXT) }
     }
 
@@ -124,10 +129,10 @@ impl Head {
     }
 
     pub(super) fn finish(self) -> HeaderMap {
-        let Self { mut headers, names, values, text } = self;
+        let Self { mut headers, mut names, mut values, text } = self;
         let text = Bytes::from(text);
         let mut from = 0;
-        let values = values.into_iter().map(|value| match value {
+        let told = values.drain(..).map(|value| match value {
             Value::Known(value) => value,
             Value::Written(to) => {
                 let value = HeaderValue::from_maybe_shared(text.slice(from..to));
@@ -135,13 +140,16 @@ impl Head {
                 value.unwrap_or_else(|_| HeaderValue::from_static("?"))
             }
         });
-        if let Some(mut copy) = headers.is_empty().then(|| copy_of(&names)).flatten() {
-            copy.values_mut().zip(values).for_each(|(place, value)| *place = value);
-            return copy;
+        if let Some(copy) = headers.is_empty().then(|| copy_of(&names)).flatten() {
+            headers = copy;
+            headers.values_mut().zip(told).for_each(|(place, value)| *place = value);
+        } else {
+            for (name, value) in names.iter().zip(told) {
+                headers.insert(*name, value);
+            }
         }
-        for (name, value) in names.into_iter().zip(values) {
-            headers.insert(name, value);
-        }
+        names.clear();
+        LISTS.set((names, values));
         headers
     }
 }
