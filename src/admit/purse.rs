@@ -436,7 +436,7 @@ impl OwnBudget {
 
     /// As far as it goes by who asks.
     fn covers_caller(&self, features: &Features) -> bool {
-        let any = |globs: &[Glob], value: Option<&String>| value.is_some_and(|value| globs.iter().any(|glob| glob.matches(value)));
+        let any = |globs: &[Glob], value: Option<&str>| value.is_some_and(|value| globs.iter().any(|glob| glob.matches(value)));
         self.callers.as_ref().is_none_or(|callers| features.caller.as_ref().is_some_and(|caller| callers.contains(caller)))
             && self.tags.iter().all(|(name, globs)| any(globs, features.tags.get(name)))
             && self.labels.iter().all(|(name, globs)| any(globs, features.labels.get(name)))

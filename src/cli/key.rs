@@ -106,7 +106,7 @@ impl Row {
             caller: caller.name.to_string(),
             keys: caller.keys.iter().map(|key| KeyRow { begins: key.short(), expires: key.expires }).collect(),
             expires: caller.expires,
-            tags: (*caller.tags).clone(),
+            tags: caller.tags.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             limits: limits(&caller.limits),
             allow: caller.allow.clone(),
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admit::Denial;
 use crate::rules::{Features, Found, Rank, Shown};
-use crate::units::{Confidence, Tokens, Usd};
+use crate::units::{Confidence, Pairs, Tokens, Usd};
 use crate::upstream::Standing;
 
 use super::plan::{self, Plan, Skip, Step};
@@ -258,10 +258,14 @@ fn explained_features(running: &Running, features: &Features) -> ExplainedFeatur
         turns: features.turns(),
         effort: features.effort.map(|effort| effort.as_str().into()),
         stream: features.stream,
-        labels: (*features.labels).clone(),
+        labels: named(&features.labels),
         caller: features.caller.as_ref().map(ToString::to_string),
-        tags: (*features.tags).clone(),
+        tags: named(&features.tags),
     }
+}
+
+fn named(pairs: &Pairs) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn explained_task(shown: &Shown, floor: Confidence) -> ExplainedTask {

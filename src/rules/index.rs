@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use fixedbitset::FixedBitSet;
@@ -7,7 +7,7 @@ use http::HeaderMap;
 use super::matcher::{Condition, Model};
 use super::{Features, Rule};
 use crate::units::Glob;
-use crate::units::{CallerName, Effort, Endpoint, Need, TaskName, Tokens, Usd};
+use crate::units::{CallerName, Effort, Endpoint, Need, Pairs, TaskName, Tokens, Usd};
 
 /// Fewer rules than this are looked at one by one.
 const WORTH_IT: usize = 64;
@@ -243,9 +243,9 @@ impl Beginnings {
 }
 
 /// Finds the rules of all values of labels or tags.
-fn find_named(wanted: &HashMap<Box<str>, Beginnings>, values: &BTreeMap<String, String>, rules: &mut FixedBitSet) {
-    for (name, value) in values {
-        if let Some(patterns) = wanted.get(name.as_str()) {
+fn find_named(wanted: &HashMap<Box<str>, Beginnings>, values: &Pairs, rules: &mut FixedBitSet) {
+    for (name, value) in values.iter() {
+        if let Some(patterns) = wanted.get(name) {
             patterns.find(value, rules);
         }
     }
@@ -371,7 +371,7 @@ mod tests {
         let mut features = some_requests(&[], 1, 0).remove(0);
         assert_eq!(index.candidates(&features).count_ones(..), 0);
         features.requested_model = "family-201-x".into();
-        features.labels = crate::units::Pairs::from(BTreeMap::from([("run".into(), "run-402".into())]));
+        features.labels = Pairs::from(std::collections::BTreeMap::from([("run".into(), "run-402".into())]));
         features.headers =
             std::sync::Arc::new([(http::HeaderName::from_static("x-app"), http::HeaderValue::from_static("app-3"))].into_iter().collect());
         assert_eq!(index.candidates(&features).ones().collect::<Vec<_>>(), [3, 201, 402]);

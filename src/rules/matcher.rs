@@ -195,7 +195,7 @@ impl Condition {
             Self::Model(_) => features.requested_model.to_string(),
             Self::Effort(_) => or_none(features.effort.map(|effort| effort.as_str().into())),
             Self::MaxCost(_) => or_none(features.max_cost.map(|max_cost| max_cost.to_string())),
-            Self::Label(name, _) => format!("{name}={}", or_none(features.labels.get(name).cloned())),
+            Self::Label(name, _) => format!("{name}={}", or_none(features.labels.get(name).map(Into::into))),
             Self::Header(name, _) => {
                 format!("{name}: {}", or_none(features.headers.get(name.as_str()).and_then(|value| value.to_str().ok()).map(Into::into)))
             }

@@ -563,7 +563,7 @@ fn what_the_file_says_of_money_is_what_is_checked() {
     assert_eq!((legal.keys.len(), legal.keys[1].expires.map(|moment| moment.to_string())), (2, Some("2199-12-30T23:00:00Z".into())));
     assert_eq!(legal.expires.map(|moment| moment.to_string()), Some("2199-12-31T17:00:00Z".into()));
     assert_eq!(
-        (legal.allow.as_ref().map(Vec::len), file.callers[0].trust_client, file.callers[0].tags["cost-centre"].as_str()),
+        (legal.allow.as_ref().map(Vec::len), file.callers[0].trust_client, file.callers[0].tags.get("cost-centre").unwrap()),
         (Some(2), true, "4711")
     );
     assert_eq!(budget("caller.legal").covers.callers, Some(vec![1]));

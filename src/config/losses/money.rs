@@ -62,7 +62,7 @@ pub(super) fn caller(caller: &Caller, names: &mut Vec<String>) {
     }
     limits(&about, &caller.limits, names);
     add(&about, &[("allow", caller.allow.is_some()), ("expires", caller.expires.is_some())], names);
-    let tags: Vec<(String, bool)> = caller.tags.keys().map(|tag| (format!("tags.{tag}"), true)).collect();
+    let tags: Vec<(String, bool)> = caller.tags.iter().map(|(tag, _)| (format!("tags.{tag}"), true)).collect();
     add(&about, &tags, names);
 }
 

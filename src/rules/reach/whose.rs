@@ -57,7 +57,7 @@ impl Whose {
         }
         for (name, mut patterns) in asked.tags {
             let values = callers.iter().filter(|_| asked.callers).filter_map(|caller| caller.tags.get(&name));
-            patterns.extend(values.filter(|value| !value.contains('*')).map(|value| value.as_str().into()));
+            patterns.extend(values.filter(|value| !value.contains('*')).map(Into::into));
             let texts = Texts::new(patterns, &Domain::TAG);
             impossible.extend(whose.foreign(&name, *next, &texts, callers));
             whose.tags.insert(name, (*next, texts));
@@ -75,7 +75,7 @@ impl Whose {
         let mut by_value: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
         for caller in callers {
             let Some(atom) = self.callers.get(&caller.name) else { continue };
-            by_value.entry(caller.tags.get(name).map(String::as_str)).or_default().push(*atom);
+            by_value.entry(caller.tags.get(name)).or_default().push(*atom);
         }
         let foreign = by_value.into_iter().filter(|(value, _)| value.is_none_or(|value| !value.contains('*')));
         foreign

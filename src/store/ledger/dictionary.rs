@@ -1,7 +1,6 @@
 //! What many rows have in common, written once: contexts, terms and sets of windows. Each is known by its hash, which the hashes of the
 //! rows that name it cover.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -253,7 +252,7 @@ pub(super) fn unlisted(text: &str) -> Option<Vec<i64>> {
 }
 
 /// Tags or labels as a JSON object; nothing where there are none.
-pub(super) fn words(words: &BTreeMap<String, String>) -> Option<String> {
+pub(super) fn words(words: &Pairs) -> Option<String> {
     if words.is_empty() { None } else { serde_json::to_string(words).ok() }
 }
 
