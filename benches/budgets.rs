@@ -100,7 +100,7 @@ fn work(purse: &Purse, rules: &RuleSet) -> Vec<Duration> {
             let attempt = pin!(async {
                 let Ok(mut stake) = purse.reserve(&cover, Usd::from_nano(1_000_000), false).await else { return false };
                 let facts = SentFacts { request: Arc::clone(&request), attempt: 1, target: target.clone() };
-                if stake.record(facts).await.is_err() {
+                if stake.record(facts).is_some() {
                     return false;
                 }
                 stake.settle(&end);

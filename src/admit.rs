@@ -31,7 +31,7 @@ use meters::{Meter, View};
 pub use purse::{Cover, OverBudget, OverBudgetWhy, Purse, Tight};
 use queue::Turn;
 pub use reservation::{Admitted, Held, Open};
-pub use stake::{End, SentFacts, Stake};
+pub use stake::{End, SentFacts, Stake, Written};
 
 use crate::units::{Clock, LimitOwner, Moment, Ratios, Tokens};
 

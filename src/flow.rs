@@ -38,7 +38,7 @@ use account::Account;
 use attempt::{Begun, Deadline};
 use hold::Holding;
 use plan::{Plan, Step};
-use settle::Booked;
+use settle::{Booked, Place};
 use tried::Tried;
 
 pub use answer::{Addressee, Answer, Body, Refusal};
@@ -79,11 +79,14 @@ impl Parts {
         let (early_head, on_hang_up) = (server.early_head.filter(|_| asked.call.is_streaming()), server.on_client_disconnect);
         let request_id = Arc::clone(&asked.request_id);
         let shape = Shape::of(asked.call.endpoint());
+        let tracker = self.tracker.clone();
+        // What is asked stands here once, and is lent: an async function keeps twice what it is given.
+        let story = async move { self.story(&running, &asked).await };
         let story: Story = match on_hang_up {
-            OnClientDisconnect::Cancel => Box::pin(self.story(running, asked)),
+            OnClientDisconnect::Cancel => Box::pin(story),
             // The story goes on without its listener, because its task is not the connection's.
             OnClientDisconnect::Finish => {
-                let task = self.tracker.clone().spawn(self.story(running, asked));
+                let task = tracker.spawn(story);
                 let request_id = Arc::clone(&request_id);
                 Box::pin(async move {
                     let to = Addressee { shape, request_id: &request_id };
@@ -97,30 +100,30 @@ impl Parts {
         }
     }
 
-    async fn story(self: Arc<Self>, running: Arc<Running>, asked: Asked) -> Answer {
-        let mut account = Account::open(&self, &running, &asked);
+    async fn story(self: &Arc<Self>, running: &Arc<Running>, asked: &Asked) -> Answer {
+        let mut account = Account::open(self, running, asked);
         let features = match classify::features(&asked.call, &asked.headers) {
             Ok(features) => running.known(features, asked.caller),
             Err(refusal) => return account.refused(&refusal, &Tried::default()),
         };
         account.classified(&features);
         if classify::is_dry_run(&asked.headers) {
-            return account.explained(&explain(&running, &running.recognised(features)));
+            return account.explained(&explain(running, &running.recognised(features)));
         }
-        if let Err(denial) = account.enter(&running, &features, asked.caller).await {
+        if let Err(denial) = account.enter(running, &features, asked.caller).await {
             return account.refused(&Refusal::limited(denial), &Tried::default());
         }
         let Some(found) = running.rules().find(&features) else {
             return account.refused(&Refusal::no_rule(&features), &Tried::default());
         };
         account.matched(&found);
-        let mut plan = plan::plan(&running, found, &features);
+        let mut plan = plan::plan(running, found, &features);
         let deadline = Deadline::of(found.route, running.rules().server(), features.stream);
         // A token of its own, so that asking it takes no shared lock.
         let cut = self.cut.child_token();
         tokio::select! {
             biased;
-            answer = self.walk(&running, &asked, &mut plan, deadline, account) => answer,
+            answer = self.walk(running, asked, &mut plan, &deadline, account) => answer,
             () = cut.cancelled() => {
                 let to = Addressee { shape: Shape::of(asked.call.endpoint()), request_id: &asked.request_id };
                 Refusal::draining().answer(to)
@@ -134,8 +137,8 @@ impl Parts {
         running: &Arc<Running>,
         asked: &Asked,
         plan: &mut Plan<'_>,
-        deadline: Deadline,
-        mut account: Account,
+        deadline: &Deadline,
+        mut account: Box<Account>,
     ) -> Answer {
         let route = plan.found.route;
         let mut tried = Tried::default();
@@ -156,7 +159,7 @@ impl Parts {
             loop {
                 plan.steps[position].limit = planned;
                 let step = &plan.steps[position];
-                let (entry, booked, limit) = match self.admit(running, asked, plan, step, is_last, deadline, &mut account).await {
+                let (mut place, limit) = match self.admit(running, asked, plan, step, is_last, deadline, &mut account).await {
                     Ok(admitted) => admitted,
                     Err(skip) => {
                         account.skipped(running, step, &skip);
@@ -165,17 +168,17 @@ impl Parts {
                     }
                 };
                 let step = plan.sets_out(position, limit, broken.is_some());
-                let begun = attempt::attempt(running, asked, step, booked, deadline, &mut account).await;
+                let begun = attempt::attempt(running, asked, step, &mut place.booked, deadline, &mut account).await;
                 plan.learn(running, position, begun.as_ref());
                 let step = &plan.steps[position];
                 match begun {
-                    Ok(Begun::Whole(whole)) => return account.answered(running, step, *whole, entry),
-                    Ok(Begun::Stream(stream)) => return self.relay(running, step, stream, deadline, account, entry),
+                    Ok(Begun::Whole(whole)) => return account.answered(running, step, *whole, place),
+                    Ok(Begun::Stream(stream)) => return self.relay(running, step, stream, *deadline, account, place),
                     Err(failure) if failure.may_go_again => broken = Some(failure),
                     Err(failure) => {
                         let failure = broken.take().map_or_else(|| failure.clone(), |first| failure.clone().after(&first));
                         running.rests().failed(step.target, failure.mark, failure.retry_after, failure.silent_for);
-                        drop(entry);
+                        drop(place);
                         let pause = pause_before_retry(running, step, &failure, retries, deadline);
                         tried.failed(step, failure);
                         let Some(pause) = pause else { break };
@@ -200,16 +203,16 @@ impl Parts {
         plan: &Plan<'_>,
         step: &Step<'_>,
         is_last: bool,
-        deadline: Deadline,
+        deadline: &Deadline,
         account: &mut Account,
-    ) -> Result<(crate::upstream::Entry, Booked, OutputLimit), Skip> {
+    ) -> Result<(Place, OutputLimit), Skip> {
         let entry = running.rests().enter(step.target, is_last).map_err(Skip::AtRest)?;
         let tokens = plan.tokens_to_reserve(running, step);
         let mut held = running.gate().reserve(step.target, tokens);
         // Only the last step waits, and only then is there a wait to carry along.
         if is_last && held.is_err() {
-            let waited = deadline.bound(Box::pin(running.gate().reserve_within(step.target, tokens))).await;
-            held = waited.unwrap_or_else(|| running.gate().reserve(step.target, tokens));
+            let waited = Box::pin(deadline.bound(running.gate().reserve_within(step.target, tokens))).await;
+            held = waited.unwrap_or_else(|_| running.gate().reserve(step.target, tokens));
         }
         let held = held.map_err(Skip::Limit)?;
         let far = hold::hold_far(running, &asked.call, plan.features(), step);
@@ -217,13 +220,12 @@ impl Parts {
             holding
         } else {
             // Boxed: most attempts need neither this nor its timer.
-            let holding = Box::pin(hold::hold(running, &asked.call, plan.features(), step, is_last));
-            deadline.bound(holding).await.unwrap_or_else(|| Err(Skip::out_of_time()))?
+            let holding = hold::hold(running, &asked.call, plan.features(), step, is_last);
+            Box::pin(deadline.bound(holding)).await.unwrap_or_else(|_| Err(Skip::out_of_time()))?
         };
-        let Some(facts) = account.sent_facts(step.target) else { return Err(Skip::out_of_time()) };
-        let recorded = held.with(stake).record(facts).await;
-        let open = recorded.map_err(Skip::Budget)?.sent();
-        Ok((entry, Booked::new(open, bill, &self.clock), limit))
+        let mut held = held.with(stake);
+        held.record(account.sent_facts(step.target)).await.map_err(Skip::Budget)?;
+        Ok((Place { entry, booked: Booked::new(held.sent(), bill, &self.clock) }, limit))
     }
 }
 
@@ -233,7 +235,7 @@ fn pause_before_retry(
     step: &Step<'_>,
     failure: &crate::upstream::Failure,
     retries: u32,
-    deadline: Deadline,
+    deadline: &Deadline,
 ) -> Option<Duration> {
     if retries == 0 {
         return None;

@@ -136,10 +136,10 @@ pub struct Reply {
 impl Upstream {
     /// Connects, sends, and waits for the head, which has no time limit of its own. Sends again, once and on a fresh
     /// connection, only where the first connection was dead before any byte of an answer.
-    pub async fn send(&self, outgoing: Outgoing) -> Result<Reply, Failure> {
+    pub async fn send(&self, outgoing: &Outgoing) -> Result<Reply, Failure> {
         match &self.way {
-            Way::Network(network) => network.send(&outgoing).await,
-            Way::Sandbox(sandbox) => Box::pin(sandbox.answer(&outgoing)).await,
+            Way::Network(network) => network.send(outgoing).await,
+            Way::Sandbox(sandbox) => Box::pin(sandbox.answer(outgoing)).await,
             Way::Nowhere => Err(Failure::dialled(DialError::Dns)),
         }
     }

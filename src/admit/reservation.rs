@@ -23,15 +23,14 @@ impl Held {
     }
 
     /// Tells the ledger of its money. Where the file asks for that, it waits until the row is on disk, and fails where it is not.
-    pub async fn record(mut self, facts: SentFacts) -> Result<Self, Box<OverBudget>> {
-        if let Some(mut stake) = self.0.stake.take() {
-            if let Err(over) = stake.record(facts).await {
-                stake.settle(&End::void(Some("ledger"), "p0"));
-                return Err(over);
-            }
-            self.0.stake = Some(stake);
+    pub async fn record(&mut self, facts: SentFacts) -> Result<(), Box<OverBudget>> {
+        let Some(written) = self.0.stake.as_mut().and_then(|stake| stake.record(facts)) else { return Ok(()) };
+        // Boxed: most files do not ask for it.
+        let waited = Box::pin(written.wait()).await;
+        if let Some(stake) = self.0.stake.take_if(|_| waited.is_err()) {
+            stake.settle(&End::void(Some("ledger"), "p0"));
         }
-        Ok(self)
+        waited
     }
 
     /// The attempt is on its way: from here on it counts.

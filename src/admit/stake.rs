@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::oneshot;
 
 use super::book::{AccountId, Reserved};
 use super::budgets::{MoneyEvent, Shared};
 use super::purse::{OverBudget, Pace, give_back_pace, micro};
 use crate::units::{
-    AttemptId, Basis, DisputeClass, Disputed, Entry, HeldEntry, Prices, RequestFacts, SettledEntry, TargetName, Usage, Usd,
+    AttemptId, Basis, DisputeClass, Disputed, Entry, HeldEntry, NotWritten, Prices, RequestFacts, SettledEntry, TargetName, Usage, Usd,
 };
 
 /// What is held for an attempt that was not sent. Dropped: all of it goes back.
@@ -90,6 +91,23 @@ impl End {
     }
 }
 
+/// The row of a hold, on its way to disk.
+#[derive(Debug)]
+pub struct Written {
+    answer: oneshot::Receiver<Result<(), NotWritten>>,
+    longest: Duration,
+}
+
+impl Written {
+    /// Waits for it; fails where it does not come there in time.
+    pub async fn wait(self) -> Result<(), Box<OverBudget>> {
+        match tokio::time::timeout(self.longest, self.answer).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            _ => Err(Box::new(OverBudget::ledger())),
+        }
+    }
+}
+
 impl Stake {
     /// On the heap: it is handed on a dozen times on an attempt's way.
     pub(super) fn new(
@@ -123,12 +141,12 @@ impl Stake {
         self.amount
     }
 
-    /// Tells the ledger of the hold. From here on the attempt may be billed, and dropping this disputes all of it. Where the file
-    /// asks for that, it waits until the row is on disk.
-    pub async fn record(&mut self, facts: SentFacts) -> Result<(), Box<OverBudget>> {
+    /// Tells the ledger of the hold. From here on the attempt may be billed, and dropping this disputes all of it. Answers what to wait
+    /// for where the file asks that the row be on disk.
+    pub fn record(&mut self, facts: SentFacts) -> Option<Written> {
         let Some(queue) = self.shared.queue() else {
             self.stage = Stage::Sent(facts.target);
-            return Ok(());
+            return None;
         };
         let SentFacts { request, attempt, target } = facts;
         self.stage = Stage::Sent(target.clone());
@@ -144,14 +162,11 @@ impl Stake {
         let entry = Entry::Held(held);
         let Some(longest) = self.strict else {
             queue.tell(entry, None);
-            return Ok(());
+            return None;
         };
-        let (written, answer) = tokio::sync::oneshot::channel();
+        let (written, answer) = oneshot::channel();
         queue.tell(entry, Some(Box::new(move |result| drop(written.send(result)))));
-        match tokio::time::timeout(longest, answer).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            _ => Err(Box::new(OverBudget::ledger())),
-        }
+        Some(Written { answer, longest })
     }
 
     /// Lowers the hold: less can be billed than was thought.

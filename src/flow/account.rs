@@ -11,7 +11,7 @@ use crate::admit::{Admitted, Denial, SentFacts};
 use crate::record::{AttemptRecord, Outcome, Record, SkipRecord, UsageRecord, UsageSource};
 use crate::rules::{Features, Found, TaskSource};
 use crate::units::{self, AttemptId, Basis, EndedEntry, Moment, Pairs, RequestFacts, TaskName, Tokens, Usd};
-use crate::upstream::{Entry, Failure, Phase};
+use crate::upstream::{Failure, Phase};
 use crate::wire::{Shape, Told};
 
 use super::answer::{self, Addressee, Answer, Body};
@@ -19,7 +19,7 @@ use super::attempt::Whole;
 use super::explain::Explained;
 use super::head::{Head, name};
 use super::plan::{Plan, Skip, Step};
-use super::settle::{Booked, Seen, Times};
+use super::settle::{Booked, Place, Seen, Times};
 use super::{Asked, Parts, Refusal, Running, Tried};
 
 pub(super) use headers::event_stream_headers;
@@ -51,11 +51,14 @@ pub(super) struct Account {
     facts: Option<Arc<RequestFacts>>,
     /// What the request takes of its caller's limits.
     admitted: Option<Admitted>,
-    record: Option<Box<Record>>,
+    record: Record,
+    /// The record is written, or there is none to write.
+    is_closed: bool,
 }
 
 impl Account {
-    pub(super) fn open(parts: &Arc<Parts>, running: &Arc<Running>, asked: &Asked) -> Self {
+    /// On the heap: it is handed on from the story to whoever tells its end.
+    pub(super) fn open(parts: &Arc<Parts>, running: &Arc<Running>, asked: &Asked) -> Box<Self> {
         let record = Record {
             request_id: Arc::clone(&asked.request_id),
             at: asked.at,
@@ -87,7 +90,7 @@ impl Account {
             duration: Duration::ZERO,
             own: Duration::ZERO,
         };
-        Self {
+        Box::new(Self {
             running: Arc::clone(running),
             parts: Arc::clone(parts),
             accepted: asked.accepted,
@@ -102,23 +105,23 @@ impl Account {
             last: None,
             facts: None,
             admitted: None,
-            record: Some(Box::new(record)),
-        }
+            record,
+            is_closed: false,
+        })
     }
 
     pub(super) fn classified(&mut self, features: &Features) {
-        self.note(|record| {
-            record.caller.clone_from(&features.caller);
-            record.tags = features.tags.clone();
-            record.task = features.task.name.clone();
-            record.task_source = features.task.source.as_str();
-            if let Some(shown) = &features.task.shown {
-                record.task_confidence = Some(shown.confidence);
-                record.task_runner_up = shown.runner_up.as_ref().map(|(name, _)| name.clone());
-                record.task_signs.clone_from(&shown.signs);
-            }
-            record.labels = features.labels.clone();
-        });
+        let record = &mut self.record;
+        record.caller.clone_from(&features.caller);
+        record.tags = features.tags.clone();
+        record.task = features.task.name.clone();
+        record.task_source = features.task.source.as_str();
+        if let Some(shown) = &features.task.shown {
+            record.task_confidence = Some(shown.confidence);
+            record.task_runner_up = shown.runner_up.as_ref().map(|(name, _)| name.clone());
+            record.task_signs.clone_from(&shown.signs);
+        }
+        record.labels = features.labels.clone();
     }
 
     /// Takes the request's place within its caller's limits, once for all of its attempts; waits for it where the file says so.
@@ -137,7 +140,7 @@ impl Account {
     pub(super) fn matched(&mut self, found: &Found<'_>) {
         self.rule = Some(found.index);
         self.rule_header = self.running.rule_value(found).cloned();
-        self.note(|record| record.rule = Some(found.name.clone()));
+        self.record.rule = Some(found.name.clone());
     }
 
     pub(super) fn skipped(&mut self, running: &Running, step: &Step<'_>, skip: &Skip) {
@@ -145,7 +148,7 @@ impl Account {
             running.purse().refused(over);
         }
         let target = running.rules().targets()[step.target].name.clone();
-        self.note(|record| record.skipped.push(SkipRecord { target, reason: skip.as_str().into() }));
+        self.record.skipped.push(SkipRecord { target, reason: skip.as_str().into() });
     }
 
     /// An attempt failed before anything reached the client.
@@ -178,23 +181,20 @@ impl Account {
         self.running.series().attempt(target, fault, phase.as_str(), outcome);
         let target = self.running.rules().targets()[target].name.clone();
         let status = (phase >= Phase::P3).then_some(200);
-        self.note(|record| {
-            record.attempts.push(AttemptRecord { target, fault: Some(fault), class: None, phase: phase.as_str(), status, duration: took });
-        });
+        let attempt = AttemptRecord { target, fault: Some(fault), class: None, phase: phase.as_str(), status, duration: took };
+        self.record.attempts.push(attempt);
     }
 
     fn push_attempt(&mut self, target: usize, failure: Option<&Failure>, phase: Phase, took: Duration) {
         self.under_way = None;
         let target = self.running.rules().targets()[target].name.clone();
-        self.note(|record| {
-            record.attempts.push(AttemptRecord {
-                target,
-                fault: failure.map(|failure| failure.fault),
-                class: failure.map(|failure| failure.class.as_str()),
-                phase: phase.as_str(),
-                status: failure.map_or(Some(200), |failure| failure.status),
-                duration: took,
-            });
+        self.record.attempts.push(AttemptRecord {
+            target,
+            fault: failure.map(|failure| failure.fault),
+            class: failure.map(|failure| failure.class.as_str()),
+            phase: phase.as_str(),
+            status: failure.map_or(Some(200), |failure| failure.status),
+            duration: took,
         });
     }
 
@@ -215,21 +215,21 @@ impl Account {
         if let Some(ttft) = ttft {
             self.running.series().ttft(target, ttft);
         }
-        self.note(|record| {
-            record.target = Some(name);
-            record.served_model = served;
-            record.usage = told.usage.map(UsageRecord::from);
-            record.usage_source = source;
-            record.cost_nano_usd = cost;
-            record.ttft = ttft;
-        });
+        let record = &mut self.record;
+        record.target = Some(name);
+        record.served_model = served;
+        record.usage = told.usage.map(UsageRecord::from);
+        record.usage_source = source;
+        record.cost_nano_usd = cost;
+        record.ttft = ttft;
     }
 
     /// A whole reply, on its way back as it came.
-    pub(super) fn answered(mut self, running: &Running, step: &Step<'_>, whole: Whole, entry: Entry) -> Answer {
+    pub(super) fn answered(mut self: Box<Self>, running: &Running, step: &Step<'_>, whole: Whole, place: Place) -> Answer {
+        let Place { entry, mut booked } = place;
         running.rests().succeeded(step.target, None);
         drop(entry);
-        let Whole { headers, body, told, took, booked, lost } = whole;
+        let Whole { headers, body, told, took, lost } = whole;
         let seen = Seen { told: &told, output: Tokens::new(body.len().div_ceil(BYTES_PER_TOKEN) as u64) };
         let end = booked.bill.complete(seen, Times { ttft: None, took });
         self.told(step.target, &told, None, Some((end.basis, end.posted)));
@@ -243,7 +243,7 @@ impl Account {
         Answer { status: StatusCode::OK, headers, body: Body::Whole(body) }
     }
 
-    pub(super) fn refused(mut self, refusal: &Refusal, tried: &Tried) -> Answer {
+    pub(super) fn refused(mut self: Box<Self>, refusal: &Refusal, tried: &Tried) -> Answer {
         let answer = self.described(refusal.answer(self.addressee()));
         if !tried.skips.is_empty() {
             tracing::debug!(code = refusal.code, "refused");
@@ -253,7 +253,7 @@ impl Account {
     }
 
     /// Every step was tried or left out.
-    pub(super) fn exhausted(mut self, running: &Running, plan: &Plan<'_>, tried: &Tried) -> Answer {
+    pub(super) fn exhausted(mut self: Box<Self>, running: &Running, plan: &Plan<'_>, tried: &Tried) -> Answer {
         let Some((target, failure)) = tried.telling() else {
             let refusal = Refusal::all_skipped(running, plan, &tried.skips, tried.shortest_wait());
             return self.refused(&refusal, tried);
@@ -265,12 +265,12 @@ impl Account {
     }
 
     /// The decision itself, for a dry run.
-    pub(super) fn explained(mut self, explained: &Explained) -> Answer {
+    pub(super) fn explained(mut self: Box<Self>, explained: &Explained) -> Answer {
         let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
         let body = Bytes::from(serde_json::to_vec(explained).unwrap_or_default());
         let answer = self.described(Answer { status: StatusCode::OK, headers, body: Body::Whole(body) });
         // A dry run is no request that was served: it leaves no record.
-        self.record = None;
+        self.is_closed = true;
         answer
     }
 
@@ -280,7 +280,10 @@ impl Account {
     }
 
     fn close_at(&mut self, now: Moment, outcome: Option<Outcome>, status: StatusCode, code: Option<&str>) {
-        let Some(mut record) = self.record.take() else { return };
+        if std::mem::replace(&mut self.is_closed, true) {
+            return;
+        }
+        let record = &mut self.record;
         let fell_back = record.attempts.iter().any(|attempt| Some(&attempt.target) != record.target.as_ref());
         let outcome = outcome.unwrap_or(if fell_back { Outcome::FellBack } else { Outcome::Ok });
         let duration = now.since(self.accepted);
@@ -300,18 +303,19 @@ impl Account {
         let series = self.running.series();
         series.request(self.rule.unwrap_or(self.running.rules().rules().len() + 1), outcome);
         series.added_latency(own);
-        let request = self.facts(&record);
+        let has_target = record.target.is_some();
+        let request = self.facts();
         self.parts.budgets.note(units::Entry::Ended(EndedEntry {
             at: self.parts.clock.wall(),
             request,
             outcome: outcome.as_str(),
             status: status.as_u16(),
             code: code.map(Into::into),
-            served: self.last.filter(|_| record.target.is_some()),
+            served: self.last.filter(|_| has_target),
             attempts: u32::try_from(self.sent).unwrap_or(u32::MAX),
             duration,
         }));
-        self.parts.sink.write(&record);
+        self.parts.sink.write(&self.record);
     }
 
     pub(super) fn request_id(&self) -> &str {
@@ -341,15 +345,14 @@ impl Account {
     }
 
     /// Which attempt the next one is, for the ledger.
-    pub(super) fn sent_facts(&mut self, target: usize) -> Option<SentFacts> {
-        let record = self.record.take()?;
-        let request = self.facts(&record);
-        self.record = Some(record);
+    pub(super) fn sent_facts(&mut self, target: usize) -> SentFacts {
+        let request = self.facts();
         let attempt = u32::try_from(self.sent + 1).unwrap_or(u32::MAX);
-        Some(SentFacts { request, attempt, target: self.running.rules().targets()[target].name.clone() })
+        SentFacts { request, attempt, target: self.running.rules().targets()[target].name.clone() }
     }
 
-    fn facts(&mut self, record: &Record) -> Arc<RequestFacts> {
+    fn facts(&mut self) -> Arc<RequestFacts> {
+        let record = &self.record;
         let facts = self.facts.get_or_insert_with(|| {
             Arc::new(RequestFacts {
                 request_id: Arc::clone(&self.request_id),
@@ -366,12 +369,6 @@ impl Account {
         Arc::clone(facts)
     }
 
-    fn note(&mut self, change: impl FnOnce(&mut Record)) {
-        if let Some(record) = &mut self.record {
-            change(record);
-        }
-    }
-
     fn described(&self, answer: Answer) -> Answer {
         let mut head = Head::over(answer.headers);
         self.describe(&mut head);
@@ -381,7 +378,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        if self.record.is_none() {
+        if self.is_closed {
             return;
         }
         if std::thread::panicking() {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body as _;
 use serde_json::value::RawValue;
-use tokio::time::Instant;
+use tokio::time::{Instant, Timeout};
 
 use crate::config::{Route, Server};
 use crate::units::{Endpoint, Lack, ModelName, Moment, Tokens};
@@ -46,9 +46,9 @@ impl Deadline {
         self.at.saturating_duration_since(Instant::now()) >= self.least
     }
 
-    /// The future's output, or nothing when the deadline comes first.
-    pub(super) async fn bound<T>(self, future: impl Future<Output = T>) -> Option<T> {
-        tokio::time::timeout_at(self.at, future).await.ok()
+    /// The future's output, or an error when the deadline comes first.
+    pub(super) fn bound<F: Future>(self, future: F) -> Timeout<F> {
+        tokio::time::timeout_at(self.at, future)
     }
 }
 
@@ -66,7 +66,6 @@ pub(super) struct Whole {
     pub(super) body: Bytes,
     pub(super) told: Told,
     pub(super) took: Duration,
-    pub(super) booked: Booked,
     pub(super) lost: Option<Box<Lost>>,
 }
 
@@ -82,37 +81,35 @@ pub(super) struct Lost {
 pub(super) struct Stream {
     pub(super) headers: HeaderMap,
     pub(super) body: ReplyBody,
-    pub(super) tap: Tap,
+    pub(super) tap: Box<Tap>,
     /// What goes to the client first: all that was held back until now.
     pub(super) ready: Vec<Bytes>,
     /// True when the upstream's body has ended already.
     pub(super) has_ended: bool,
     pub(super) ttft: Duration,
     pub(super) sent: Moment,
-    pub(super) booked: Booked,
     pub(super) lost: Option<Box<Lost>>,
 }
 
-/// One try: send, and wait for the whole reply or the first content.
+/// One try: send, and wait for the whole reply or the first content. Of an answer that is there the rest of `booked` is left to its reader.
 pub(super) async fn attempt(
     running: &Running,
     asked: &Asked,
     step: &Step<'_>,
-    booked: Booked,
-    deadline: Deadline,
+    booked: &mut Booked,
+    deadline: &Deadline,
     account: &mut Account,
 ) -> Result<Begun, Failure> {
-    account.sending(step, &booked);
+    account.sending(step, booked);
     let sent = booked.sent();
     let mut this = Try { running, asked, step, deadline, sent, account, translated: None };
     if step.wire != asked.call.endpoint().wire() {
         this.translated = Some(Box::new(this.translate()));
     }
-    let mut booked = Some(booked);
     let result = if asked.call.is_streaming() {
-        Box::pin(this.stream(&mut booked)).await.map(Begun::Stream)
+        Box::pin(this.stream(booked)).await.map(Begun::Stream)
     } else {
-        this.whole(&mut booked).await.map(|whole| Begun::Whole(Box::new(whole)))
+        this.whole(booked).await.map(Begun::Whole)
     };
     if let Err(failure) = &result {
         let took = account.now().since(sent);
@@ -130,15 +127,13 @@ pub(super) async fn attempt(
         } else {
             account.attempt_failed(step, failure, took);
         }
-        if let Some(booked) = booked {
-            give_back(booked, failure, took);
-        }
+        give_back(booked, failure, took);
     }
     result
 }
 
 /// What a failed attempt took goes back as far as the provider cannot have counted it; what it may have billed is disputed.
-fn give_back(booked: Booked, failure: &Failure, took: Duration) {
+fn give_back(booked: &mut Booked, failure: &Failure, took: Duration) {
     let end = booked.bill.failed(failure, Times { ttft: None, took });
     if failure.phase == Phase::P0 {
         booked.was_never_sent(&end);
@@ -151,7 +146,7 @@ struct Try<'t> {
     running: &'t Running,
     asked: &'t Asked,
     step: &'t Step<'t>,
-    deadline: Deadline,
+    deadline: &'t Deadline,
     sent: Moment,
     account: &'t Account,
     /// The call in the target's format, where that is another than the client's.
@@ -195,43 +190,36 @@ impl<'t> Try<'t> {
         (!lost.dropped.is_empty() || !lost.adjusted.is_empty()).then(|| Box::new(lost))
     }
 
-    async fn whole(&self, booked: &mut Option<Booked>) -> Result<Whole, Failure> {
-        let mut phase = Phase::P1;
+    async fn whole(&self, booked: &mut Booked) -> Result<Box<Whole>, Failure> {
         let exchanged = {
             // Head and body under one timer. Pinned here, so that only its address is handed on.
             let exchange = pin!(async {
                 let Reply { headers, body, .. } = self.send().await?;
-                phase = Phase::P2;
-                if let Some(booked) = booked.as_mut() {
-                    booked.phase = Phase::P2;
-                }
+                booked.phase = Phase::P2;
                 Ok((headers, body.read_whole(LARGEST_REPLY).await?))
             });
             self.deadline.bound(exchange).await
         };
-        let (headers, body) = exchanged.ok_or_else(|| self.out_of_time(phase))??;
+        let (headers, body) = exchanged.map_err(|_| self.out_of_time(booked.phase))??;
         let told = read_reply(self.step.wire, &body).map_err(|fault| self.fault(fault))?;
         if told.is_blocked && self.step.passes_on_blocked {
-            return Err(settled_as_blocked(booked.take(), &told));
+            return Err(settled_as_blocked(booked, &told));
         }
-        let Some(booked) = booked.take() else { return Err(self.out_of_time(Phase::P2)) };
         let body = match self.retelling() {
             None => mend_reply(self.asked.call.endpoint(), body, &told, &self.asked.request_id, self.model()),
             Some(retelling) => retelling.whole(&body, &told, None),
         };
-        Ok(Whole { headers, body, told, took: self.account.now().since(self.sent), booked, lost: self.lost() })
+        Ok(Box::new(Whole { headers, body, told, took: self.account.now().since(self.sent), lost: self.lost() }))
     }
 
-    async fn stream(&self, booked: &mut Option<Booked>) -> Result<Box<Stream>, Failure> {
+    async fn stream(&self, booked: &mut Booked) -> Result<Box<Stream>, Failure> {
         let first_content_by = self.deadline.at.min(Instant::now() + self.step.first_content);
         let late = |phase| self.silent("first_content", phase);
-        let reply = tokio::time::timeout_at(first_content_by, self.send()).await.map_err(|_| late(Phase::P1))??;
-        if let Some(booked) = booked.as_mut() {
-            booked.phase = Phase::P2;
-        }
-        let Reply { headers, mut body, is_event_stream, .. } = reply;
+        let head = tokio::time::timeout_at(first_content_by, self.send()).await;
+        let Reply { headers, mut body, is_event_stream, .. } = head.map_err(|_| late(Phase::P1))??;
+        booked.phase = Phase::P2;
         if !is_event_stream {
-            return Err(self.not_a_stream(body).await);
+            return Err(Box::pin(self.not_a_stream(body)).await);
         }
         let limit = self.step.limit.tokens().or(self.asked.call.output_limit());
         let mut tap = Tap::new(self.asked.call.endpoint(), self.asked.call.asks_for_usage(), limit).expecting(self.asked.call.choices());
@@ -239,9 +227,11 @@ impl<'t> Try<'t> {
             Some(retelling) => tap.retelling(self.step.wire, retelling),
             None => tap.naming(Arc::clone(&self.asked.request_id), self.model().clone()),
         };
-        if let Some(bill) = booked.as_ref().map(|booked| booked.bill.clone()).filter(|_| self.asked.call.asks_for_usage()) {
+        if self.asked.call.asks_for_usage() {
+            let bill = booked.bill.clone();
             tap = tap.pricing(Box::new(move |told| bill.told_cost(told).map(|(_, cost)| cost)));
         }
+        let mut tap = Box::new(tap);
         let mut ready = Vec::new();
         let mut has_ended = false;
         while !tap.has_content() && !has_ended {
@@ -255,12 +245,11 @@ impl<'t> Try<'t> {
             fed.map_err(|fault| self.fault(fault))?;
         }
         if tap.told().is_blocked && self.step.passes_on_blocked {
-            return Err(settled_as_blocked(booked.take(), tap.told()));
+            return Err(settled_as_blocked(booked, tap.told()));
         }
         let ttft = self.account.now().since(self.sent);
-        let Some(mut booked) = booked.take() else { return Err(self.out_of_time(Phase::P2)) };
         booked.phase = Phase::P3;
-        Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, booked, lost: self.lost() }))
+        Ok(Box::new(Stream { headers, body, tap, ready, has_ended, ttft, sent: self.sent, lost: self.lost() }))
     }
 
     async fn send(&self) -> Result<Reply, Failure> {
@@ -278,7 +267,7 @@ impl<'t> Try<'t> {
             on_fresh_connection: self.step.on_fresh_connection,
             sent: self.sent,
         };
-        self.running.upstream(self.step.target).send(outgoing).await
+        self.running.upstream(self.step.target).send(&outgoing).await
     }
 
     /// What changes in the client's body for this target.
@@ -305,9 +294,9 @@ impl<'t> Try<'t> {
     async fn not_a_stream(&self, body: ReplyBody) -> Failure {
         let read = self.deadline.bound(body.read_whole(LARGEST_REPLY)).await;
         match read {
-            None => self.out_of_time(Phase::P2),
-            Some(Err(failure)) => failure,
-            Some(Ok(body)) => match read_reply(self.step.wire, &body) {
+            Err(_) => self.out_of_time(Phase::P2),
+            Ok(Err(failure)) => failure,
+            Ok(Ok(body)) => match read_reply(self.step.wire, &body) {
                 Err(fault) => self.fault(fault),
                 Ok(_) => self.fault(ReplyFault::Malformed("a whole body where a stream was asked for")),
             },
@@ -328,12 +317,10 @@ impl<'t> Try<'t> {
 }
 
 /// A content filter ended the answer: what it used is counted, and another target may try.
-fn settled_as_blocked(booked: Option<Booked>, told: &Told) -> Failure {
+fn settled_as_blocked(booked: &mut Booked, told: &Told) -> Failure {
     let failure = Failure::blocked();
-    if let Some(booked) = booked {
-        let end = booked.bill.blocked(told, &failure, Times { ttft: None, took: booked.took() });
-        booked.settle(told.usage.as_ref().map(crate::units::Usage::total), &end);
-    }
+    let end = booked.bill.blocked(told, &failure, Times { ttft: None, took: booked.took() });
+    booked.settle(told.usage.as_ref().map(crate::units::Usage::total), &end);
     failure
 }
 

@@ -36,7 +36,7 @@ impl Parts {
         let plan = plan::plan(&running, found, &features);
         let deadline = Deadline::of(found.route, running.rules().server(), false);
         for step in can_tell(&running, &plan) {
-            if let Some(Some(answer)) = deadline.bound(ask(&running, &asked, step)).await {
+            if let Ok(Some(answer)) = deadline.bound(ask(&running, &asked, step)).await {
                 return answer;
             }
         }
@@ -71,7 +71,7 @@ async fn ask(running: &Running, asked: &Asked, step: &Step<'_>) -> Option<Answer
         on_fresh_connection: false,
         sent: asked.accepted,
     };
-    let reply = running.upstream(step.target).send(outgoing).await.ok()?;
+    let reply = running.upstream(step.target).send(&outgoing).await.ok()?;
     let body = reply.body.read_whole(LARGEST_REPLY).await.ok()?;
     let mut headers = http::HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

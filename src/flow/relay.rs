@@ -20,7 +20,7 @@ use super::account::Account;
 use super::answer::{Answer, Body, CutShort, FLUSH};
 use super::attempt::{Deadline, Stream, next_piece};
 use super::plan::Step;
-use super::settle::{Booked, Seen, Times};
+use super::settle::{Booked, Place, Seen, Times};
 use super::{Parts, Running};
 
 /// How long a client may see nothing before a comment tells it that the stream lives.
@@ -49,10 +49,10 @@ struct Stretch {
 #[derive(Debug)]
 struct Flow {
     running: Arc<Running>,
-    account: Account,
+    account: Box<Account>,
     target: usize,
     body: ReplyBody,
-    tap: Tap,
+    tap: Box<Tap>,
     entry: Option<Entry>,
     /// Present until it is settled.
     booked: Option<Booked>,
@@ -87,10 +87,10 @@ impl Parts {
         step: &Step<'_>,
         stream: Box<Stream>,
         deadline: Deadline,
-        mut account: Account,
-        entry: Entry,
+        mut account: Box<Account>,
+        Place { entry, booked }: Place,
     ) -> Answer {
-        let Stream { headers, body, tap, ready, has_ended, ttft, sent, booked, lost } = *stream;
+        let Stream { headers, body, tap, ready, has_ended, ttft, sent, lost } = *stream;
         let served = tap.told().model.clone().filter(|model| model != running.rules().targets()[step.target].model.as_str());
         let headers = account.stream_headers(step, &headers, lost.as_deref(), served.as_deref(), booked.rest(), ttft);
         account.told(step.target, tap.told(), None, None);
@@ -330,7 +330,7 @@ impl Flow {
         let times = Times { ttft: Some(self.ttft), took: self.account.now().since(self.sent) };
         let seen = Seen { told, output: self.tap.output_seen() };
         let mut end = None;
-        if let Some(booked) = self.booked.take() {
+        if let Some(mut booked) = self.booked.take() {
             let ended = failure.map_or_else(|| booked.bill.complete(seen, times), |failure| booked.bill.cut(seen, failure.fault, times));
             booked.learn_error(told);
             end = Some((ended.basis, ended.posted));
@@ -354,7 +354,7 @@ impl Flow {
                 }
             }
         };
-        self.deadline.bound(rest).await;
+        self.deadline.bound(rest).await.ok();
         self.hung_up();
     }
 
@@ -363,7 +363,7 @@ impl Flow {
         let times = Times { ttft: Some(self.ttft), took: self.account.now().since(self.sent) };
         let seen = Seen { told: self.tap.told(), output: self.tap.output_seen() };
         let mut end = None;
-        if let Some(booked) = self.booked.take() {
+        if let Some(mut booked) = self.booked.take() {
             let is_whole = self.tap.is_complete();
             let ended = if is_whole { booked.bill.complete(seen, times) } else { booked.bill.cut(seen, "client_gone", times) };
             end = Some((ended.basis, ended.posted));

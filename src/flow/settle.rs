@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::admit::{End, Open};
 use crate::config::{CostSource, Provider, Target};
 use crate::units::{AttemptId, Basis, Clock, DisputeClass, Moment, OnDisconnect, Prices, Tokens, Usage, Usd};
-use crate::upstream::{Failure, Phase};
+use crate::upstream::{Entry, Failure, Phase};
 use crate::wire::{Call, Class, Iteration, Told};
 
 use super::Running;
@@ -58,7 +58,7 @@ impl Booked {
 
     /// The one end. `used`: what limits in tokens are corrected to; absent, their estimate stays. Answers what the tightest hard budget
     /// has left.
-    pub(super) fn settle(mut self, used: Option<Tokens>, end: &End) -> Option<Usd> {
+    pub(super) fn settle(&mut self, used: Option<Tokens>, end: &End) -> Option<Usd> {
         let open = self.open.take()?;
         match used {
             Some(used) => open.settle(used, end),
@@ -72,7 +72,7 @@ impl Booked {
     }
 
     /// No byte reached the provider.
-    pub(super) fn was_never_sent(mut self, end: &End) {
+    pub(super) fn was_never_sent(&mut self, end: &End) {
         if let Some(open) = self.open.take() {
             open.was_never_sent(end);
         }
@@ -106,6 +106,13 @@ impl Drop for Booked {
             open.settle_money(&self.bill.left("client_gone", self.phase, times));
         }
     }
+}
+
+/// What an attempt takes before it is sent: its target's turn, and room within limits and budgets.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) entry: Entry,
+    pub(super) booked: Booked,
 }
 
 /// When an attempt was sent and had content, and how long it took so far.

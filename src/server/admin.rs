@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -113,8 +114,8 @@ where
 {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Self::Body> {
-        self.admin.route(request, self.own).await
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Self::Body>, Infallible> {
+        Ok(self.admin.route(request, self.own).await)
     }
 }
 

@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const SLOWEST: u64 = 1 << 10;
 
 /// Reads a request's body whole, within `limit` bytes and at a decent pace.
-pub(super) async fn read(headers: &HeaderMap, mut body: Incoming, limit: u64) -> Result<Bytes, Refusal> {
+pub(super) async fn read(headers: &HeaderMap, body: &mut Incoming, limit: u64) -> Result<Bytes, Refusal> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
@@ -26,11 +26,12 @@ pub(super) async fn read(headers: &HeaderMap, mut body: Incoming, limit: u64) ->
     let mut whole = Whole::Nothing;
     let mut begun = None;
     loop {
-        let frame = if let Some(frame) = at_once(&mut body).await {
+        let frame = if let Some(frame) = at_once(body).await {
             frame
         } else {
             let due = *begun.get_or_insert_with(Instant::now) + GRACE + Duration::from_secs(whole.len() / SLOWEST);
-            tokio::time::timeout_at(due, body.frame()).await.map_err(|_| slow())?
+            // Boxed: most bodies are there already, and need no timer.
+            Box::pin(tokio::time::timeout_at(due, body.frame())).await.map_err(|_| slow())?
         };
         let piece = match frame {
             None => return Ok(whole.finish()),

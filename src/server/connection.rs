@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ impl Drain {
 pub trait Service: Clone + Send + 'static {
     type Body: http_body::Body<Data = bytes::Bytes, Error: std::error::Error + Send + Sync> + Send + 'static;
 
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
 }
 
 /// Serves one connection to its end, or until the drain has let its open request finish.
@@ -80,8 +81,7 @@ pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + 
     let has_begun = AtomicBool::new(false);
     let answer = service_fn(|request| {
         has_begun.store(true, Ordering::Relaxed);
-        let service = service.clone();
-        async move { Ok::<_, std::convert::Infallible>(service.answer(request).await) }
+        service.clone().answer(request)
     });
     // More than 100 header lines are refused without being told to: saying the number would make hyper fill its tables each time.
     let mut connection = pin!(

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -36,31 +37,34 @@ pub(super) struct Applications {
 impl Service for Applications {
     type Body = Body;
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Keeps the request's parts in one place and lends them to what waits: an async function keeps twice what it is given.
+    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
         let at = self.server.parts.clock.wall();
         let request_id = request_id(at);
-        let is_head = request.method() == Method::HEAD;
-        let shape = shape_of(request.uri().path());
-        let asks_to_upgrade = request.headers().contains_key(UPGRADE);
-        let story = pin!(self.route(request, &request_id, at));
-        let answer = match answer_or_internal(&request_id, story).await {
-            Ok(answer) => answer,
-            Err(refusal) => refusal.answer(Addressee { shape, request_id: &request_id }),
-        };
-        let mut response = response(answer, &request_id, is_head);
-        // What was offered is not taken, and what the client sends next may no longer be HTTP.
-        let is_beyond_bounds = matches!(response.status(), StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        if asks_to_upgrade || is_beyond_bounds || self.server.drain.has_begun() {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let (mut head, mut incoming) = request.into_parts();
+        let is_head = head.method == Method::HEAD;
+        let shape = shape_of(head.uri.path());
+        let asks_to_upgrade = head.headers.contains_key(UPGRADE);
+        async move {
+            let story = pin!(self.route(&mut head, &mut incoming, &request_id, at));
+            let answer = match answer_or_internal(&request_id, story).await {
+                Ok(answer) => answer,
+                Err(refusal) => refusal.answer(Addressee { shape, request_id: &request_id }),
+            };
+            let mut response = response(answer, &request_id, is_head);
+            // What was offered is not taken, and what the client sends next may no longer be HTTP.
+            let is_beyond_bounds = matches!(response.status(), StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+            if asks_to_upgrade || is_beyond_bounds || self.server.drain.has_begun() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
         }
-        response
     }
 }
 
 impl Applications {
-    async fn route(&self, request: Request<Incoming>, request_id: &Arc<str>, at: Timestamp) -> Result<Answer, Refusal> {
+    async fn route(&self, head: &mut Head, incoming: &mut Incoming, request_id: &Arc<str>, at: Timestamp) -> Result<Answer, Refusal> {
         let running = self.server.live.current();
-        let (mut head, incoming) = request.into_parts();
         if head.uri.path_and_query().is_some_and(|path| path.as_str().len() > LONGEST_PATH) {
             return Err(Refusal::bad_request("uri_too_long", None, format!("the path is longer than {LONGEST_PATH} bytes"))
                 .with_status(StatusCode::URI_TOO_LONG));
@@ -72,7 +76,7 @@ impl Applications {
                 .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
         }
         match (&head.method, head.uri.path()) {
-            (&Method::CONNECT | &Method::TRACE, _) => return Err(no_method(&head)),
+            (&Method::CONNECT | &Method::TRACE, _) => return Err(no_method(head)),
             (&Method::GET | &Method::HEAD, "/healthz" | "/") => return Ok(text(StatusCode::OK, "ok\n")),
             (&Method::GET | &Method::HEAD, "/readyz") => return Ok(self.ready()),
             (&Method::OPTIONS, _) => {
@@ -80,27 +84,27 @@ impl Applications {
             }
             _ => {}
         }
-        let caller = self.admit(&running, &head)?;
+        let caller = self.admit(&running, head)?;
         if caller.is_some() {
             caller::forget_key(&mut head.headers);
         }
         let path = head.uri.path();
         if path == "/v1/messages/count_tokens" {
-            only(&head, &Method::POST)?;
+            only(head, &Method::POST)?;
             let asked = self.asked(&running, (Endpoint::Messages, "/messages"), head, incoming, caller, (request_id, at)).await?;
             return Ok(Arc::clone(&self.server.parts).count_tokens(running, asked).await);
         }
         if let Some((endpoint, path)) = path.strip_prefix("/v1").and_then(Endpoint::at) {
-            only(&head, &Method::POST)?;
+            only(head, &Method::POST)?;
             let asked = self.asked(&running, (endpoint, path), head, incoming, caller, (request_id, at)).await?;
             return Ok(Arc::clone(&self.server.parts).handle(running, asked).await);
         }
         if path == "/v1/models" {
-            only(&head, &Method::GET)?;
+            only(head, &Method::GET)?;
             return Ok(json(models::list(&running, caller)));
         }
         if let Some(id) = path.strip_prefix("/v1/models/") {
-            only(&head, &Method::GET)?;
+            only(head, &Method::GET)?;
             let id = percent_decoded(id);
             return models::one(&running, caller, &id).map(json).ok_or_else(|| no_model(&id));
         }
@@ -123,8 +127,8 @@ impl Applications {
         &self,
         running: &Running,
         (endpoint, path): (Endpoint, &'static str),
-        head: Head,
-        incoming: Incoming,
+        head: &mut Head,
+        incoming: &mut Incoming,
         caller: Option<usize>,
         (request_id, at): (&Arc<str>, Timestamp),
     ) -> Result<Asked, Refusal> {
@@ -132,7 +136,7 @@ impl Applications {
         if self.server.load.is_short_of_memory() {
             return Err(short_of_memory());
         }
-        check_head(&head, endpoint)?;
+        check_head(head, endpoint)?;
         let coding = Coding::of(&head.headers)?;
         let server = running.rules().server();
         let mut body = body::read(&head.headers, incoming, server.body_limit).await?;
@@ -145,7 +149,14 @@ impl Applications {
             Call::parse(endpoint, body, server.max_n)
         };
         let call = call.map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))?;
-        Ok(Asked { request_id: Arc::clone(request_id), call: Arc::new(call), headers: Arc::new(head.headers), caller, accepted, at })
+        Ok(Asked {
+            request_id: Arc::clone(request_id),
+            call: Arc::new(call),
+            headers: Arc::new(std::mem::take(&mut head.headers)),
+            caller,
+            accepted,
+            at,
+        })
     }
 
     fn ready(&self) -> Answer {

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -61,13 +62,13 @@ where
 {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Self::Body> {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Self::Body>, Infallible> {
         let (head, body) = request.into_parts();
         let Ok(body) = Limited::new(body, LARGEST).collect().await else {
             let mut response = Response::new(Full::new(Bytes::from_static(b"{\"error\":\"the question is too large\"}\n")));
             *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-            return response;
+            return Ok(response);
         };
-        (self.answer)(Request::from_parts(head, body.to_bytes()), self.peer).await.map(Full::new)
+        Ok((self.answer)(Request::from_parts(head, body.to_bytes()), self.peer).await.map(Full::new))
     }
 }

@@ -32,15 +32,13 @@ impl Account {
         head.number(&name::LENGTH, length as u64);
         self.describe_step(&mut head, step, upstream, rest, now);
         describe_lost(&mut head, lost);
-        if let Some(model) = self.record.as_ref().and_then(|record| record.served_model.as_deref()) {
+        if let Some(model) = &self.record.served_model {
             head.text(&name::SERVED_MODEL, model);
         }
-        if let Some(record) = &self.record {
-            if let Some(cost) = record.cost_nano_usd {
-                head.with(&name::COST, |text| cost.write_plain(text));
-            }
-            head.set(&name::USAGE_SOURCE, HeaderValue::from_static(record.usage_source.as_str()));
+        if let Some(cost) = self.record.cost_nano_usd {
+            head.with(&name::COST, |text| cost.write_plain(text));
         }
+        head.set(&name::USAGE_SOURCE, HeaderValue::from_static(self.record.usage_source.as_str()));
         self.tell_times(&mut head, took, None, now);
         self.describe(&mut head);
         head.finish()
@@ -80,7 +78,7 @@ impl Account {
             head.set(&name::RULE, rule.clone());
         }
         head.number(&name::ATTEMPTS, self.sent as u64);
-        let Some(record) = &self.record else { return };
+        let record = &self.record;
         if record.task_source != TaskSource::None.as_str() {
             head.with(&name::TASK, |text| {
                 for part in [record.task.as_str(), ";source=", record.task_source] {

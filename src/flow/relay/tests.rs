@@ -6,7 +6,7 @@ use super::*;
 use crate::admit::Budgets;
 use crate::config::{Env, Sources, read};
 use crate::flow::classify::features;
-use crate::flow::settle::Bill;
+use crate::flow::settle::{Bill, Booked, Place};
 use crate::flow::{Asked, plan};
 use crate::record::Sink;
 use crate::rules::{Revision, RuleSet};
@@ -39,17 +39,17 @@ async fn relayed(script: &[(u64, &'static str)]) -> Vec<(u64, Result<String, Cut
         body: ReplyBody::scripted(
             script.iter().map(|(wait, text)| (Duration::from_secs(*wait), Bytes::from_static(text.as_bytes()))).collect(),
         ),
-        tap,
+        tap: Box::new(tap),
         ready,
         has_ended: false,
         ttft: Duration::ZERO,
         sent: clock.now(),
-        booked: Booked::new(running.gate().reserve(0, Tokens::ZERO).unwrap().sent(), bill, &clock),
     });
     let account = Account::open(&parts, &running, &asked);
     let deadline = Deadline::of(plan.found.route, running.rules().server(), true);
-    let entry = running.rests().enter(0, true).unwrap();
-    let mut body = parts.relay(&running, &plan.steps[0], stream, deadline, account, entry).body;
+    let booked = Booked::new(running.gate().reserve(0, Tokens::ZERO).unwrap().sent(), bill, &clock);
+    let place = Place { entry: running.rests().enter(0, true).unwrap(), booked };
+    let mut body = parts.relay(&running, &plan.steps[0], stream, deadline, account, place).body;
     let begun = Instant::now();
     let mut heard = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {

@@ -263,7 +263,7 @@ async fn a_stream_s_request_may_get_events_or_json() {
     for (kind, is_event_stream) in [("text/event-stream; charset=utf-8", true), ("Application/JSON", false), ("application/x+json", false)]
     {
         let server = Server::answering(answer("200 OK", &format!("content-type: {kind}\r\n"), OK_BODY)).await;
-        let reply = within(server.upstream().send(outgoing(true))).await.unwrap();
+        let reply = within(server.upstream().send(&outgoing(true))).await.unwrap();
         assert_eq!(reply.is_event_stream, is_event_stream, "{kind}");
         assert_eq!(whole(reply).await.unwrap(), OK_BODY);
     }
@@ -287,7 +287,7 @@ async fn u37_an_early_answer_counts_and_ends_the_connection() {
     let mut large = outgoing(false);
     large.body = vec![Bytes::from(vec![b' '; 1 << 20]); 32];
     let upstream = server.upstream();
-    let failure = within(upstream.send(large)).await.unwrap_err();
+    let failure = within(upstream.send(&large)).await.unwrap_err();
     assert_eq!((failure.class, failure.status), (Class::TooLarge, Some(413)));
     within(shut.acquire()).await.unwrap().forget();
 }
@@ -346,7 +346,7 @@ async fn a_request_is_built_new() {
         map.append::<http::HeaderName>(name, value);
     }
     call.client_headers = Arc::new(map);
-    drop(within(server.upstream().send(call)).await);
+    drop(within(server.upstream().send(&call)).await);
     let request = within(rx.recv()).await.unwrap();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let mut lines: Vec<_> = head.lines().collect();
@@ -385,7 +385,7 @@ async fn a_dropped_reply_closes_the_connection_at_once() {
     })
     .await;
     let upstream = server.upstream();
-    let mut reply = within(upstream.send(outgoing(true))).await.unwrap();
+    let mut reply = within(upstream.send(&outgoing(true))).await.unwrap();
     assert_eq!(within(reply.body.frame()).await.unwrap().unwrap().into_data().unwrap(), "data:");
     drop(reply);
     tokio::time::timeout(Duration::from_millis(100), shut.acquire()).await.unwrap().unwrap().forget();
@@ -406,8 +406,9 @@ async fn a_send_that_is_given_up_closes_the_connection() {
     })
     .await;
     let upstream = server.upstream();
+    let outgoing = outgoing(false);
     tokio::select! {
-        _ = upstream.send(outgoing(false)) => panic!("there is no answer"),
+        _ = upstream.send(&outgoing) => panic!("there is no answer"),
         permit = asked.acquire() => permit.unwrap().forget(),
     }
     tokio::time::timeout(Duration::from_millis(100), shut.acquire()).await.unwrap().unwrap().forget();

@@ -180,7 +180,7 @@ async fn u35_a_pool_older_than_its_lifetime_is_left() {
     for (seconds, connections) in [(0, 1), (299, 1), (2, 2), (0, 2)] {
         clock.advance(Duration::from_secs(seconds));
         let now = Outgoing { sent: clock.now(), ..outgoing(false) };
-        whole(upstream.send(now).await.unwrap()).await.unwrap();
+        whole(upstream.send(&now).await.unwrap()).await.unwrap();
         assert_eq!(server.connections(), connections);
     }
 }

@@ -117,12 +117,12 @@ pub(in crate::upstream) fn outgoing(is_streaming: bool) -> Outgoing {
 
 /// Sends, with a bound so that a mistake fails instead of hanging.
 pub(in crate::upstream) async fn send(upstream: &Upstream) -> Result<Reply, Failure> {
-    within(upstream.send(outgoing(false))).await
+    within(upstream.send(&outgoing(false))).await
 }
 
 /// The same on a connection of its own.
 pub(in crate::upstream) async fn send_afresh(upstream: &Upstream) -> Result<Reply, Failure> {
-    within(upstream.send(Outgoing { on_fresh_connection: true, ..outgoing(false) })).await
+    within(upstream.send(&Outgoing { on_fresh_connection: true, ..outgoing(false) })).await
 }
 
 pub(in crate::upstream) async fn within<T>(future: impl Future<Output = T>) -> T {
