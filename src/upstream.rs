@@ -5,11 +5,13 @@
 
 mod azure;
 mod body;
+mod connection;
 mod cooldown;
 mod dial;
 mod failure;
 mod headers;
 mod network;
+mod pool;
 mod preliminary;
 mod resolve;
 mod sandbox;

@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use http::Uri;
+use http::uri::PathAndQuery;
 
 use crate::units::Wire;
 
 /// Where a call goes when the base names a version of the API; nothing where it does not, or for calls that Azure does not know.
 ///
 /// Below `…/v1` the paths are those of everyone. Else the path names a deployment: the base's own, or one with the model's name.
-pub(super) fn uri(base: &Uri, wire: Wire, passed: Option<&str>, model: &str) -> Option<Uri> {
+pub(super) fn path(base: &Uri, wire: Wire, passed: Option<&str>, model: &str) -> Option<PathAndQuery> {
     let version = base.query()?;
     let end = match wire {
         Wire::Chat => "/chat/completions",
@@ -30,9 +31,7 @@ pub(super) fn uri(base: &Uri, wire: Wire, passed: Option<&str>, model: &str) -> 
         let start = if own.ends_with("/openai") { own.to_owned() } else { format!("{own}/openai") };
         format!("{start}/deployments/{}{end}?{version}", escaped(model))
     };
-    let mut parts = base.clone().into_parts();
-    parts.path_and_query = path.parse().ok();
-    Uri::from_parts(parts).ok()
+    PathAndQuery::try_from(path).ok()
 }
 
 /// A name as one part of a path.
@@ -54,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_version_leads_to_a_deployment_or_to_azures_own_paths() {
-        for (base, wire, uri) in [
+        for (base, wire, path) in [
             ("https://a.openai.azure.com/?api-version=1", Wire::Chat, "/openai/deployments/gpt%2F4o/chat/completions?api-version=1"),
             ("https://a.openai.azure.com/openai?api-version=1", Wire::Embeddings, "/openai/deployments/gpt%2F4o/embeddings?api-version=1"),
             ("https://a/openai/deployments/d?api-version=1", Wire::Completions, "/openai/deployments/d/completions?api-version=1"),
@@ -64,9 +63,9 @@ mod tests {
             ("https://a/openai?api-version=1", Wire::Passed, "/openai/deployments/gpt%2F4o/images/edits?api-version=1"),
             ("https://a/openai/v1?api-version=preview", Wire::Chat, "/openai/v1/chat/completions?api-version=preview"),
         ] {
-            let found = super::uri(&base.parse().unwrap(), wire, Some("/images/edits"), "gpt/4o").unwrap();
-            assert_eq!(found.path_and_query().unwrap().as_str(), uri, "{base}");
+            let found = super::path(&base.parse().unwrap(), wire, Some("/images/edits"), "gpt/4o").unwrap();
+            assert_eq!(found.as_str(), path, "{base}");
         }
-        assert_eq!(super::uri(&"https://a.openai.azure.com/openai/v1".parse().unwrap(), Wire::Chat, None, "m"), None);
+        assert_eq!(super::path(&"https://a.openai.azure.com/openai/v1".parse().unwrap(), Wire::Chat, None, "m"), None);
     }
 }

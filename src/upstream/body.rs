@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::dial::sources;
 use super::failure::{Failure, Phase};
+use super::pool::Lease;
 use super::sandbox::Speech;
 
 /// Bodies above this size may be answered, or stall, before they were sent whole.
@@ -77,20 +78,24 @@ impl Body for Pieces {
     }
 }
 
-/// The body of a reply: from a provider, or from the sandbox. Dropping it ends the provider's work: HTTP/1.1 closes the
-/// connection, HTTP/2 resets the stream.
+/// The body of a reply: from a provider, or from the sandbox. Dropping it before its end ends the provider's work: HTTP/1.1
+/// closes the connection, HTTP/2 resets the stream.
 #[derive(Debug)]
 pub struct ReplyBody(Source);
 
 #[derive(Debug)]
 enum Source {
-    Provider(Incoming),
+    Provider {
+        incoming: Incoming,
+        /// Until the body has ended.
+        lease: Option<Lease>,
+    },
     Sandbox(Speech),
 }
 
 impl ReplyBody {
-    pub(super) fn provider(incoming: Incoming) -> Self {
-        Self(Source::Provider(incoming))
+    pub(super) fn provider(incoming: Incoming, lease: Lease) -> Self {
+        Self(Source::Provider { incoming, lease: Some(lease) })
     }
 
     pub(super) fn sandbox(speech: Speech) -> Self {
@@ -142,21 +147,29 @@ impl Body for ReplyBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match &mut self.0 {
-            Source::Provider(incoming) => Pin::new(incoming).poll_frame(context).map_err(|error| broken(&error)),
+            Source::Provider { incoming, lease } => {
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(context));
+                match &frame {
+                    Some(Ok(_)) if !incoming.is_end_stream() => {}
+                    Some(Err(_)) => drop(lease.take()),
+                    Some(Ok(_)) | None => lease.take().into_iter().for_each(Lease::give_back),
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| broken(&error))))
+            }
             Source::Sandbox(speech) => speech.poll_next(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Source::Provider(incoming) => incoming.is_end_stream(),
+            Source::Provider { incoming, .. } => incoming.is_end_stream(),
             Source::Sandbox(speech) => speech.is_over(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Source::Provider(incoming) => incoming.size_hint(),
+            Source::Provider { incoming, .. } => incoming.size_hint(),
             Source::Sandbox(speech) => speech.size_hint(),
         }
     }

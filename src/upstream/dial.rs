@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{HeaderValue, Uri};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -93,12 +93,9 @@ fn platform_config() -> Result<ClientConfig, rustls::Error> {
     Ok(builder.with_platform_verifier()?.with_no_client_auth())
 }
 
-/// Opens connections to one provider: name, address, proxy, TLS. Clones are one reference.
-#[derive(Clone, Debug)]
-pub(super) struct Dial(Arc<Line>);
-
+/// Opens connections to one provider: name, address, proxy, TLS.
 #[derive(Debug)]
-struct Line {
+pub(super) struct Dial {
     tcp: HttpConnector<Resolve>,
     via: Via,
     trust: Arc<Trust>,
@@ -133,32 +130,16 @@ impl Dial {
         tcp.set_tcp_user_timeout(Some(USER_TIMEOUT));
         tcp.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS));
         tcp.set_connect_timeout(Some(connect_limit));
-        Self(Arc::new(Line { tcp, via, trust, tls: OnceCell::new(), http1_only: provider.http1_only, connect_limit }))
-    }
-}
-
-impl Service<Uri> for Dial {
-    type Response = TokioIo<Socket>;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        Poll::Ready(Ok(()))
+        Self { tcp, via, trust, tls: OnceCell::new(), http1_only: provider.http1_only, connect_limit }
     }
 
-    fn call(&mut self, to: Uri) -> Self::Future {
-        let line = Arc::clone(&self.0);
-        Box::pin(async move { line.connect(to).await })
-    }
-}
-
-impl Line {
-    async fn connect(&self, to: Uri) -> Result<TokioIo<Socket>, DialError> {
-        let tcp = self.reach(&to).await?;
-        let stream = if to.scheme() == Some(&http::uri::Scheme::HTTPS) { self.secure(tcp, to).await? } else { MaybeHttpsStream::Http(tcp) };
+    pub(super) async fn connect(&self, to: &Uri) -> Result<Socket, DialError> {
+        let tcp = self.reach(to).await?;
+        let is_secure = to.scheme() == Some(&http::uri::Scheme::HTTPS);
+        let stream = if is_secure { self.secure(tcp, to.clone()).await? } else { MaybeHttpsStream::Http(tcp) };
         let is_http2 = stream.connected().is_negotiated_h2();
         let link = Arc::new(Link { is_http2, ..Link::default() });
-        Ok(TokioIo::new(Socket { stream: TokioIo::new(stream), link, preliminary: Preliminary::default() }))
+        Ok(Socket { stream: TokioIo::new(stream), link, preliminary: Preliminary::default() })
     }
 
     /// Plain bytes to `to`: its own address, or a tunnel through the proxy.
@@ -281,6 +262,10 @@ pub(super) struct Link {
 }
 
 impl Link {
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2
+    }
+
     /// True when a reply came over this connection before.
     pub(super) fn is_reused(&self) -> bool {
         self.replies.load(Ordering::Relaxed) > 0
@@ -337,10 +322,9 @@ pub(super) struct Socket {
     preliminary: Preliminary,
 }
 
-impl Connection for Socket {
-    fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(Arc::clone(&self.link));
-        if self.link.is_http2 { connected.negotiated_h2() } else { connected }
+impl Socket {
+    pub(super) fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.link)
     }
 }
 
@@ -404,7 +388,7 @@ mod tests {
         let base = provider.base_url.clone().unwrap();
         let directory = Directory::new(Resolver::System, Clock::System);
         let dial = Dial::new(&provider, &base, directory, Arc::default());
-        let stream = dial.0.reach(&base).await.unwrap();
+        let stream = dial.reach(&base).await.unwrap();
         let socket = socket2::SockRef::from(stream.inner());
         assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));

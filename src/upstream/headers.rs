@@ -97,7 +97,7 @@ fn common(provider: &Provider, base: &Uri) -> HeaderMap {
     if provider.format == Format::Anthropic {
         headers.insert(VERSION.clone(), HeaderValue::from_static("2023-06-01"));
     }
-    // Where HTTP/1.1 is certain the host is known now; where TLS settles the version, the client adds it if needed.
+    // Where HTTP/1.1 is certain the host is known now; where TLS settles the version, the pool adds it if needed.
     let is_plain = base.scheme() == Some(&http::uri::Scheme::HTTP);
     if (is_plain || provider.http1_only)
         && let Some(host) = host(base, is_plain)
@@ -205,7 +205,8 @@ fn is_framed_twice(headers: &HeaderMap) -> bool {
     lengths.next().is_some() || length.as_bytes().contains(&b',') || headers.contains_key(TRANSFER_ENCODING)
 }
 
-fn host(base: &Uri, is_plain: bool) -> Option<HeaderValue> {
+/// What HTTP/1.1 says of the host.
+pub(super) fn host(base: &Uri, is_plain: bool) -> Option<HeaderValue> {
     let name = base.host()?;
     let usual = if is_plain { 80 } else { 443 };
     match base.port_u16().filter(|port| *port != usual) {

@@ -1,33 +1,27 @@
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body, Incoming};
-use hyper_util::client::legacy::{self, Client, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::config::{Key, Provider};
-use crate::units::{Clock, Moment, Wire};
+use crate::units::{Clock, Wire};
 use crate::wire::{ErrorTold, read_error};
 
 use super::azure;
 use super::body::{Pieces, ReplyBody, read_error_body};
-use super::dial::{Dial, DialError, Link, sources};
+use super::connection::Unopened;
+use super::dial::{Dial, Link, sources};
 use super::failure::{Failure, Phase};
 use super::headers::{self, Head, Wanted};
+use super::pool::{Lease, Pool, Unanswered};
 use super::preliminary;
 use super::{Ask, Outgoing, Reply};
 
-/// A pooled connection that was idle this long is closed.
-const POOL_IDLE: Duration = Duration::from_secs(30);
-/// No connection of a pool is used for a new request when the pool is older; so that a changed address counts.
-const POOL_LIFETIME: Duration = Duration::from_mins(5);
-const HTTP2_HEAD_LIMIT: u32 = 64 << 10;
-const HTTP2_PING_EVERY: Duration = Duration::from_secs(15);
-const HTTP2_PING_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time until a provider has taken a large request.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 const ERROR_BODY_LIMIT: usize = 64 << 10;
@@ -35,22 +29,14 @@ const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A provider's client and all that its requests have in common.
 pub(super) struct Network {
-    dial: Dial,
-    pool: RwLock<Pool>,
-    /// Keeps no connections: for the second try, which must not meet another dead one.
-    fresh: Client<Dial, Pieces>,
+    pool: Pool,
     /// For chats, completions, embeddings, messages, where the tokens of messages are counted, and for responses.
-    uris: [Uri; 6],
+    paths: [PathAndQuery; 6],
     /// Below which Gemini's models are.
     base: Uri,
     headers: headers::Common,
     /// Lower-case texts that must not leave: the key and the host.
     secrets: Vec<Secret>,
-}
-
-struct Pool {
-    client: Client<Dial, Pieces>,
-    born: Moment,
 }
 
 /// A text that must not be passed on, lower case, looked for without regard to case.
@@ -71,10 +57,8 @@ impl From<Failure> for Broken {
 impl Network {
     pub(super) fn new(provider: &Provider, base: &Uri, dial: Dial, clock: &Clock) -> Self {
         Self {
-            pool: RwLock::new(Pool { client: client(&dial, true), born: clock.now() }),
-            fresh: client(&dial, false),
-            dial,
-            uris: uris(base),
+            pool: Pool::new(provider, base, dial, clock.now()),
+            paths: paths(base),
             base: base.clone(),
             headers: headers::Common::new(provider, base),
             secrets: secrets(provider, base),
@@ -87,12 +71,12 @@ impl Network {
     /// bytes were sent, the failure says that it may: the provider may bill both, so that is not decided here.
     pub(super) async fn send(&self, outgoing: &Outgoing) -> Result<Reply, Failure> {
         if outgoing.on_fresh_connection {
-            return Box::pin(self.exchange(outgoing, |request| self.fresh.request(request))).await.map_err(|broken| broken.failure);
+            return Box::pin(self.exchange(outgoing, true)).await.map_err(|broken| broken.failure);
         }
-        match self.exchange(outgoing, |request| self.pooled(request, outgoing.sent)).await {
+        match self.exchange(outgoing, false).await {
             Ok(reply) => Ok(reply),
             Err(Broken { failure: first, may_go_again: true }) if first.phase == Phase::P0 => {
-                let second = Box::pin(self.exchange(outgoing, |request| self.fresh.request(request)));
+                let second = Box::pin(self.exchange(outgoing, true));
                 second.await.map_err(|broken| broken.failure.after(&first))
             }
             Err(Broken { mut failure, may_go_again }) => {
@@ -102,19 +86,20 @@ impl Network {
         }
     }
 
-    async fn exchange(&self, outgoing: &Outgoing, go: impl FnOnce(Request<Pieces>) -> ResponseFuture) -> Result<Reply, Broken> {
+    /// `is_alone`: over a connection of its own, which cannot be another dead one.
+    async fn exchange(&self, outgoing: &Outgoing, is_alone: bool) -> Result<Reply, Broken> {
         let body = Pieces::new(outgoing.body.clone());
         let taken = body.taken();
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri(outgoing);
         *request.headers_mut() = match outgoing.path {
             None => self.headers.request(&outgoing.client_headers, outgoing.is_streaming),
             Some(_) => self.headers.passed(&outgoing.client_headers),
         };
-        let response = tokio::select! {
+        let path = self.path(outgoing);
+        let (response, lease) = tokio::select! {
             biased;
-            response = go(request) => response.map_err(|error| broken(&error))?,
+            answered = self.pool.send(&path, request, is_alone, outgoing.sent) => answered.map_err(broken)?,
             () = stalled(taken.as_deref()) => return Err(Failure::write_timed_out().into()),
         };
         let is_taken = taken.is_none_or(|taken| taken.load(Ordering::Acquire));
@@ -123,30 +108,29 @@ impl Network {
             None if outgoing.is_streaming => Wanted::Events,
             None => Wanted::Json,
         };
-        Ok(self.receive(response, wanted, is_taken).await?)
+        Ok(self.receive(response, lease, wanted, is_taken).await?)
     }
 
-    async fn receive(&self, response: Response<Incoming>, wanted: Wanted, is_taken: bool) -> Result<Reply, Failure> {
-        let (mut head, incoming) = response.into_parts();
-        let link = head.extensions.remove::<Arc<Link>>();
-        let cut = || link.iter().for_each(|link| link.cut());
-        if let Some(link) = &link {
-            link.replied();
-        }
+    async fn receive(&self, response: Response<Incoming>, lease: Lease, wanted: Wanted, is_taken: bool) -> Result<Reply, Failure> {
+        let (head, incoming) = response.into_parts();
+        lease.link().replied();
         match headers::judge(&head, wanted, incoming.is_end_stream()) {
             Head::Reply { is_event_stream } => {
-                Ok(Reply { status: head.status, headers: head.headers, body: ReplyBody::provider(incoming), is_event_stream })
+                let body = ReplyBody::provider(incoming, lease);
+                Ok(Reply { status: head.status, headers: head.headers, body, is_event_stream })
             }
             Head::Refused { is_readable } => {
                 let (body, is_whole) = Box::pin(read_error_body(incoming, ERROR_BODY_LIMIT, ERROR_BODY_PATIENCE)).await;
                 if !is_taken {
-                    cut();
+                    lease.link().cut();
+                } else if is_whole {
+                    lease.give_back();
                 }
                 let body = if is_readable { body } else { Bytes::new() };
                 Err(self.refused(head.status, &head.headers, body, is_whole))
             }
             Head::Unusable(failure) => {
-                cut();
+                lease.link().cut();
                 Err(failure)
             }
         }
@@ -159,35 +143,20 @@ impl Network {
         Failure::answered(status.as_u16(), told, body, is_whole)
     }
 
-    fn pooled(&self, request: Request<Pieces>, now: Moment) -> ResponseFuture {
-        let is_old = |pool: &Pool| now.since(pool.born) > POOL_LIFETIME;
-        {
-            let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-            if !is_old(&pool) {
-                return pool.client.request(request);
-            }
-        }
-        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
-        if is_old(&pool) {
-            // Dropping the old client closes its idle connections; those in use end with their reply.
-            *pool = Pool { client: client(&self.dial, true), born: now };
-        }
-        pool.client.request(request)
-    }
-
-    fn uri(&self, outgoing: &Outgoing) -> Uri {
-        let [chat, completions, embeddings, messages, tokens, responses] = &self.uris;
+    fn path(&self, outgoing: &Outgoing) -> Cow<'_, PathAndQuery> {
+        let [chat, completions, embeddings, messages, tokens, responses] = &self.paths;
+        let below = |path: &str| Cow::Owned(path_below(&self.base, path));
         match outgoing.ask {
-            Ask::Answer(wire) if let Some(uri) = azure::uri(&self.base, wire, outgoing.path, outgoing.model.as_str()) => uri,
-            Ask::Answer(Wire::Passed) => uri_below(&self.base, outgoing.path.unwrap_or_default()),
-            Ask::Answer(Wire::Chat) => chat.clone(),
-            Ask::Answer(Wire::Completions) => completions.clone(),
-            Ask::Answer(Wire::Embeddings) => embeddings.clone(),
-            Ask::Answer(Wire::Responses) => responses.clone(),
-            Ask::Answer(Wire::Messages) => messages.clone(),
-            Ask::Answer(Wire::Embed) => uri_below(&self.base, &model_path(outgoing.model.as_str(), ":batchEmbedContents")),
-            Ask::Answer(Wire::Generate) => uri_below(&self.base, &generate_path(outgoing.model.as_str(), outgoing.is_streaming)),
-            Ask::CountTokens => tokens.clone(),
+            Ask::Answer(wire) if let Some(path) = azure::path(&self.base, wire, outgoing.path, outgoing.model.as_str()) => Cow::Owned(path),
+            Ask::Answer(Wire::Passed) => below(outgoing.path.unwrap_or_default()),
+            Ask::Answer(Wire::Chat) => Cow::Borrowed(chat),
+            Ask::Answer(Wire::Completions) => Cow::Borrowed(completions),
+            Ask::Answer(Wire::Embeddings) => Cow::Borrowed(embeddings),
+            Ask::Answer(Wire::Responses) => Cow::Borrowed(responses),
+            Ask::Answer(Wire::Messages) => Cow::Borrowed(messages),
+            Ask::Answer(Wire::Embed) => below(&model_path(outgoing.model.as_str(), ":batchEmbedContents")),
+            Ask::Answer(Wire::Generate) => below(&generate_path(outgoing.model.as_str(), outgoing.is_streaming)),
+            Ask::CountTokens => Cow::Borrowed(tokens),
         }
     }
 
@@ -208,7 +177,7 @@ impl Network {
 
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Network").field("uris", &self.uris).finish_non_exhaustive()
+        f.debug_struct("Network").field("paths", &self.paths).finish_non_exhaustive()
     }
 }
 
@@ -231,14 +200,15 @@ async fn stalled(taken: Option<&AtomicBool>) {
 }
 
 /// Why there is no head (docs/faults.md: what may go again).
-fn broken(error: &legacy::Error) -> Broken {
-    if error.is_connect() {
-        return Failure::dialled(DialError::find(error).unwrap_or(DialError::Refused)).into();
+fn broken(why: Unanswered) -> Broken {
+    match why {
+        Unanswered::Unopened(Unopened::Dial(error)) => Failure::dialled(error).into(),
+        Unanswered::Unopened(Unopened::Ended) => Broken { failure: Failure::reset(Phase::P0), may_go_again: true },
+        Unanswered::Broken { error, link } => broken_off(&error, &link),
     }
-    let Some(link) = link_of(error) else {
-        // The connection ended before it could take a request.
-        return Broken { failure: Failure::reset(Phase::P0), may_go_again: true };
-    };
+}
+
+fn broken_off(error: &hyper::Error, link: &Link) -> Broken {
     if link.is_crowded() {
         return crowded().into();
     }
@@ -263,28 +233,6 @@ fn broken(error: &legacy::Error) -> Broken {
     Broken { failure, may_go_again: is_reused && !has_answer_begun }
 }
 
-fn link_of(error: &legacy::Error) -> Option<Arc<Link>> {
-    let mut extras = Extensions::new();
-    error.connect_info()?.get_extras(&mut extras);
-    extras.remove()
-}
-
-/// More than 100 header lines are refused without being told to: saying the number would make hyper fill its tables each time.
-fn client(dial: &Dial, is_pooling: bool) -> Client<Dial, Pieces> {
-    Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(if is_pooling { usize::MAX } else { 0 })
-        .retry_canceled_requests(true)
-        .http1_max_buf_size(headers::HEAD_LIMIT)
-        .http2_max_header_list_size(HTTP2_HEAD_LIMIT)
-        .http2_keep_alive_interval(HTTP2_PING_EVERY)
-        .http2_keep_alive_timeout(HTTP2_PING_LIMIT)
-        .http2_keep_alive_while_idle(true)
-        .build(dial.clone())
-}
-
 /// Gemini's path, which names the model. Whatever a name has that a path cannot is escaped.
 fn generate_path(model: &str, is_streaming: bool) -> String {
     model_path(model, if is_streaming { ":streamGenerateContent?alt=sse" } else { ":generateContent" })
@@ -302,18 +250,16 @@ fn model_path(model: &str, call: &str) -> String {
     path + call
 }
 
-fn uris(base: &Uri) -> [Uri; 6] {
+fn paths(base: &Uri) -> [PathAndQuery; 6] {
     // Addresses of Anthropic's format are written without the version, and as often with it.
     let messages = if base.path().trim_end_matches('/').ends_with("/v1") { "/messages" } else { "/v1/messages" };
     let tokens = format!("{messages}/count_tokens");
-    ["/chat/completions", "/completions", "/embeddings", messages, &tokens, "/responses"].map(|path| uri_below(base, path))
+    ["/chat/completions", "/completions", "/embeddings", messages, &tokens, "/responses"].map(|path| path_below(base, path))
 }
 
-fn uri_below(base: &Uri, path: &str) -> Uri {
-    let mut parts = base.clone().into_parts();
-    let path = format!("{}{path}", base.path().trim_end_matches('/'));
-    parts.path_and_query = path.parse().ok();
-    Uri::from_parts(parts).unwrap_or_else(|_| base.clone())
+fn path_below(base: &Uri, path: &str) -> PathAndQuery {
+    let whole = format!("{}{path}", base.path().trim_end_matches('/'));
+    PathAndQuery::try_from(whole).unwrap_or_else(|_| PathAndQuery::from_static("/"))
 }
 
 fn secrets(provider: &Provider, base: &Uri) -> Vec<Secret> {
@@ -349,15 +295,15 @@ mod tests {
 
     #[test]
     fn a_path_follows_the_base() {
-        for (base, at, uri) in [
-            ("http://a/v1", 0, "http://a/v1/chat/completions"),
-            ("https://a:8443/", 0, "https://a:8443/chat/completions"),
-            ("https://a", 0, "https://a/chat/completions"),
-            ("https://a", 3, "https://a/v1/messages"),
-            ("https://a/v1/", 3, "https://a/v1/messages"),
-            ("https://a/anthropic", 4, "https://a/anthropic/v1/messages/count_tokens"),
+        for (base, at, path) in [
+            ("http://a/v1", 0, "/v1/chat/completions"),
+            ("https://a:8443/", 0, "/chat/completions"),
+            ("https://a", 0, "/chat/completions"),
+            ("https://a", 3, "/v1/messages"),
+            ("https://a/v1/", 3, "/v1/messages"),
+            ("https://a/anthropic", 4, "/anthropic/v1/messages/count_tokens"),
         ] {
-            assert_eq!(uris(&base.parse().unwrap())[at].to_string(), uri);
+            assert_eq!(paths(&base.parse().unwrap())[at].as_str(), path);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod connections;
+mod pool;
 mod support;
 mod tls;
 

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::support::{OK_BODY, Server, closed, ok, provider, read_request, send, whole, within};
+use super::support::{OK_BODY, Server, closed, ok, outgoing, provider, read_request, send, whole, within};
 use crate::units::Clock;
 use crate::upstream::dial::Trust;
 use crate::upstream::{Phase, Resolver, Upstream, Upstreams};
@@ -187,6 +187,58 @@ async fn u27_a_refused_stream_goes_again_on_a_new_connection() {
     let upstream = authority.upstream(&server, "127.0.0.1", false);
     assert_eq!(whole(send(&upstream).await.unwrap()).await.unwrap(), OK_BODY);
     assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn first_requests_wait_for_one_connection() {
+    let authority = Authority::new();
+    for (protocols, most) in [(&["h2"][..], 1), (&["http/1.1"], 8)] {
+        let acceptor = authority.acceptor("127.0.0.1", false, protocols);
+        let is_http2 = protocols == ["h2"];
+        let server = Server::start(move |_, stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                if is_http2 {
+                    return answer_http2(stream, |_| Answer::Ok).await;
+                }
+                while let Some(request) = read_request(&mut stream).await {
+                    assert!(request.contains("\r\nhost: 127.0.0.1:"), "{request}");
+                    stream.write_all(ok().as_bytes()).await.unwrap();
+                }
+            }
+        })
+        .await;
+        let upstream = authority.upstream(&server, "127.0.0.1", false);
+        // Whoever asked first goes away while the connection is opened.
+        let asked = outgoing(false);
+        tokio::select! {
+            biased;
+            _ = upstream.send(&asked) => panic!("no answer comes so soon"),
+            () = std::future::ready(()) => {}
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let upstream = Arc::clone(&upstream);
+            tasks.spawn(async move { whole(send(&upstream).await.unwrap()).await.unwrap() });
+        }
+        assert_eq!(within(tasks.join_all()).await, [OK_BODY; 8]);
+        assert!(server.connections() <= most, "{} connections for {protocols:?}", server.connections());
+    }
+}
+
+#[tokio::test]
+async fn first_requests_share_the_failure_of_one_connection() {
+    let server = Server::start(|_, stream| async move { drop(stream) }).await;
+    let upstream = Authority::new().upstream(&server, "127.0.0.1", false);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let upstream = Arc::clone(&upstream);
+        tasks.spawn(async move { send(&upstream).await.unwrap_err().fault });
+    }
+    assert_eq!(within(tasks.join_all()).await, ["refused"; 8]);
+    assert_eq!(server.connections(), 1);
+    assert_eq!((send(&upstream).await.unwrap_err().fault, server.connections()), ("refused", 2));
 }
 
 #[tokio::test]

@@ -1,0 +1,94 @@
+//! One connection to a provider: opened, and asked in the version of HTTP that both sides chose.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::rt::Executor as _;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio_util::either::Either;
+
+use super::body::Pieces;
+use super::dial::{Dial, DialError, Link};
+use super::headers;
+
+const HTTP2_HEAD_LIMIT: u32 = 64 << 10;
+const HTTP2_PING_EVERY: Duration = Duration::from_secs(15);
+const HTTP2_PING_LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection that takes requests. What drives it is a task of its own, which ends when nothing is left that may be asked or read.
+#[derive(Debug)]
+pub(super) enum Connection {
+    Http1(Http1),
+    Http2(Http2),
+}
+
+/// Takes one request at a time.
+#[derive(Debug)]
+pub(super) struct Http1 {
+    pub(super) sender: http1::SendRequest<Pieces>,
+    pub(super) link: Arc<Link>,
+}
+
+/// Takes many requests at once. Clones are one connection.
+#[derive(Clone, Debug)]
+pub(super) struct Http2 {
+    pub(super) sender: http2::SendRequest<Pieces>,
+    pub(super) link: Arc<Link>,
+}
+
+/// Why there is no connection that takes requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unopened {
+    Dial(DialError),
+    /// It was there, and ended before it could take one.
+    Ended,
+}
+
+impl Connection {
+    /// More than 100 header lines are refused without being told to: saying the number would make hyper fill its tables each time.
+    pub(super) async fn open(dial: &Dial, to: &Uri) -> Result<Self, Unopened> {
+        let socket = dial.connect(to).await.map_err(Unopened::Dial)?;
+        let link = socket.link();
+        let (socket, executor) = (TokioIo::new(socket), TokioExecutor::new());
+        if link.is_http2() {
+            let mut builder = http2::Builder::new(executor.clone());
+            builder
+                .timer(TokioTimer::new())
+                .max_header_list_size(HTTP2_HEAD_LIMIT)
+                .keep_alive_interval(HTTP2_PING_EVERY)
+                .keep_alive_timeout(HTTP2_PING_LIMIT)
+                .keep_alive_while_idle(true);
+            let (mut sender, driver) = builder.handshake(socket).await.map_err(|_| Unopened::Ended)?;
+            executor.execute(driver);
+            sender.ready().await.map_err(|_| Unopened::Ended)?;
+            return Ok(Self::Http2(Http2 { sender, link }));
+        }
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(headers::HEAD_LIMIT);
+        let (mut sender, driver) = builder.handshake(socket).await.map_err(|_| Unopened::Ended)?;
+        executor.execute(driver);
+        sender.ready().await.map_err(|_| Unopened::Ended)?;
+        Ok(Self::Http1(Http1 { sender, link }))
+    }
+
+    pub(super) fn link(&self) -> &Arc<Link> {
+        match self {
+            Self::Http1(connection) => &connection.link,
+            Self::Http2(connection) => &connection.link,
+        }
+    }
+
+    /// Asks; ends with the head of the answer. The error holds the request where nothing of it was written.
+    pub(super) fn send(
+        &mut self,
+        request: Request<Pieces>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Pieces>>>> + use<> {
+        match self {
+            Self::Http1(connection) => Either::Left(connection.sender.try_send_request(request)),
+            Self::Http2(connection) => Either::Right(connection.sender.try_send_request(request)),
+        }
+    }
+}
