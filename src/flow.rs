@@ -81,12 +81,12 @@ impl Parts {
         let shape = Shape::of(asked.call.endpoint());
         let tracker = self.tracker.clone();
         // What is asked stands here once, and is lent: an async function keeps twice what it is given.
-        let story = async move { self.story(&running, &asked).await };
+        let story = || async move { self.story(&running, &asked).await };
         let story: Story = match on_hang_up {
-            OnClientDisconnect::Cancel => Box::pin(story),
+            OnClientDisconnect::Cancel => boxed(story),
             // The story goes on without its listener, because its task is not the connection's.
             OnClientDisconnect::Finish => {
-                let task = tracker.spawn(story);
+                let task = tracker.spawn(story());
                 let request_id = Arc::clone(&request_id);
                 Box::pin(async move {
                     let to = Addressee { shape, request_id: &request_id };
@@ -227,6 +227,13 @@ impl Parts {
         held.record(account.sent_facts(step.target)).await.map_err(Skip::Budget)?;
         Ok((Place { entry, booked: Booked::new(held.sent(), bill, &self.clock) }, limit))
     }
+}
+
+/// A story that begins on the heap: begun elsewhere, all of the room it may come to need would be copied there.
+fn boxed<F: Future<Output = Answer> + Send + 'static>(story: impl FnOnce() -> F) -> Story {
+    let place = Box::<F>::new_uninit();
+    let begun = Box::write(place, story());
+    Box::into_pin(begun)
 }
 
 /// How long to wait before the same target is tried again; nothing where it is not.

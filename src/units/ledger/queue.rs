@@ -143,8 +143,12 @@ impl LedgerInbox {
         if line.reader.is_none() {
             line.reader = Some(thread::current());
         }
-        if into.is_empty() {
+        // Of what stands there and what is told, the less is moved: whoever tells something waits meanwhile.
+        if into.len() < line.told.len() {
             std::mem::swap(into, &mut line.told);
+            while let Some(told) = line.told.pop_back() {
+                into.push_front(told);
+            }
         } else {
             into.append(&mut line.told);
         }
@@ -188,6 +192,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::units::BudgetName;
 
     fn nothing() -> Entry {
         Entry::Granted(Vec::new())
@@ -213,6 +218,28 @@ mod tests {
         assert_eq!((queue.written(), queue.waiting()), (2, 0));
         drop(queue);
         assert_eq!(inbox.take(&mut taken), Taken { is_awaited: false, is_last: true });
+    }
+
+    #[test]
+    fn what_is_taken_stands_behind_what_was_taken_before() {
+        let (queue, inbox) = LedgerQueue::new();
+        let mut taken = VecDeque::new();
+        let renamed = |number: u64| Entry::Renamed {
+            was: BudgetName::parse("was").unwrap(),
+            name: BudgetName::parse(&format!("b{number}")).unwrap(),
+        };
+        let mut number = 0;
+        // More than there are, fewer, and as many.
+        for count in [2, 3, 1, 6, 0, 12, 30] {
+            for _ in 0..count {
+                queue.tell(renamed(number), None);
+                number += 1;
+            }
+            inbox.take(&mut taken);
+            let names =
+                taken.iter().map(|told| if let Entry::Renamed { name, .. } = &told.entry { name.to_string() } else { String::new() });
+            assert!(names.eq((0..number).map(|number| format!("b{number}"))), "{taken:?}");
+        }
     }
 
     #[test]
