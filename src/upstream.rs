@@ -18,6 +18,7 @@ mod sandbox;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

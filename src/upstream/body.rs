@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -148,7 +149,11 @@ impl Body for ReplyBody {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match &mut self.0 {
             Source::Provider { incoming, lease } => {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(context));
+                let mut next = |context: &mut Context<'_>| Pin::new(&mut *incoming).poll_frame(context);
+                let frame = ready!(match lease {
+                    Some(lease) => lease.poll(context, next),
+                    None => next(context),
+                });
                 match &frame {
                     Some(Ok(_)) if !incoming.is_end_stream() => {}
                     Some(Err(_)) => drop(lease.take()),
@@ -176,11 +181,12 @@ impl Body for ReplyBody {
 }
 
 /// An error body: what came within `limit` bytes and `patience`, and whether that was all of it.
-pub(super) async fn read_error_body(mut incoming: Incoming, limit: usize, patience: Duration) -> (Bytes, bool) {
+pub(super) async fn read_error_body(mut incoming: Incoming, lease: &mut Lease, limit: usize, patience: Duration) -> (Bytes, bool) {
     let deadline = Instant::now() + patience;
     let mut all = BytesMut::new();
     loop {
-        let frame = match timeout_at(deadline, incoming.frame()).await {
+        let next = poll_fn(|cx| lease.poll(cx, |cx| Pin::new(&mut incoming).poll_frame(cx)));
+        let frame = match timeout_at(deadline, next).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => return (all.freeze(), true),
             Ok(Some(Err(_))) | Err(_) => return (all.freeze(), false),

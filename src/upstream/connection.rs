@@ -1,6 +1,9 @@
 //! One connection to a provider: opened, and asked in the version of HTTP that both sides chose.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response, Uri};
@@ -11,28 +14,33 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio_util::either::Either;
 
 use super::body::Pieces;
-use super::dial::{Dial, DialError, Link};
+use super::dial::{Dial, DialError, Link, Socket};
 use super::headers;
+use super::turn::Turn;
 
 const HTTP2_HEAD_LIMIT: u32 = 64 << 10;
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(15);
 const HTTP2_PING_LIMIT: Duration = Duration::from_secs(10);
 
-/// A connection that takes requests. What drives it is a task of its own, which ends when nothing is left that may be asked or read.
+/// A connection that takes requests.
 #[derive(Debug)]
 pub(super) enum Connection {
     Http1(Http1),
     Http2(Http2),
 }
 
-/// Takes one request at a time.
+/// Takes one request at a time. Whoever waits for something of it drives it too, in the same turn of the same task; while nobody does,
+/// nothing of it moves. Dropped, it closes.
 #[derive(Debug)]
 pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<Pieces>,
-    pub(super) link: Arc<Link>,
+    sender: http1::SendRequest<Pieces>,
+    /// Nothing once it has ended.
+    driver: Option<Box<http1::Connection<TokioIo<Socket>, Pieces>>>,
+    turn: Turn,
+    link: Arc<Link>,
 }
 
-/// Takes many requests at once. Clones are one connection.
+/// Takes many requests at once. Clones are one connection, which a task of its own drives as long as there is something to be asked or read.
 #[derive(Clone, Debug)]
 pub(super) struct Http2 {
     pub(super) sender: http2::SendRequest<Pieces>,
@@ -68,10 +76,10 @@ impl Connection {
         }
         let mut builder = http1::Builder::new();
         builder.max_buf_size(headers::HEAD_LIMIT);
-        let (mut sender, driver) = builder.handshake(socket).await.map_err(|_| Unopened::Ended)?;
-        executor.execute(driver);
-        sender.ready().await.map_err(|_| Unopened::Ended)?;
-        Ok(Self::Http1(Http1 { sender, link }))
+        let (sender, driver) = builder.handshake(socket).await.map_err(|_| Unopened::Ended)?;
+        let mut connection = Http1 { sender, driver: Some(Box::new(driver)), turn: Turn::new(), link };
+        connection.ready().await?;
+        Ok(Self::Http1(connection))
     }
 
     pub(super) fn link(&self) -> &Arc<Link> {
@@ -85,10 +93,57 @@ impl Connection {
     pub(super) fn send(
         &mut self,
         request: Request<Pieces>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Pieces>>>> + use<> {
-        match self {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Pieces>>>> {
+        let answered = match self {
             Self::Http1(connection) => Either::Left(connection.sender.try_send_request(request)),
             Self::Http2(connection) => Either::Right(connection.sender.try_send_request(request)),
+        };
+        async move {
+            let mut answered = pin!(answered);
+            poll_fn(|cx| self.poll(cx, |cx| answered.as_mut().poll(cx))).await
         }
+    }
+
+    /// Polls something that comes over this connection.
+    pub(super) fn poll<T>(&mut self, cx: &mut Context<'_>, mut awaited: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        match self {
+            Self::Http1(Http1 { driver, turn, .. }) => turn.poll(cx, |cx| {
+                drive(driver, cx);
+                awaited(cx)
+            }),
+            Self::Http2(_) => awaited(cx),
+        }
+    }
+}
+
+impl Http1 {
+    /// Whether it takes a request at once. One that its provider has closed meanwhile may say that it does.
+    pub(super) fn is_ready(&self) -> bool {
+        self.driver.is_some() && self.sender.is_ready()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Ends when it takes a request.
+    pub(super) async fn ready(&mut self) -> Result<(), Unopened> {
+        let Self { sender, driver, turn, .. } = self;
+        let ready = poll_fn(|cx| {
+            turn.poll(cx, |cx| {
+                drive(driver, cx);
+                sender.poll_ready(cx)
+            })
+        });
+        ready.await.map_err(|_| Unopened::Ended)
+    }
+}
+
+/// What it ends with is told to whoever waits for an answer, when it is dropped.
+fn drive(driver: &mut Option<Box<http1::Connection<TokioIo<Socket>, Pieces>>>, cx: &mut Context<'_>) {
+    if let Some(driving) = driver
+        && Pin::new(driving).poll(cx).is_ready()
+    {
+        *driver = None;
     }
 }

@@ -3,8 +3,8 @@ use std::future::{Ready, ready};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
@@ -256,9 +256,7 @@ pub(super) struct Link {
     is_http2: bool,
     replies: AtomicU32,
     has_answer_begun: AtomicBool,
-    is_cut: AtomicBool,
     is_crowded: AtomicBool,
-    blocked_writer: Mutex<Option<Waker>>,
 }
 
 impl Link {
@@ -281,34 +279,14 @@ impl Link {
         !self.is_http2 && self.has_answer_begun.load(Ordering::Relaxed)
     }
 
-    /// Ends the connection at its next read or write, so that nothing more is sent over it and no later request gets its bytes.
-    /// A connection of HTTP/2 is left alone: dropping the reply resets its stream.
-    pub(super) fn cut(&self) {
-        if self.is_http2 {
-            return;
-        }
-        self.is_cut.store(true, Ordering::Release);
-        if let Some(writer) = self.blocked_writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            writer.wake();
-        }
-    }
-
     /// True when too many preliminary heads came, after which nothing more is read.
     pub(super) fn is_crowded(&self) -> bool {
         self.is_crowded.load(Ordering::Relaxed)
     }
 
-    fn check(&self) -> io::Result<()> {
-        if self.is_cut.load(Ordering::Acquire) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
-    }
-
-    fn wrote(&self, context: &Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &written {
-            Poll::Ready(Ok(_)) => self.has_answer_begun.store(false, Ordering::Relaxed),
-            Poll::Pending => {
-                *self.blocked_writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
-            }
-            Poll::Ready(Err(_)) => {}
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(_)) = written {
+            self.has_answer_begun.store(false, Ordering::Relaxed);
         }
         written
     }
@@ -330,7 +308,6 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.link.check()?;
         let before = buffer.filled().len();
         let this = &mut *self;
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
@@ -348,17 +325,15 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.link.check()?;
         self.preliminary = Preliminary::default();
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.link.wrote(context, written)
+        self.link.wrote(written)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.link.check()?;
         self.preliminary = Preliminary::default();
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.link.wrote(context, written)
+        self.link.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {

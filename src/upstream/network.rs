@@ -111,7 +111,7 @@ impl Network {
         Ok(self.receive(response, lease, wanted, is_taken).await?)
     }
 
-    async fn receive(&self, response: Response<Incoming>, lease: Lease, wanted: Wanted, is_taken: bool) -> Result<Reply, Failure> {
+    async fn receive(&self, response: Response<Incoming>, mut lease: Lease, wanted: Wanted, is_taken: bool) -> Result<Reply, Failure> {
         let (head, incoming) = response.into_parts();
         lease.link().replied();
         match headers::judge(&head, wanted, incoming.is_end_stream()) {
@@ -120,19 +120,15 @@ impl Network {
                 Ok(Reply { status: head.status, headers: head.headers, body, is_event_stream })
             }
             Head::Refused { is_readable } => {
-                let (body, is_whole) = Box::pin(read_error_body(incoming, ERROR_BODY_LIMIT, ERROR_BODY_PATIENCE)).await;
-                if !is_taken {
-                    lease.link().cut();
-                } else if is_whole {
+                let (body, is_whole) = Box::pin(read_error_body(incoming, &mut lease, ERROR_BODY_LIMIT, ERROR_BODY_PATIENCE)).await;
+                // Where more of the request would follow, nobody wants it.
+                if is_taken && is_whole {
                     lease.give_back();
                 }
                 let body = if is_readable { body } else { Bytes::new() };
                 Err(self.refused(head.status, &head.headers, body, is_whole))
             }
-            Head::Unusable(failure) => {
-                lease.link().cut();
-                Err(failure)
-            }
+            Head::Unusable(failure) => Err(failure),
         }
     }
 

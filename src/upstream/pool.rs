@@ -6,6 +6,7 @@
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::HOST;
@@ -132,12 +133,12 @@ impl Pool {
 }
 
 impl Shared {
-    fn ask(
+    fn ask<'c>(
         &self,
-        connection: &mut Connection,
+        connection: &'c mut Connection,
         path: &PathAndQuery,
         mut request: Request<Pieces>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Pieces>>>> + use<> {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Pieces>>>> + use<'c> {
         match connection {
             Connection::Http1(_) => {
                 *request.uri_mut() = Uri::from(path.clone());
@@ -169,7 +170,7 @@ impl Shared {
             kept.http2 = None;
         }
         while let Some(Idle { connection, .. }) = kept.idle.pop() {
-            if connection.sender.is_ready() {
+            if connection.is_ready() {
                 return Taken::Lease(self.lease(connection, kept.born));
             }
         }
@@ -320,15 +321,20 @@ impl Lease {
         self.connection.link()
     }
 
+    /// Polls something that comes over the connection, which moves only meanwhile.
+    pub(super) fn poll<T>(&mut self, cx: &mut Context<'_>, awaited: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        self.connection.poll(cx, awaited)
+    }
+
     /// The reply was read to its end: the connection serves the next request.
     pub(super) fn give_back(self) {
         let Self { connection: Connection::Http1(mut connection), home: Some(home) } = self else { return };
-        if connection.sender.is_ready() {
+        if connection.is_ready() {
             home.put(connection);
-        } else if !connection.sender.is_closed() {
+        } else if !connection.is_closed() {
             // The answer came before the request was sent whole, or was read faster than its connection came to rest.
             TokioExecutor::new().execute(async move {
-                if connection.sender.ready().await.is_ok() {
+                if connection.ready().await.is_ok() {
                     home.put(connection);
                 }
             });

@@ -1,0 +1,180 @@
+//! Two halves of one task that wake each other: a connection, and who waits for what comes over it.
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// How often a task goes round before it lets others go on.
+const MOST_ROUNDS: usize = 16;
+
+/// Polls both halves until neither can go on. What one wakes the other for is done in the same turn of the task, which is woken only from
+/// outside, and only while it rests.
+#[derive(Debug)]
+pub(super) struct Turn {
+    state: Arc<Shared>,
+    /// What both halves are polled with.
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct Shared(Mutex<State>);
+
+#[derive(Debug)]
+enum State {
+    /// Nobody waits.
+    Idle,
+    Working,
+    /// Something has moved since the work began.
+    Woken,
+    Resting(Waker),
+}
+
+impl Turn {
+    pub(super) fn new() -> Self {
+        let state = Arc::new(Shared(Mutex::new(State::Idle)));
+        Self { waker: Waker::from(Arc::clone(&state)), state }
+    }
+
+    /// Polls until something is ready, or nothing moves.
+    pub(super) fn poll<T>(&self, cx: &mut Context<'_>, mut round: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        for _ in 0..MOST_ROUNDS {
+            self.state.becomes(State::Working);
+            if let Poll::Ready(ready) = round(&mut Context::from_waker(&self.waker)) {
+                self.state.becomes(State::Idle);
+                return Poll::Ready(ready);
+            }
+            if self.state.rests(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Shared {
+    fn becomes(&self, next: State) -> State {
+        mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), next)
+    }
+
+    /// False where something has moved meanwhile.
+    fn rests(&self, waker: &Waker) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_still = matches!(*state, State::Working);
+        if is_still {
+            *state = State::Resting(waker.clone());
+        }
+        is_still
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let State::Resting(waker) = self.becomes(State::Woken) {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::sync::{Notify, mpsc};
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// How often a task was woken.
+    #[derive(Default)]
+    struct Count(Mutex<usize>);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+
+    fn counting() -> (Arc<Count>, Waker) {
+        let count = Arc::<Count>::default();
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    #[test]
+    fn who_works_is_not_woken_but_looks_again() {
+        let (count, waker) = counting();
+        let (turn, mut rounds) = (Turn::new(), 0);
+        let polled = turn.poll(&mut Context::from_waker(&waker), |cx| {
+            rounds += 1;
+            if rounds < 5 {
+                cx.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+        assert_eq!((rounds, *count.0.lock().unwrap()), (5, 0));
+        turn.waker.wake_by_ref();
+        turn.waker.wake_by_ref();
+        assert_eq!(*count.0.lock().unwrap(), 1, "once, until it has worked again");
+    }
+
+    #[test]
+    fn nobody_is_woken_where_nobody_waits() {
+        let (count, waker) = counting();
+        let turn = Turn::new();
+        turn.waker.wake_by_ref();
+        assert_eq!(turn.poll(&mut Context::from_waker(&waker), |_| Poll::Ready(7)), Poll::Ready(7));
+        turn.waker.wake_by_ref();
+        assert_eq!(*count.0.lock().unwrap(), 0);
+    }
+
+    #[test]
+    fn who_never_rests_lets_others_go_on() {
+        let (count, waker) = counting();
+        let (turn, mut rounds) = (Turn::new(), 0);
+        let polled = turn.poll(&mut Context::from_waker(&waker), |cx| {
+            rounds += 1;
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+        assert_eq!((rounds, *count.0.lock().unwrap()), (MOST_ROUNDS, 1));
+    }
+
+    /// Numbers go through two halves of one task, and come from another thread.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_that_comes_from_another_thread_is_missed() {
+        const NUMBERS: u32 = 20_000;
+        let (tx, mut rx) = mpsc::unbounded_channel();
+        let (taken, wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (mut tasks, asked) = (JoinSet::new(), Arc::clone(&wanted));
+        tasks.spawn(async move {
+            for number in 0..NUMBERS {
+                asked.notified().await;
+                tx.send(number).unwrap();
+            }
+        });
+        let turn = Turn::new();
+        for expected in 0..NUMBERS {
+            let mut held = None;
+            let mut is_taken = Box::pin(taken.notified());
+            wanted.notify_one();
+            let number = poll_fn(|cx| {
+                turn.poll(cx, |cx| {
+                    if held.is_none()
+                        && let Poll::Ready(number) = rx.poll_recv(cx)
+                    {
+                        held = number;
+                        taken.notify_one();
+                    }
+                    is_taken.as_mut().poll(cx).map(|()| held)
+                })
+            });
+            assert_eq!(number.await, Some(expected));
+        }
+    }
+}
