@@ -107,10 +107,7 @@ impl Connection {
     /// Polls something that comes over this connection.
     pub(super) fn poll<T>(&mut self, cx: &mut Context<'_>, mut awaited: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         match self {
-            Self::Http1(Http1 { driver, turn, .. }) => turn.poll(cx, |cx| {
-                drive(driver, cx);
-                awaited(cx)
-            }),
+            Self::Http1(Http1 { driver, turn, .. }) => turn.poll(cx, |cx| drive(driver, cx), awaited),
             Self::Http2(_) => awaited(cx),
         }
     }
@@ -129,13 +126,7 @@ impl Http1 {
     /// Ends when it takes a request.
     pub(super) async fn ready(&mut self) -> Result<(), Unopened> {
         let Self { sender, driver, turn, .. } = self;
-        let ready = poll_fn(|cx| {
-            turn.poll(cx, |cx| {
-                drive(driver, cx);
-                sender.poll_ready(cx)
-            })
-        });
-        ready.await.map_err(|_| Unopened::Ended)
+        poll_fn(|cx| turn.poll(cx, |cx| drive(driver, cx), |cx| sender.poll_ready(cx))).await.map_err(|_| Unopened::Ended)
     }
 }
 

@@ -44,9 +44,10 @@ impl Common {
         Self { format: provider.format, plain: with("application/json"), streaming: with("text/event-stream, application/json") }
     }
 
-    /// The headers of one request.
-    pub(super) fn request(&self, client: &HeaderMap, is_streaming: bool) -> HeaderMap {
+    /// The headers of one request with a body of `length` bytes.
+    pub(super) fn request(&self, client: &HeaderMap, length: u64, is_streaming: bool) -> HeaderMap {
         let mut headers = if is_streaming { self.streaming.clone() } else { self.plain.clone() };
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         if self.format == Format::Anthropic {
             for (name, value) in client.iter().filter(|(name, _)| name.as_str().starts_with(PASSED_OF_ANTHROPIC)) {
                 if *name == VERSION {
@@ -67,8 +68,9 @@ impl Common {
     }
 
     /// The headers of a request whose body goes through as it came, and with it what the client says of its kind.
-    pub(super) fn passed(&self, client: &HeaderMap) -> HeaderMap {
+    pub(super) fn passed(&self, client: &HeaderMap, length: u64) -> HeaderMap {
         let mut headers = self.plain.clone();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         if let Some(kind) = client.get(CONTENT_TYPE) {
             headers.insert(CONTENT_TYPE, kind.clone());
@@ -82,6 +84,8 @@ fn common(provider: &Provider, base: &Uri) -> HeaderMap {
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    // Its place: a copy of these headers has room for no other, and would grow for it.
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     if let Key::Present(key) = &provider.key {
         let (name, text) = match provider.format {
             Format::Anthropic => (ANTHROPIC_KEY.clone(), key.expose().to_owned()),

@@ -18,7 +18,7 @@ use super::connection::Unopened;
 use super::dial::{Dial, Link, sources};
 use super::failure::{Failure, Phase};
 use super::headers::{self, Head, Wanted};
-use super::pool::{Lease, Pool, Unanswered};
+use super::pool::{Lease, Pool};
 use super::preliminary;
 use super::{Ask, Outgoing, Reply};
 
@@ -86,29 +86,42 @@ impl Network {
         }
     }
 
-    /// `is_alone`: over a connection of its own, which cannot be another dead one.
+    /// `is_alone`: over a connection of its own, which cannot be another dead one. A kept one that turns out to be dead before it took
+    /// anything is passed over.
     async fn exchange(&self, outgoing: &Outgoing, is_alone: bool) -> Result<Reply, Broken> {
-        let body = Pieces::new(outgoing.body.clone());
-        let taken = body.taken();
+        let path = self.path(outgoing);
+        loop {
+            let mut lease = self.pool.lease(is_alone, outgoing.sent).await.map_err(unopened)?;
+            let body = Pieces::new(outgoing.body.clone());
+            let taken = body.taken();
+            let answered = tokio::select! {
+                biased;
+                answered = self.pool.ask(&mut lease, &path, self.request(outgoing, body)) => answered,
+                () = stalled(taken.as_deref()) => return Err(Failure::write_timed_out().into()),
+            };
+            match answered {
+                Ok(response) => {
+                    let is_taken = taken.is_none_or(|taken| taken.load(Ordering::Acquire));
+                    return Ok(self.receive(response, lease, wanted(outgoing), is_taken).await?);
+                }
+                Err(mut error) => {
+                    if error.take_message().is_none() || !lease.link().is_reused() {
+                        return Err(broken_off(&error.into_error(), lease.link()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn request(&self, outgoing: &Outgoing, body: Pieces) -> Request<Pieces> {
+        let length = body.size_hint().exact().unwrap_or_default();
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.headers_mut() = match outgoing.path {
-            None => self.headers.request(&outgoing.client_headers, outgoing.is_streaming),
-            Some(_) => self.headers.passed(&outgoing.client_headers),
+            None => self.headers.request(&outgoing.client_headers, length, outgoing.is_streaming),
+            Some(_) => self.headers.passed(&outgoing.client_headers, length),
         };
-        let path = self.path(outgoing);
-        let (response, lease) = tokio::select! {
-            biased;
-            answered = self.pool.send(&path, request, is_alone, outgoing.sent) => answered.map_err(broken)?,
-            () = stalled(taken.as_deref()) => return Err(Failure::write_timed_out().into()),
-        };
-        let is_taken = taken.is_none_or(|taken| taken.load(Ordering::Acquire));
-        let wanted = match outgoing.path {
-            Some(_) => Wanted::Anything,
-            None if outgoing.is_streaming => Wanted::Events,
-            None => Wanted::Json,
-        };
-        Ok(self.receive(response, lease, wanted, is_taken).await?)
+        request
     }
 
     async fn receive(&self, response: Response<Incoming>, mut lease: Lease, wanted: Wanted, is_taken: bool) -> Result<Reply, Failure> {
@@ -195,12 +208,19 @@ async fn stalled(taken: Option<&AtomicBool>) {
     std::future::pending::<()>().await;
 }
 
+fn wanted(outgoing: &Outgoing) -> Wanted {
+    match outgoing.path {
+        Some(_) => Wanted::Anything,
+        None if outgoing.is_streaming => Wanted::Events,
+        None => Wanted::Json,
+    }
+}
+
 /// Why there is no head (docs/faults.md: what may go again).
-fn broken(why: Unanswered) -> Broken {
+fn unopened(why: Unopened) -> Broken {
     match why {
-        Unanswered::Unopened(Unopened::Dial(error)) => Failure::dialled(error).into(),
-        Unanswered::Unopened(Unopened::Ended) => Broken { failure: Failure::reset(Phase::P0), may_go_again: true },
-        Unanswered::Broken { error, link } => broken_off(&error, &link),
+        Unopened::Dial(error) => Failure::dialled(error).into(),
+        Unopened::Ended => Broken { failure: Failure::reset(Phase::P0), may_go_again: true },
     }
 }
 

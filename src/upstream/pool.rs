@@ -82,19 +82,6 @@ enum Taken {
     Nothing,
 }
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum Unanswered {
-    Unopened(Unopened),
-    Broken { error: hyper::Error, link: Arc<Link> },
-}
-
-impl From<Unopened> for Unanswered {
-    fn from(why: Unopened) -> Self {
-        Self::Unopened(why)
-    }
-}
-
 impl Pool {
     pub(super) fn new(provider: &Provider, base: &Uri, dial: Dial, now: Moment) -> Self {
         let may_be_http2 = base.scheme() == Some(&http::uri::Scheme::HTTPS) && !provider.http1_only;
@@ -103,59 +90,43 @@ impl Pool {
         Self(Arc::new(Shared { dial, base: base.clone(), host, may_be_http2, kept }))
     }
 
-    /// Asks over a kept connection, or a new one. A kept one that turns out to be dead before it took anything is passed over.
-    /// `is_alone`: over a connection that nobody has used and nobody will use again.
+    /// A kept connection, or a new one. `is_alone`: one that nobody has used and nobody will use again.
     ///
     /// What is rarely needed on the way is boxed there, because every future around would carry it along and copy it.
-    pub(super) async fn send(
-        &self,
-        path: &PathAndQuery,
-        mut request: Request<Pieces>,
-        is_alone: bool,
-        now: Moment,
-    ) -> Result<(Response<Incoming>, Lease), Unanswered> {
-        loop {
-            let mut lease = match if is_alone { Taken::Nothing } else { self.0.take(now) } {
-                Taken::Lease(lease) => lease,
-                Taken::Opening(opening) => Box::pin(self.0.wait(opening, now)).await?,
-                Taken::Nothing => Box::pin(self.0.open(is_alone)).await?,
-            };
-            let mut error = match self.0.ask(&mut lease.connection, path, request).await {
-                Ok(response) => return Ok((response, lease)),
-                Err(error) => error,
-            };
-            request = match error.take_message() {
-                Some(untouched) if lease.link().is_reused() => untouched,
-                _ => return Err(Unanswered::Broken { error: error.into_error(), link: Arc::clone(lease.link()) }),
-            };
+    pub(super) async fn lease(&self, is_alone: bool, now: Moment) -> Result<Lease, Unopened> {
+        match if is_alone { Taken::Nothing } else { self.0.take(now) } {
+            Taken::Lease(lease) => Ok(lease),
+            Taken::Opening(opening) => Box::pin(self.0.wait(opening, now)).await,
+            Taken::Nothing => Box::pin(self.0.open(is_alone)).await,
         }
     }
-}
 
-impl Shared {
-    fn ask<'c>(
+    /// Asks over a connection of this pool; ends with the head of the answer. The error holds the request where nothing of it was written.
+    pub(super) fn ask<'l>(
         &self,
-        connection: &'c mut Connection,
+        lease: &'l mut Lease,
         path: &PathAndQuery,
         mut request: Request<Pieces>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Pieces>>>> + use<'c> {
-        match connection {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Pieces>>>> + use<'l> {
+        match lease.connection {
             Connection::Http1(_) => {
                 *request.uri_mut() = Uri::from(path.clone());
-                if let Some(host) = &self.host {
+                if let Some(host) = &self.0.host {
                     request.headers_mut().insert(HOST, host.clone());
                 }
             }
             Connection::Http2(_) => {
-                let mut parts = self.base.clone().into_parts();
+                let mut parts = self.0.base.clone().into_parts();
                 parts.path_and_query = Some(path.clone());
-                *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| self.base.clone());
+                *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| self.0.base.clone());
                 request.headers_mut().remove(HOST);
             }
         }
-        connection.send(request)
+        lease.connection.send(request)
     }
+}
 
+impl Shared {
     fn take(self: &Arc<Self>, now: Moment) -> Taken {
         let mut kept = self.lock();
         if now.since(kept.born) > LIFETIME {

@@ -7,8 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 /// How often a task goes round before it lets others go on.
 const MOST_ROUNDS: usize = 16;
 
-/// Polls both halves until neither can go on. What one wakes the other for is done in the same turn of the task, which is woken only from
-/// outside, and only while it rests.
+/// What one half wakes the other for is done in the same turn of their task, which is woken only from outside, and only while it rests.
 #[derive(Debug)]
 pub(super) struct Turn {
     state: Arc<Shared>,
@@ -35,14 +34,23 @@ impl Turn {
         Self { waker: Waker::from(Arc::clone(&state)), state }
     }
 
-    /// Polls until something is ready, or nothing moves.
-    pub(super) fn poll<T>(&self, cx: &mut Context<'_>, mut round: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    /// Polls what is awaited, and drives what it comes from, until the one is ready or the other does not move. Nothing but `drive`
+    /// makes it ready.
+    pub(super) fn poll<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut drive: impl FnMut(&mut Context<'_>),
+        mut awaited: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let mut own = Context::from_waker(&self.waker);
         for _ in 0..MOST_ROUNDS {
-            self.state.becomes(State::Working);
-            if let Poll::Ready(ready) = round(&mut Context::from_waker(&self.waker)) {
+            if let Poll::Ready(ready) = awaited(&mut own) {
                 self.state.becomes(State::Idle);
                 return Poll::Ready(ready);
             }
+            // Whatever was asked for above is looked at below.
+            self.state.becomes(State::Working);
+            drive(&mut own);
             if self.state.rests(cx.waker()) {
                 return Poll::Pending;
             }
@@ -82,7 +90,9 @@ impl Wake for Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::{Notify, mpsc};
     use tokio::task::JoinSet;
@@ -91,11 +101,17 @@ mod tests {
 
     /// How often a task was woken.
     #[derive(Default)]
-    struct Count(Mutex<usize>);
+    struct Count(AtomicUsize);
+
+    impl Count {
+        fn get(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
 
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
-            *self.0.lock().unwrap() += 1;
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -108,18 +124,39 @@ mod tests {
     fn who_works_is_not_woken_but_looks_again() {
         let (count, waker) = counting();
         let (turn, mut rounds) = (Turn::new(), 0);
-        let polled = turn.poll(&mut Context::from_waker(&waker), |cx| {
+        let drive = |cx: &mut Context<'_>| {
             rounds += 1;
             if rounds < 5 {
                 cx.waker().wake_by_ref();
             }
-            Poll::<()>::Pending
-        });
-        assert!(polled.is_pending());
-        assert_eq!((rounds, *count.0.lock().unwrap()), (5, 0));
+        };
+        assert!(turn.poll(&mut Context::from_waker(&waker), drive, |_| Poll::<()>::Pending).is_pending());
+        assert_eq!((rounds, count.get()), (5, 0));
         turn.waker.wake_by_ref();
         turn.waker.wake_by_ref();
-        assert_eq!(*count.0.lock().unwrap(), 1, "once, until it has worked again");
+        assert_eq!(count.get(), 1, "once, until it has worked again");
+    }
+
+    #[test]
+    fn what_is_asked_for_is_done_in_the_same_turn() {
+        let (count, waker) = counting();
+        let (turn, asked, given) = (Turn::new(), Cell::new(false), Cell::new(0));
+        let drive = |cx: &mut Context<'_>| {
+            if asked.take() {
+                given.set(given.get() + 1);
+                cx.waker().wake_by_ref();
+            }
+        };
+        let awaited = |cx: &mut Context<'_>| match given.take() {
+            0 => {
+                asked.set(true);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            given => Poll::Ready(given),
+        };
+        assert_eq!(turn.poll(&mut Context::from_waker(&waker), drive, awaited), Poll::Ready(1));
+        assert_eq!(count.get(), 0);
     }
 
     #[test]
@@ -127,30 +164,29 @@ mod tests {
         let (count, waker) = counting();
         let turn = Turn::new();
         turn.waker.wake_by_ref();
-        assert_eq!(turn.poll(&mut Context::from_waker(&waker), |_| Poll::Ready(7)), Poll::Ready(7));
+        assert_eq!(turn.poll(&mut Context::from_waker(&waker), |_| {}, |_| Poll::Ready(7)), Poll::Ready(7));
         turn.waker.wake_by_ref();
-        assert_eq!(*count.0.lock().unwrap(), 0);
+        assert_eq!(count.get(), 0);
     }
 
     #[test]
     fn who_never_rests_lets_others_go_on() {
         let (count, waker) = counting();
         let (turn, mut rounds) = (Turn::new(), 0);
-        let polled = turn.poll(&mut Context::from_waker(&waker), |cx| {
+        let drive = |cx: &mut Context<'_>| {
             rounds += 1;
             cx.waker().wake_by_ref();
-            Poll::<()>::Pending
-        });
-        assert!(polled.is_pending());
-        assert_eq!((rounds, *count.0.lock().unwrap()), (MOST_ROUNDS, 1));
+        };
+        assert!(turn.poll(&mut Context::from_waker(&waker), drive, |_| Poll::<()>::Pending).is_pending());
+        assert_eq!((rounds, count.get()), (MOST_ROUNDS, 1));
     }
 
-    /// Numbers go through two halves of one task, and come from another thread.
+    /// Numbers come from another thread to the half that drives, and from there to the one that waits.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn nothing_that_comes_from_another_thread_is_missed() {
         const NUMBERS: u32 = 20_000;
         let (tx, mut rx) = mpsc::unbounded_channel();
-        let (taken, wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (taken, wanted) = (Notify::new(), Arc::new(Notify::new()));
         let (mut tasks, asked) = (JoinSet::new(), Arc::clone(&wanted));
         tasks.spawn(async move {
             for number in 0..NUMBERS {
@@ -160,19 +196,19 @@ mod tests {
         });
         let turn = Turn::new();
         for expected in 0..NUMBERS {
-            let mut held = None;
+            let held = Cell::new(None);
             let mut is_taken = Box::pin(taken.notified());
             wanted.notify_one();
             let number = poll_fn(|cx| {
-                turn.poll(cx, |cx| {
-                    if held.is_none()
+                let drive = |cx: &mut Context<'_>| {
+                    if held.get().is_none()
                         && let Poll::Ready(number) = rx.poll_recv(cx)
                     {
-                        held = number;
+                        held.set(number);
                         taken.notify_one();
                     }
-                    is_taken.as_mut().poll(cx).map(|()| held)
-                })
+                };
+                turn.poll(cx, drive, |cx| is_taken.as_mut().poll(cx).map(|()| held.get()))
             });
             assert_eq!(number.await, Some(expected));
         }
