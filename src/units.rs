@@ -21,6 +21,7 @@ mod score;
 mod secret;
 mod tokenizer;
 mod tokens;
+mod turn;
 mod usd;
 mod window;
 
@@ -47,5 +48,6 @@ pub use score::Score;
 pub use secret::Secret;
 pub use tokenizer::Tokenizer;
 pub use tokens::{Tokens, Usage};
+pub use turn::Turn;
 pub use usd::{Usd, push_digits};
 pub use window::{Period, StartsOn, Stretch, Window};

@@ -18,7 +18,6 @@ mod sandbox;
 mod sessions;
 #[cfg(test)]
 mod tests;
-mod turn;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,9 +1,10 @@
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -15,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::units::Turn;
 use crate::wire::{ErrorWords, Shape};
 
 /// How long a client may take to send a request's head.
@@ -78,11 +80,7 @@ pub trait Service: Clone + Send + 'static {
 
 /// Serves one connection to its end, or until the drain has let its open request finish.
 pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, service: S, drain: &Drain) {
-    let has_begun = AtomicBool::new(false);
-    let answer = service_fn(|request| {
-        has_begun.store(true, Ordering::Relaxed);
-        service.clone().answer(request)
-    });
+    let answer = service_fn(|request| service.clone().answer(request));
     // More than 100 header lines are refused without being told to: saying the number would make hyper fill its tables each time.
     let mut connection = pin!(
         http1::Builder::new()
@@ -93,14 +91,18 @@ pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + 
     );
     let (mut begun, mut cut) = (pin!(drain.begun.cancelled()), pin!(drain.cut.cancelled()));
     let (mut is_listening, mut is_draining) = (false, false);
+    // A request that has just begun asks for its body, which came along with the head and has only to be handed over. Done in the same
+    // turn, it is still in the processor's cache; behind the turns of other connections it is not.
+    let turn = Turn::new();
     let ended = poll_fn(|cx| {
-        let mut turn = connection.as_mut().poll(cx);
-        // A request has just begun and asks for its body, which came along with the head and waits for the next turn. Taken now, it is
-        // still in the processor's cache; behind the turns of other connections it is not.
-        if has_begun.swap(false, Ordering::Relaxed) && turn.is_pending() {
-            turn = connection.as_mut().poll(cx);
-        }
-        if let Poll::Ready(ended) = turn {
+        let end = Cell::new(Poll::Pending);
+        let drive = |cx: &mut Context<'_>| {
+            let polled = connection.as_mut().poll(cx);
+            let has_ended = polled.is_ready();
+            end.set(polled);
+            has_ended
+        };
+        if let Poll::Ready(ended) = turn.poll(cx, drive, |_| end.replace(Poll::Pending)) {
             return Poll::Ready(Some(ended));
         }
         // Asked once, the tokens wake this task when their time comes; until then they need not be asked again.

@@ -16,7 +16,7 @@ use tokio_util::either::Either;
 use super::body::Pieces;
 use super::dial::{Dial, DialError, Link, Socket};
 use super::headers;
-use super::turn::Turn;
+use crate::units::Turn;
 
 const HTTP2_HEAD_LIMIT: u32 = 64 << 10;
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(15);
@@ -130,11 +130,11 @@ impl Http1 {
     }
 }
 
-/// What it ends with is told to whoever waits for an answer, when it is dropped.
-fn drive(driver: &mut Option<Box<http1::Connection<TokioIo<Socket>, Pieces>>>, cx: &mut Context<'_>) {
-    if let Some(driving) = driver
-        && Pin::new(driving).poll(cx).is_ready()
-    {
+/// True when it has just ended: who waits for an answer is told why, when it is dropped.
+fn drive(driver: &mut Option<Box<http1::Connection<TokioIo<Socket>, Pieces>>>, cx: &mut Context<'_>) -> bool {
+    let has_ended = driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready());
+    if has_ended {
         *driver = None;
     }
+    has_ended
 }

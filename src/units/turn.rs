@@ -1,4 +1,4 @@
-//! Two halves of one task that wake each other: a connection, and who waits for what comes over it.
+//! Two halves of one task that wake each other: a connection, and what waits for what comes over it.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ const MOST_ROUNDS: usize = 16;
 
 /// What one half wakes the other for is done in the same turn of their task, which is woken only from outside, and only while it rests.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub struct Turn {
     state: Arc<Shared>,
     /// What both halves are polled with.
     waker: Waker,
@@ -28,18 +28,25 @@ enum State {
     Resting(Waker),
 }
 
+impl Default for Turn {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Turn {
-    pub(super) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         let state = Arc::new(Shared(Mutex::new(State::Idle)));
         Self { waker: Waker::from(Arc::clone(&state)), state }
     }
 
     /// Polls what is awaited, and drives what it comes from, until the one is ready or the other does not move. Nothing but `drive`
-    /// makes it ready.
-    pub(super) fn poll<T>(
+    /// makes it ready; true: it has come to an end.
+    pub fn poll<T>(
         &self,
         cx: &mut Context<'_>,
-        mut drive: impl FnMut(&mut Context<'_>),
+        mut drive: impl FnMut(&mut Context<'_>) -> bool,
         mut awaited: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let mut own = Context::from_waker(&self.waker);
@@ -50,8 +57,7 @@ impl Turn {
             }
             // Whatever was asked for above is looked at below.
             self.state.becomes(State::Working);
-            drive(&mut own);
-            if self.state.rests(cx.waker()) {
+            if !drive(&mut own) && self.state.rests(cx.waker()) {
                 return Poll::Pending;
             }
         }
@@ -129,6 +135,7 @@ mod tests {
             if rounds < 5 {
                 cx.waker().wake_by_ref();
             }
+            false
         };
         assert!(turn.poll(&mut Context::from_waker(&waker), drive, |_| Poll::<()>::Pending).is_pending());
         assert_eq!((rounds, count.get()), (5, 0));
@@ -146,6 +153,7 @@ mod tests {
                 given.set(given.get() + 1);
                 cx.waker().wake_by_ref();
             }
+            false
         };
         let awaited = |cx: &mut Context<'_>| match given.take() {
             0 => {
@@ -160,11 +168,21 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_looked_at_once_more() {
+        let (count, waker) = counting();
+        let (turn, has_ended) = (Turn::new(), Cell::new(false));
+        let awaited = |_: &mut Context<'_>| if has_ended.get() { Poll::Ready(()) } else { Poll::Pending };
+        let drive = |_: &mut Context<'_>| !has_ended.replace(true);
+        assert!(turn.poll(&mut Context::from_waker(&waker), drive, awaited).is_ready());
+        assert_eq!(count.get(), 0);
+    }
+
+    #[test]
     fn nobody_is_woken_where_nobody_waits() {
         let (count, waker) = counting();
         let turn = Turn::new();
         turn.waker.wake_by_ref();
-        assert_eq!(turn.poll(&mut Context::from_waker(&waker), |_| {}, |_| Poll::Ready(7)), Poll::Ready(7));
+        assert_eq!(turn.poll(&mut Context::from_waker(&waker), |_| false, |_| Poll::Ready(7)), Poll::Ready(7));
         turn.waker.wake_by_ref();
         assert_eq!(count.get(), 0);
     }
@@ -176,6 +194,7 @@ mod tests {
         let drive = |cx: &mut Context<'_>| {
             rounds += 1;
             cx.waker().wake_by_ref();
+            false
         };
         assert!(turn.poll(&mut Context::from_waker(&waker), drive, |_| Poll::<()>::Pending).is_pending());
         assert_eq!((rounds, count.get()), (MOST_ROUNDS, 1));
@@ -207,6 +226,7 @@ mod tests {
                         held.set(number);
                         taken.notify_one();
                     }
+                    false
                 };
                 turn.poll(cx, drive, |cx| is_taken.as_mut().poll(cx).map(|()| held.get()))
             });
