@@ -167,6 +167,15 @@ impl Gate {
         self.passages[target].views.iter().filter_map(|view| view.room(kind, now)).min_by_key(|room| room.remaining)
     }
 
+    /// Whether the target's limits in tokens let through so many times as much at once. True where it has none.
+    ///
+    /// # Panics
+    /// When `target` is no index of the adopted file.
+    #[must_use]
+    pub fn is_far(&self, target: usize, tokens: Tokens, times: u64) -> bool {
+        self.room(target, LimitKind::Tokens, self.clock.now()).is_none_or(|room| room.remaining / times >= tokens.count())
+    }
+
     /// How this target's provider counts prompts, beside what was estimated of them.
     ///
     /// # Panics

@@ -258,6 +258,8 @@ fn pause_before_retry(
 
 /// The output tokens counted against a limit where the client set no limit of its own; corrected when the usage is known.
 const OUTPUT_GUESS: Tokens = Tokens::new(1_024);
+/// Far from its limits a prompt is not estimated but for one in so many: the bound in bytes is taken, and what is too much comes back.
+const LEARNS_FROM: u64 = 8;
 
 impl Plan<'_> {
     /// What a limit in tokens is asked for before sending; nothing where no such limit covers the step.
@@ -266,9 +268,16 @@ impl Plan<'_> {
             return Tokens::ZERO;
         }
         let output = if step.estimate.output_is_assumed { step.estimate.output.min(OUTPUT_GUESS) } else { step.estimate.output };
+        let (features, gate) = (self.features(), running.gate());
+        let at_most = features.prompt_tokens_at_most().unwrap_or_default().plus(output);
+        // How far off estimates are is learned from those that are made.
+        let learns = features.draw < u64::MAX / LEARNS_FROM || gate.learned(step.target).is_none();
+        if !learns && gate.is_far(step.target, at_most, hold::FAR) {
+            return at_most;
+        }
         let tokenizer = running.rules().targets()[step.target].tokenizer;
-        let prompt = self.features().prompt_tokens_for(tokenizer).unwrap_or_default();
-        running.gate().ratios(step.target).usually(prompt).plus(output)
+        let prompt = features.prompt_tokens_for(tokenizer).unwrap_or_default();
+        gate.ratios(step.target).usually(prompt).plus(output)
     }
 }
 

@@ -13,7 +13,7 @@ use super::settle::{Bill, worst_case};
 use super::{Running, exact};
 
 /// The bound in bytes is good enough while so many times the holds in flight fit into what is left.
-const FAR: u64 = 20;
+pub(super) const FAR: u64 = 20;
 /// An estimate with a margin is, while so many times do.
 const NEAR: u64 = 5;
 /// The margin of an estimate above the largest error of late: a tenth, in thousandths.
