@@ -36,8 +36,7 @@ impl Features {
             found.add(b'S', code.into());
         }
         found.shape(seen);
-        found.system(&seen.system);
-        found.user(seen);
+        found.words(seen);
         Self { buckets: found.buckets }
     }
 
@@ -82,41 +81,39 @@ impl Found {
         }
     }
 
-    fn system(&mut self, text: &str) {
-        let mut before = 0;
-        words(text, |word| {
-            self.add(b's', word.digest);
-            self.word(word, before);
-            before = word.digest;
-        });
-    }
-
-    /// The words of the message, without those that are left out: what stands in the middle of it, or in quotation marks, is what a
-    /// request is about and not what it wants. The first words of the message and of its last line count by themselves, and all near its
-    /// end.
-    fn user(&mut self, seen: &Seen) {
+    /// All words of the system message, and those of the message without some: what stands in the middle of it, or in quotation marks, is
+    /// what a request is about and not what it wants. The first words of the message and of its last line count by themselves, and all
+    /// near its end.
+    fn words(&mut self, seen: &Seen) {
         let last_line = memrchr(b'\n', seen.user.as_bytes()).map_or(usize::MAX, |at| at + 1);
         let back = if seen.zone(seen.back) == Zone::Back { seen.back } else { usize::MAX };
-        let (mut number, mut of_last_line, mut before) = (0, 0, 0);
-        words(&seen.user, |word| {
-            if number < EDGE {
-                self.add(if number == 0 { b'f' } else { b'g' }, word.digest);
-            }
-            number += 1;
-            if word.at >= last_line && of_last_line < EDGE {
-                self.add(b'l', word.digest);
-                of_last_line += 1;
-            }
-            if word.at >= back {
-                self.add(b't', word.digest);
-            }
-            before = if seen.zone(word.at) == Zone::Inside {
-                0
-            } else {
-                self.word(word, before);
-                word.digest
-            };
-        });
+        let (mut number, mut of_last_line) = (0, 0);
+        for (text, is_system) in [(&seen.system, true), (&seen.user, false)] {
+            let mut before = 0;
+            words(text, |word| {
+                if is_system {
+                    self.add(b's', word.digest);
+                } else {
+                    if number < EDGE {
+                        self.add(if number == 0 { b'f' } else { b'g' }, word.digest);
+                    }
+                    number += 1;
+                    if word.at >= last_line && of_last_line < EDGE {
+                        self.add(b'l', word.digest);
+                        of_last_line += 1;
+                    }
+                    if word.at >= back {
+                        self.add(b't', word.digest);
+                    }
+                }
+                before = if is_system || seen.zone(word.at) != Zone::Inside {
+                    self.word(word, before);
+                    word.digest
+                } else {
+                    0
+                };
+            });
+        }
     }
 
     /// A word, the pair that it makes with the one before it, how it begins and how it ends.
