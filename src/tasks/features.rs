@@ -1,12 +1,10 @@
 //! What the learned table looks up: words, pairs of words, beginnings and ends of words, and signs, each as the number of a bucket.
 
-use std::cell::Cell;
-
 use memchr::{memchr_iter, memrchr};
 
 use super::seen::{Seen, Zone};
 use super::signs::Signs;
-use super::words::{is_dense, mask, number};
+use super::words::{is_dense, letters, mask, number};
 
 /// Buckets of the table.
 pub(super) const BUCKETS: usize = 1 << 16;
@@ -17,37 +15,29 @@ const LONGEST_WORD: usize = 32;
 /// So many words at a beginning count by themselves.
 const EDGE: usize = 3;
 
+/// What every request has.
+const ALWAYS: u16 = bucket(b'1', 0);
+/// More buckets than a request has beside those of its words.
+const WORDLESS: usize = 180;
+
 /// The buckets of one request, each once, in the order in which they were met.
 #[derive(Debug)]
 pub(super) struct Features {
     buckets: Vec<u16>,
 }
 
-/// One bit for each bucket.
-type Met = [u64; BUCKETS / 64];
-
-thread_local! {
-    /// Bits that are all unset again, for the next request.
-    static UNMET: Cell<Option<Box<Met>>> = const { Cell::new(None) };
-}
-
 impl Features {
     pub(super) fn of(seen: &Seen, signs: Signs) -> Self {
-        let met = UNMET.take().unwrap_or_else(|| Box::new([0; _]));
-        let mut found = Found { buckets: Vec::with_capacity(seen.user.len() + seen.system.len() + 64), met };
-        found.add(b'1', 0);
+        // Two bytes make three at most: a word of one letter, its pair and its place.
+        let most = WORDLESS + (seen.user.len() + seen.system.len()) * 3 / 2;
+        let mut found = Found { buckets: Vec::with_capacity(most), met: vec![ALWAYS; most.next_power_of_two()] };
+        found.buckets.push(ALWAYS);
         for code in signs.codes() {
             found.add(b'S', code.into());
         }
         found.shape(seen);
-        found.system(&seen.system);
-        found.user(seen);
-        let Found { buckets, mut met } = found;
-        for bucket in &buckets {
-            met[usize::from(*bucket) / 64] = 0;
-        }
-        UNMET.set(Some(met));
-        Self { buckets }
+        found.words(seen);
+        Self { buckets: found.buckets }
     }
 
     pub(super) fn buckets(&self) -> &[u16] {
@@ -63,63 +53,67 @@ impl Features {
 /// What is found of a request, while it is looked at.
 struct Found {
     buckets: Vec<u16>,
-    met: Box<Met>,
+    /// The same, each at the place that its lower bits name or at the next that was free: one that says [`ALWAYS`], which was met before
+    /// all others.
+    met: Vec<u16>,
 }
 
 impl Found {
     #[inline]
     fn add(&mut self, kind: u8, what: u64) {
         let bucket = bucket(kind, what);
-        let (word, bit) = (&mut self.met[usize::from(bucket) / 64], 1_u64 << (bucket % 64));
-        if *word & bit == 0 {
-            *word |= bit;
-            self.buckets.push(bucket);
+        let last = self.met.len() - 1;
+        let mut at = usize::from(bucket) & last;
+        while self.met[at] != bucket {
+            if self.met[at] == ALWAYS {
+                self.met[at] = bucket;
+                return self.buckets.push(bucket);
+            }
+            at = (at + 1) & last;
         }
     }
 
     fn shape(&mut self, seen: &Seen) {
         self.add(b'L', seen.length.min(LONGEST_TOLD).checked_ilog2().unwrap_or(0).into());
-        self.add(b'N', memchr_iter(b'\n', seen.user.as_bytes()).count().min(8) as u64);
+        self.add(b'N', memchr_iter(b'\n', seen.user.as_bytes()).take(8).count() as u64);
         if !seen.system.is_empty() {
             self.add(b'Y', 0);
         }
     }
 
-    fn system(&mut self, text: &str) {
-        let mut before = 0;
-        words(text, |word| {
-            self.add(b's', word.digest);
-            self.word(word, before);
-            before = word.digest;
-        });
-    }
-
-    /// The words of the message, without those that are left out: what stands in the middle of it, or in quotation marks, is what a
-    /// request is about and not what it wants. The first words of the message and of its last line count by themselves, and all near its
-    /// end.
-    fn user(&mut self, seen: &Seen) {
+    /// All words of the system message, and those of the message without some: what stands in the middle of it, or in quotation marks, is
+    /// what a request is about and not what it wants. The first words of the message and of its last line count by themselves, and all
+    /// near its end.
+    fn words(&mut self, seen: &Seen) {
         let last_line = memrchr(b'\n', seen.user.as_bytes()).map_or(usize::MAX, |at| at + 1);
         let back = if seen.zone(seen.back) == Zone::Back { seen.back } else { usize::MAX };
-        let (mut number, mut of_last_line, mut before) = (0, 0, 0);
-        words(&seen.user, |word| {
-            if number < EDGE {
-                self.add(if number == 0 { b'f' } else { b'g' }, word.digest);
-            }
-            number += 1;
-            if word.at >= last_line && of_last_line < EDGE {
-                self.add(b'l', word.digest);
-                of_last_line += 1;
-            }
-            if word.at >= back {
-                self.add(b't', word.digest);
-            }
-            before = if seen.zone(word.at) == Zone::Inside {
-                0
-            } else {
-                self.word(word, before);
-                word.digest
-            };
-        });
+        let (mut number, mut of_last_line) = (0, 0);
+        for (text, is_system) in [(&seen.system, true), (&seen.user, false)] {
+            let mut before = 0;
+            words(text, |word| {
+                if is_system {
+                    self.add(b's', word.digest);
+                } else {
+                    if number < EDGE {
+                        self.add(if number == 0 { b'f' } else { b'g' }, word.digest);
+                    }
+                    number += 1;
+                    if word.at >= last_line && of_last_line < EDGE {
+                        self.add(b'l', word.digest);
+                        of_last_line += 1;
+                    }
+                    if word.at >= back {
+                        self.add(b't', word.digest);
+                    }
+                }
+                before = if is_system || seen.zone(word.at) != Zone::Inside {
+                    self.word(word, before);
+                    word.digest
+                } else {
+                    0
+                };
+            });
+        }
     }
 
     /// A word, the pair that it makes with the one before it, how it begins and how it ends.
@@ -141,8 +135,8 @@ impl Found {
     }
 }
 
-fn bucket(kind: u8, what: u64) -> u16 {
-    let [.., a, b] = mixed(u64::from(kind), what).to_le_bytes();
+const fn bucket(kind: u8, what: u64) -> u16 {
+    let [.., a, b] = mixed(kind as u64, what).to_le_bytes();
     u16::from_le_bytes([a, b])
 }
 
@@ -153,7 +147,7 @@ fn digest(word: &[u8], beginning: u64) -> u64 {
 }
 
 /// A product by the golden ratio's bits, and its upper half upon its lower.
-fn mixed(hash: u64, piece: u64) -> u64 {
+const fn mixed(hash: u64, piece: u64) -> u64 {
     let product = (hash ^ piece.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     product ^ product >> 32
 }
@@ -175,16 +169,16 @@ struct Word<'t> {
 }
 
 impl<'t> Word<'t> {
+    /// `here` is the number of what begins at `at`.
     #[inline]
-    fn of(text: &'t str, at: usize, end: usize, is_ascii: bool) -> Self {
+    fn of(text: &'t str, at: usize, end: usize, is_ascii: bool, here: u64) -> Self {
         let end = if end - at > LONGEST_WORD { text.floor_char_boundary(at + LONGEST_WORD) } else { end };
-        let rest = &text.as_bytes()[at..];
-        let (beginning, text) = (number(rest) & mask((end - at).min(8)), &rest[..end - at]);
+        let (beginning, text) = (here & mask((end - at).min(8)), &text.as_bytes()[at..end]);
         Self { at, text, is_ascii, beginning, digest: digest(text, beginning) }
     }
 }
 
-/// Tells runs of letters and digits; a character of a script without blanks is a word of its own.
+/// Tells, of a text in lower case, runs of letters and digits; a character of a script without blanks is a word of its own.
 fn words<'t>(text: &'t str, mut tell: impl FnMut(&Word<'t>)) {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -194,8 +188,11 @@ fn words<'t>(text: &'t str, mut tell: impl FnMut(&Word<'t>)) {
         } else if !byte.is_ascii() && letter(text, at).is_none() {
             at = text.ceil_char_boundary(at + 1);
         } else {
-            let (end, is_ascii) = end_of_word(text, at);
-            tell(&Word::of(text, at, end, is_ascii));
+            let here = number(&bytes[at..]);
+            let letters = letters(here);
+            let behind = bytes.get(at + letters).map_or(BETWEEN, |byte| KINDS[usize::from(*byte)]);
+            let (end, is_ascii) = if behind == BETWEEN { (at + letters, true) } else { end_of_word(text, at) };
+            tell(&Word::of(text, at, end, is_ascii, here));
             at = end;
         }
     }
@@ -279,13 +276,17 @@ mod tests {
     }
 
     #[test]
-    fn a_request_leaves_nothing_to_the_next() {
-        let features = |text: &str| {
-            let seen = Seen::of("", text);
-            Features::of(&seen, Signs::default()).buckets().to_vec()
-        };
-        let first = features("one two three");
-        features("four five six, one two");
-        assert_eq!(features("one two three"), first);
+    fn each_bucket_is_told_once_and_there_is_room_for_all() {
+        let dense: String = ('\u{4e00}'..'\u{5000}').zip(('a'..='z').cycle()).flat_map(|(dense, letter)| [letter, dense]).collect();
+        let letters: String = ('a'..='z').cycle().take(400).flat_map(|letter| [letter, ' ']).collect();
+        for text in ["", "one two one two", &letters, &dense] {
+            let seen = Seen::of(text, text);
+            let features = Features::of(&seen, Signs::default());
+            let mut once = features.buckets().to_vec();
+            once.sort_unstable();
+            once.dedup();
+            assert_eq!(once.len(), features.buckets().len(), "{text}");
+            assert!(once.len() < (seen.user.len() + seen.system.len()) * 3 / 2 + WORDLESS / 2, "{text}: {}", once.len());
+        }
     }
 }

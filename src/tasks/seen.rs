@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr3, memrchr};
 
 /// Bytes of the system message, of the user message's beginning and of its end that are looked at.
 const SYSTEM: usize = 400;
@@ -49,8 +49,8 @@ impl Seen {
         }
         let mut told = String::with_capacity(SYSTEM + 32);
         lower(&system[..boundary(system, SYSTEM)], &mut told);
-        let first_line = text.find('\n').unwrap_or(text.len());
-        let last_line = text.rfind('\n').map_or(0, |at| at + 1);
+        let first_line = memchr(b'\n', text.as_bytes()).unwrap_or(text.len());
+        let last_line = memrchr(b'\n', text.as_bytes()).map_or(0, |at| at + 1);
         let front = first_line.clamp(EDGE.min(text.len()), (EDGE * 3 / 2).min(text.len()));
         let back = last_line.clamp(text.len().saturating_sub(EDGE * 3 / 2), text.len().saturating_sub(EDGE));
         let quotes = quotes(&text);

@@ -182,8 +182,10 @@ impl Signs {
     pub(super) fn of(seen: &Seen) -> Self {
         let mut signs = Self::default();
         if let Some(phrases) = &*PHRASES {
-            signs.words(phrases, &seen.system, |_| Zone::System);
-            signs.words(phrases, &seen.user, |at| seen.zone(at));
+            // One loop for both: two copies of it are more memory to fetch.
+            for (text, all) in [(&seen.system, Some(Zone::System)), (&seen.user, None)] {
+                signs.words(phrases, text, |at| all.unwrap_or_else(|| seen.zone(at)));
+            }
         }
         signs.shape(seen);
         signs
@@ -259,7 +261,7 @@ impl Signs {
             ),
             (Sign::Formula, counts.dollars >= 2 && text.contains(['\\', '^', '_', '='])),
             (Sign::Numbers, counts.numbers >= 2 && counts.numbers * 60 >= text.len().min(600)),
-            (Sign::Choices, has_choices(text)),
+            (Sign::Choices, has_choices(text, counts.marks > 0)),
             (Sign::HasText, seen.length >= 300 && text.contains('\n') || seen.longest_quote() >= 60 || after_colon(text) >= 60),
             (Sign::Quoted, !seen.quotes.is_empty()),
             (Sign::Short, counts.characters <= 60),
@@ -277,10 +279,10 @@ impl Signs {
 
 /// The numbers of the bits that are set.
 fn bits(mut of: u64) -> impl Iterator<Item = u8> {
-    std::iter::from_fn(move || {
-        let bit = of.trailing_zeros();
-        of &= of.checked_sub(1)?;
-        u8::try_from(bit).ok()
+    (0..of.count_ones()).map(move |_| {
+        let [bit, ..] = of.trailing_zeros().to_le_bytes();
+        of &= of - 1;
+        bit
     })
 }
 
@@ -289,6 +291,8 @@ struct Counts {
     dollars: usize,
     /// Runs of digits.
     numbers: usize,
+    /// What stands beside the letter of a choice.
+    marks: usize,
     characters: usize,
 }
 
@@ -299,7 +303,7 @@ impl Counts {
         let characters =
             if text.is_ascii() { text.len() } else { text.chars().map(|character| 1 + usize::from(is_dense(character))).sum() };
         let numbers = if count(DIGIT) > 0 { numbers(text) } else { 0 };
-        Self { brackets: count(BRACKET), dollars: count(DOLLAR), numbers, characters }
+        Self { brackets: count(BRACKET), dollars: count(DOLLAR), numbers, marks: count(MARK), characters }
     }
 }
 
@@ -320,18 +324,24 @@ const KINDS: [u64; 256] = {
     let mut byte = 0_u8;
     while byte.is_ascii() {
         kinds[byte as usize] = match byte {
-            b'{' | b'}' | b';' | b'(' | b')' | b'[' | b']' | b'=' | b'<' | b'>' | b'_' | b'|' => BRACKET,
+            b'(' | b')' => BRACKET + MARK,
+            b'{' | b'}' | b';' | b'[' | b']' | b'=' | b'<' | b'>' | b'_' | b'|' => BRACKET,
             b'0'..=b'9' => DIGIT,
             b'$' => DOLLAR,
+            b'.' | b':' | b'\n' => MARK,
             _ => 0,
         };
         byte += 1;
     }
+    kinds[WIDE as usize] = MARK;
     kinds
 };
+/// What `①` begins with.
+const WIDE: u8 = 0xe2;
 const BRACKET: u64 = 1;
 const DIGIT: u64 = 1 << 16;
 const DOLLAR: u64 = 1 << 32;
+const MARK: u64 = 1 << 48;
 
 /// How many bytes follow the first colon of the first line.
 fn after_colon(text: &str) -> usize {
@@ -340,10 +350,8 @@ fn after_colon(text: &str) -> usize {
 }
 
 /// Whether a list of lettered or numbered choices follows: two neighbours of one of the usual spellings.
-fn has_choices(text: &str) -> bool {
-    /// In front of each a byte that both have, and most texts have not.
-    /// What `①` begins with.
-    const WIDE: u8 = 0xe2;
+fn has_choices(text: &str, has_marks: bool) -> bool {
+    /// In front of each a mark that both have, and most texts have not.
     const PAIRS: [(Option<u8>, &str, &str); 20] = [
         (Some(b'.'), "\na.", "\nb."),
         (Some(b')'), "\na)", "\nb)"),
@@ -370,7 +378,9 @@ fn has_choices(text: &str) -> bool {
     static FINDERS: LazyLock<[[Finder<'static>; 2]; 20]> =
         LazyLock::new(|| PAIRS.map(|(_, first, second)| [first, second].map(Finder::new)));
     let text = text.as_bytes();
-    let [point, open, close, colon, line, wide] = [b'.', b'(', b')', b':', b'\n', WIDE].map(|byte| memchr(byte, text).is_some());
+    let pairs = PAIRS.iter().zip(&*FINDERS).skip(if has_marks { 0 } else { PAIRS.len() - 1 });
+    let [point, open, close, colon, line, wide] =
+        [b'.', b'(', b')', b':', b'\n', WIDE].map(|byte| has_marks && memchr(byte, text).is_some());
     let may_be = |mark: Option<u8>| match mark {
         Some(b'.') => point,
         Some(b'(') => open,
@@ -380,6 +390,7 @@ fn has_choices(text: &str) -> bool {
         Some(_) => line,
         None => true,
     };
-    let mut pairs = PAIRS.iter().zip(&*FINDERS).filter(|((mark, ..), _)| may_be(*mark));
-    pairs.any(|(_, [first, second])| first.find(text).is_some_and(|at| second.find(&text[at..]).is_some()))
+    pairs
+        .filter(|((mark, ..), _)| may_be(*mark))
+        .any(|(_, [first, second])| first.find(text).is_some_and(|at| second.find(&text[at..]).is_some()))
 }

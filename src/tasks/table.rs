@@ -9,8 +9,6 @@ use super::scores::Scores;
 /// What stands at the beginning of a table; the number is that of the features and of the layout.
 const MAGIC: &[u8; 16] = b"tollgate tasks 3";
 const LABELS: usize = 10;
-/// How many weights are read at once.
-const ROW: usize = 16;
 /// Magic, the digest of the data, scale, temperature.
 const HEADER: usize = 16 + 32 + 4 + 4;
 
@@ -75,23 +73,21 @@ impl Table {
         self.temperature
     }
 
-    /// A bucket's weights, and what happens to stand behind them.
-    fn row(&self, bucket: u16) -> [u8; ROW] {
-        let rest = &self.weights[usize::from(bucket) * LABELS..];
-        rest.first_chunk().copied().unwrap_or_else(|| std::array::from_fn(|at| rest.get(at).copied().unwrap_or_default()))
-    }
-
     pub(super) fn scores(&self, features: &Features) -> Scores {
+        let (rows, _) = self.weights.as_chunks::<LABELS>();
         let mut sums = [0_i32; LABELS];
-        // Few enough weights for a sum of 16 bits; and of 16 labels, of which only ten there are, so that they are added side by side.
+        // Few enough weights for a sum of 16 bits: eight of those are added side by side.
         for some in features.buckets().chunks(256) {
-            let mut of_some = [0_i16; ROW];
-            for bucket in some {
-                for (sum, weight) in of_some.iter_mut().zip(&self.row(*bucket)) {
+            let (mut eight, mut rest) = ([0_i16; 8], [0_i16; LABELS - 8]);
+            for row in some.iter().filter_map(|bucket| rows.get(usize::from(*bucket))) {
+                for (sum, weight) in eight.iter_mut().zip(row) {
+                    *sum += i16::from(i8::from_le_bytes([*weight]));
+                }
+                for (sum, weight) in rest.iter_mut().zip(&row[8..]) {
                     *sum += i16::from(i8::from_le_bytes([*weight]));
                 }
             }
-            for (sum, of_some) in sums.iter_mut().zip(of_some) {
+            for (sum, of_some) in sums.iter_mut().zip(eight.into_iter().chain(rest)) {
                 *sum += i32::from(of_some);
             }
         }
