@@ -6,6 +6,7 @@ mod clock;
 mod confidence;
 mod format;
 mod glob;
+mod halves;
 mod heartbeat;
 mod ledger;
 mod map;
@@ -21,7 +22,6 @@ mod score;
 mod secret;
 mod tokenizer;
 mod tokens;
-mod turn;
 mod usd;
 mod window;
 
@@ -29,6 +29,7 @@ pub use clock::{Clock, Moment};
 pub use confidence::Confidence;
 pub use format::{Effort, Endpoint, Format, Need, Speaks, Wire};
 pub use glob::Glob;
+pub use halves::Halves;
 pub use heartbeat::Heartbeat;
 pub use ledger::{
     AdjustedEntry, AttemptId, Basis, DisputeClass, DisputeId, Disputed, EndedEntry, Entry, HeldEntry, LedgerInbox, LedgerQueue,
@@ -48,6 +49,5 @@ pub use score::Score;
 pub use secret::Secret;
 pub use tokenizer::Tokenizer;
 pub use tokens::{Tokens, Usage};
-pub use turn::Turn;
 pub use usd::{Usd, push_digits};
 pub use window::{Period, StartsOn, Stretch, Window};

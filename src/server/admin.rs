@@ -10,6 +10,8 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+use crate::units::Halves;
+
 use super::connection::{Drain, Service, serve_connection};
 
 /// The largest question, in bytes: a request's body may stand in it.
@@ -114,7 +116,7 @@ where
 {
     type Body = Full<Bytes>;
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Self::Body>, Infallible> {
+    async fn answer(self, request: Request<Incoming>, _: &Halves) -> Result<Response<Self::Body>, Infallible> {
         Ok(self.admin.route(request, self.own).await)
     }
 }

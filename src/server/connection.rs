@@ -1,10 +1,9 @@
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -16,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::units::Turn;
+use crate::units::Halves;
 use crate::wire::{ErrorWords, Shape};
 
 /// How long a client may take to send a request's head.
@@ -75,12 +74,16 @@ impl Drain {
 pub trait Service: Clone + Send + 'static {
     type Body: http_body::Body<Data = bytes::Bytes, Error: std::error::Error + Send + Sync> + Send + 'static;
 
-    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
+    /// What takes long within may poll itself within `halves`, the connection's.
+    fn answer(self, request: Request<Incoming>, halves: &Halves) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
 }
 
 /// Serves one connection to its end, or until the drain has let its open request finish.
 pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, service: S, drain: &Drain) {
-    let answer = service_fn(|request| service.clone().answer(request));
+    // A request that has just begun asks for its body, which came along with the head and has only to be handed over. Done in the same
+    // turn, it is still in the processor's cache; behind the turns of other connections it is not.
+    let halves = Halves::default();
+    let answer = service_fn(|request| service.clone().answer(request, &halves));
     // More than 100 header lines are refused without being told to: saying the number would make hyper fill its tables each time.
     let mut connection = pin!(
         http1::Builder::new()
@@ -91,18 +94,8 @@ pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + 
     );
     let (mut begun, mut cut) = (pin!(drain.begun.cancelled()), pin!(drain.cut.cancelled()));
     let (mut is_listening, mut is_draining) = (false, false);
-    // A request that has just begun asks for its body, which came along with the head and has only to be handed over. Done in the same
-    // turn, it is still in the processor's cache; behind the turns of other connections it is not.
-    let turn = Turn::new();
     let ended = poll_fn(|cx| {
-        let end = Cell::new(Poll::Pending);
-        let drive = |cx: &mut Context<'_>| {
-            let polled = connection.as_mut().poll(cx);
-            let has_ended = polled.is_ready();
-            end.set(polled);
-            has_ended
-        };
-        if let Poll::Ready(ended) = turn.poll(cx, drive, |_| end.replace(Poll::Pending)) {
+        if let Poll::Ready(ended) = halves.around(cx, |cx| connection.as_mut().poll(cx)) {
             return Poll::Ready(Some(ended));
         }
         // Asked once, the tokens wake this task when their time comes; until then they need not be asked again.

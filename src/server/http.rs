@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
 use crate::flow::{Addressee, Answer, Asked, Body, Refusal, Running, answer_or_internal};
-use crate::units::Endpoint;
+use crate::units::{Endpoint, Halves};
 use crate::wire::{Call, Shape};
 
 use super::coding::Coding;
@@ -38,7 +39,7 @@ impl Service for Applications {
     type Body = Body;
 
     /// Keeps the request's parts in one place and lends them to what waits: an async function keeps twice what it is given.
-    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
+    fn answer(self, request: Request<Incoming>, halves: &Halves) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
         let at = self.server.parts.clock.wall();
         let request_id = request_id(at);
         let (mut head, mut incoming) = request.into_parts();
@@ -46,7 +47,8 @@ impl Service for Applications {
         let shape = shape_of(head.uri.path());
         let asks_to_upgrade = head.headers.contains_key(UPGRADE);
         async move {
-            let story = pin!(self.route(&mut head, &mut incoming, &request_id, at));
+            let mut story = pin!(self.route(&mut head, &mut incoming, &request_id, at));
+            let story = pin!(poll_fn(|_| halves.within(|cx| story.as_mut().poll(cx))));
             let answer = match answer_or_internal(&request_id, story).await {
                 Ok(answer) => answer,
                 Err(refusal) => refusal.answer(Addressee { shape, request_id: &request_id }),

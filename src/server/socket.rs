@@ -9,6 +9,8 @@ use hyper::body::Incoming;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::task::TaskTracker;
 
+use crate::units::Halves;
+
 use super::connection::{Drain, Service, serve_connection};
 
 /// The largest question on the control socket: 32 MiB, as a request to explain may be.
@@ -62,7 +64,7 @@ where
 {
     type Body = Full<Bytes>;
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Self::Body>, Infallible> {
+    async fn answer(self, request: Request<Incoming>, _: &Halves) -> Result<Response<Self::Body>, Infallible> {
         let (head, body) = request.into_parts();
         let Ok(body) = Limited::new(body, LARGEST).collect().await else {
             let mut response = Response::new(Full::new(Bytes::from_static(b"{\"error\":\"the question is too large\"}\n")));

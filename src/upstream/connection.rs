@@ -16,7 +16,7 @@ use tokio_util::either::Either;
 use super::body::Pieces;
 use super::dial::{Dial, DialError, Link, Socket};
 use super::headers;
-use crate::units::Turn;
+use crate::units::Halves;
 
 const HTTP2_HEAD_LIMIT: u32 = 64 << 10;
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(15);
@@ -36,7 +36,7 @@ pub(super) struct Http1 {
     sender: http1::SendRequest<Pieces>,
     /// Nothing once it has ended.
     driver: Option<Box<http1::Connection<TokioIo<Socket>, Pieces>>>,
-    turn: Turn,
+    halves: Halves,
     link: Arc<Link>,
 }
 
@@ -77,7 +77,7 @@ impl Connection {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(headers::HEAD_LIMIT);
         let (sender, driver) = builder.handshake(socket).await.map_err(|_| Unopened::Ended)?;
-        let mut connection = Http1 { sender, driver: Some(Box::new(driver)), turn: Turn::new(), link };
+        let mut connection = Http1 { sender, driver: Some(Box::new(driver)), halves: Halves::default(), link };
         connection.ready().await?;
         Ok(Self::Http1(connection))
     }
@@ -107,7 +107,7 @@ impl Connection {
     /// Polls something that comes over this connection.
     pub(super) fn poll<T>(&mut self, cx: &mut Context<'_>, mut awaited: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         match self {
-            Self::Http1(Http1 { driver, turn, .. }) => turn.poll(cx, |cx| drive(driver, cx), awaited),
+            Self::Http1(Http1 { driver, halves, .. }) => halves.poll(cx, |cx| drive(driver, cx), awaited),
             Self::Http2(_) => awaited(cx),
         }
     }
@@ -125,8 +125,8 @@ impl Http1 {
 
     /// Ends when it takes a request.
     pub(super) async fn ready(&mut self) -> Result<(), Unopened> {
-        let Self { sender, driver, turn, .. } = self;
-        poll_fn(|cx| turn.poll(cx, |cx| drive(driver, cx), |cx| sender.poll_ready(cx))).await.map_err(|_| Unopened::Ended)
+        let Self { sender, driver, halves, .. } = self;
+        poll_fn(|cx| halves.poll(cx, |cx| drive(driver, cx), |cx| sender.poll_ready(cx))).await.map_err(|_| Unopened::Ended)
     }
 }
 

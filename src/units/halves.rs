@@ -1,46 +1,50 @@
 //! Two halves of one task that wake each other: a connection, and what waits for what comes over it.
 
-use std::mem;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// How often a task goes round before it lets others go on.
 const MOST_ROUNDS: usize = 16;
 
+/// The task waits for its waker.
+const RESTS: u8 = 1;
+/// What drives was woken since it was begun last.
+const DRIVES: u8 = 2;
+/// What is driven was.
+const DRIVEN: u8 = 4;
+
 /// What one half wakes the other for is done in the same turn of their task, which is woken only from outside, and only while it rests.
 #[derive(Debug)]
-pub struct Turn {
-    state: Arc<Shared>,
-    /// What both halves are polled with.
-    waker: Waker,
+pub struct Halves {
+    state: Arc<State>,
+    /// What the two halves are polled with.
+    drives: Waker,
+    driven: Waker,
 }
 
-#[derive(Debug)]
-struct Shared(Mutex<State>);
-
-#[derive(Debug)]
-enum State {
-    /// Nobody waits.
-    Idle,
-    Working,
-    /// Something has moved since the work began.
-    Woken,
-    Resting(Waker),
+#[derive(Debug, Default)]
+struct State {
+    bits: AtomicU8,
+    task: Mutex<Option<Waker>>,
 }
 
-impl Default for Turn {
+/// Wakes one of the halves.
+#[derive(Debug)]
+struct Half {
+    state: Arc<State>,
+    bit: u8,
+}
+
+impl Default for Halves {
     fn default() -> Self {
-        Self::new()
+        let state = Arc::<State>::default();
+        let waker = |bit| Waker::from(Arc::new(Half { state: Arc::clone(&state), bit }));
+        Self { drives: waker(DRIVES), driven: waker(DRIVEN), state }
     }
 }
 
-impl Turn {
-    #[must_use]
-    pub fn new() -> Self {
-        let state = Arc::new(Shared(Mutex::new(State::Idle)));
-        Self { waker: Waker::from(Arc::clone(&state)), state }
-    }
-
+impl Halves {
     /// Polls what is awaited, and drives what it comes from, until the one is ready or the other does not move. Nothing but `drive`
     /// makes it ready; true: it has come to an end.
     pub fn poll<T>(
@@ -49,47 +53,63 @@ impl Turn {
         mut drive: impl FnMut(&mut Context<'_>) -> bool,
         mut awaited: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let mut own = Context::from_waker(&self.waker);
         for _ in 0..MOST_ROUNDS {
-            if let Poll::Ready(ready) = awaited(&mut own) {
-                self.state.becomes(State::Idle);
-                return Poll::Ready(ready);
+            if let ready @ Poll::Ready(_) = awaited(&mut Context::from_waker(&self.driven)) {
+                return ready;
             }
             // Whatever was asked for above is looked at below.
-            self.state.becomes(State::Working);
-            if !drive(&mut own) && self.state.rests(cx.waker()) {
+            self.state.begins();
+            if !drive(&mut Context::from_waker(&self.drives)) && self.state.rests(cx.waker()) {
                 return Poll::Pending;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-}
 
-impl Shared {
-    fn becomes(&self, next: State) -> State {
-        mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), next)
-    }
-
-    /// False where something has moved meanwhile.
-    fn rests(&self, waker: &Waker) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_still = matches!(*state, State::Working);
-        if is_still {
-            *state = State::Resting(waker.clone());
+    /// The same for a half that has the other within, which polls itself by [`Self::within`].
+    pub fn around<T>(&self, cx: &mut Context<'_>, mut drive: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        for _ in 0..MOST_ROUNDS {
+            self.state.begins();
+            if let ready @ Poll::Ready(_) = drive(&mut Context::from_waker(&self.drives)) {
+                return ready;
+            }
+            if self.state.rests(cx.waker()) {
+                return Poll::Pending;
+            }
         }
-        is_still
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Polls the half within. What it was woken for until now need not be told once more.
+    pub fn within<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        self.state.bits.fetch_and(!DRIVEN, Ordering::AcqRel);
+        poll(&mut Context::from_waker(&self.driven))
     }
 }
 
-impl Wake for Shared {
+impl State {
+    fn begins(&self) {
+        self.bits.swap(0, Ordering::AcqRel);
+    }
+
+    /// False where a half was woken since the round was begun.
+    fn rests(&self, task: &Waker) -> bool {
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.clone());
+        self.bits.compare_exchange(0, RESTS, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl Wake for Half {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if let State::Resting(waker) = self.becomes(State::Woken) {
-            waker.wake();
+        if self.state.bits.fetch_or(self.bit, Ordering::AcqRel) == RESTS {
+            let task = self.state.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+            task.into_iter().for_each(Waker::wake);
         }
     }
 }
@@ -129,7 +149,7 @@ mod tests {
     #[test]
     fn who_works_is_not_woken_but_looks_again() {
         let (count, waker) = counting();
-        let (turn, mut rounds) = (Turn::new(), 0);
+        let (halves, mut rounds) = (Halves::default(), 0);
         let drive = |cx: &mut Context<'_>| {
             rounds += 1;
             if rounds < 5 {
@@ -137,17 +157,17 @@ mod tests {
             }
             false
         };
-        assert!(turn.poll(&mut Context::from_waker(&waker), drive, |_| Poll::<()>::Pending).is_pending());
+        assert!(halves.poll(&mut Context::from_waker(&waker), drive, |_| Poll::<()>::Pending).is_pending());
         assert_eq!((rounds, count.get()), (5, 0));
-        turn.waker.wake_by_ref();
-        turn.waker.wake_by_ref();
+        halves.drives.wake_by_ref();
+        halves.drives.wake_by_ref();
         assert_eq!(count.get(), 1, "once, until it has worked again");
     }
 
     #[test]
     fn what_is_asked_for_is_done_in_the_same_turn() {
         let (count, waker) = counting();
-        let (turn, asked, given) = (Turn::new(), Cell::new(false), Cell::new(0));
+        let (halves, asked, given) = (Halves::default(), Cell::new(false), Cell::new(0));
         let drive = |cx: &mut Context<'_>| {
             if asked.take() {
                 given.set(given.get() + 1);
@@ -163,40 +183,66 @@ mod tests {
             }
             given => Poll::Ready(given),
         };
-        assert_eq!(turn.poll(&mut Context::from_waker(&waker), drive, awaited), Poll::Ready(1));
+        assert_eq!(halves.poll(&mut Context::from_waker(&waker), drive, awaited), Poll::Ready(1));
         assert_eq!(count.get(), 0);
+    }
+
+    #[test]
+    fn a_half_within_is_polled_for_what_it_was_woken_for_before() {
+        let (count, waker) = counting();
+        let (halves, mut rounds) = (Halves::default(), 0);
+        let polled = halves.around(&mut Context::from_waker(&waker), |cx| {
+            rounds += 1;
+            halves.driven.wake_by_ref();
+            let within = halves.within(|own| {
+                if rounds == 1 {
+                    cx.waker().wake_by_ref();
+                }
+                if rounds == 2 {
+                    own.waker().wake_by_ref();
+                }
+                Poll::<()>::Pending
+            });
+            assert!(within.is_pending());
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+        assert_eq!((rounds, count.get()), (3, 0), "once for either half");
+        halves.driven.wake_by_ref();
+        halves.drives.wake_by_ref();
+        assert_eq!(count.get(), 1);
     }
 
     #[test]
     fn an_end_is_looked_at_once_more() {
         let (count, waker) = counting();
-        let (turn, has_ended) = (Turn::new(), Cell::new(false));
+        let (halves, has_ended) = (Halves::default(), Cell::new(false));
         let awaited = |_: &mut Context<'_>| if has_ended.get() { Poll::Ready(()) } else { Poll::Pending };
         let drive = |_: &mut Context<'_>| !has_ended.replace(true);
-        assert!(turn.poll(&mut Context::from_waker(&waker), drive, awaited).is_ready());
+        assert!(halves.poll(&mut Context::from_waker(&waker), drive, awaited).is_ready());
         assert_eq!(count.get(), 0);
     }
 
     #[test]
     fn nobody_is_woken_where_nobody_waits() {
         let (count, waker) = counting();
-        let turn = Turn::new();
-        turn.waker.wake_by_ref();
-        assert_eq!(turn.poll(&mut Context::from_waker(&waker), |_| false, |_| Poll::Ready(7)), Poll::Ready(7));
-        turn.waker.wake_by_ref();
+        let halves = Halves::default();
+        halves.drives.wake_by_ref();
+        assert_eq!(halves.poll(&mut Context::from_waker(&waker), |_| false, |_| Poll::Ready(7)), Poll::Ready(7));
+        halves.drives.wake_by_ref();
         assert_eq!(count.get(), 0);
     }
 
     #[test]
     fn who_never_rests_lets_others_go_on() {
         let (count, waker) = counting();
-        let (turn, mut rounds) = (Turn::new(), 0);
+        let (halves, mut rounds) = (Halves::default(), 0);
         let drive = |cx: &mut Context<'_>| {
             rounds += 1;
             cx.waker().wake_by_ref();
             false
         };
-        assert!(turn.poll(&mut Context::from_waker(&waker), drive, |_| Poll::<()>::Pending).is_pending());
+        assert!(halves.poll(&mut Context::from_waker(&waker), drive, |_| Poll::<()>::Pending).is_pending());
         assert_eq!((rounds, count.get()), (MOST_ROUNDS, 1));
     }
 
@@ -213,7 +259,7 @@ mod tests {
                 tx.send(number).unwrap();
             }
         });
-        let turn = Turn::new();
+        let halves = Halves::default();
         for expected in 0..NUMBERS {
             let held = Cell::new(None);
             let mut is_taken = Box::pin(taken.notified());
@@ -228,7 +274,7 @@ mod tests {
                     }
                     false
                 };
-                turn.poll(cx, drive, |cx| is_taken.as_mut().poll(cx).map(|()| held.get()))
+                halves.poll(cx, drive, |cx| is_taken.as_mut().poll(cx).map(|()| held.get()))
             });
             assert_eq!(number.await, Some(expected));
         }
