@@ -74,7 +74,7 @@ impl Drain {
 pub trait Service: Clone + Send + 'static {
     type Body: http_body::Body<Data = bytes::Bytes, Error: std::error::Error + Send + Sync> + Send + 'static;
 
-    /// What takes long within may poll itself within `halves`, the connection's.
+    /// `halves` are the connection's and the answer's: one that polls itself within them is not polled twice for what it was woken for.
     fn answer(self, request: Request<Incoming>, halves: &Halves) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
 }
 

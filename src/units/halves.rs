@@ -96,6 +96,9 @@ impl State {
 
     /// False where a half was woken since the round was begun.
     fn rests(&self, task: &Waker) -> bool {
+        if self.bits.load(Ordering::Acquire) != 0 {
+            return false;
+        }
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.clone());
         self.bits.compare_exchange(0, RESTS, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
