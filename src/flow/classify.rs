@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
@@ -34,7 +33,7 @@ pub fn features(call: &Arc<Call>, headers: &Arc<HeaderMap>) -> Result<Features, 
         requested_model: requested_model.into(),
         task: stated.map_or(Ok(Task::unknown()), |(text, param)| task(text, param))?,
         max_cost: header(headers, &MAX_COST)?.map(max_cost).transpose()?,
-        labels: header(headers, &LABELS)?.map_or(Ok(BTreeMap::new()), labels)?.into(),
+        labels: header(headers, &LABELS)?.map_or(Ok(Pairs::default()), labels)?,
         headers: Arc::clone(headers),
         caller: None,
         tags: Pairs::default(),
@@ -107,18 +106,22 @@ fn max_cost(text: &str) -> Result<Usd, Refusal> {
 }
 
 /// `feature=x,run=7`.
-fn labels(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
-    let wrong = |what: &str| Refusal::invalid("x-tollgate-labels", format!("{what}; expected `name=value,name=value`"));
-    let mut labels = BTreeMap::new();
-    for pair in text.split(',').map(str::trim_ascii).filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(|| wrong(&format!("`{}` has no `=`", pair.escape_default())))?;
-        if name.is_empty() || name.len() > LONGEST_LABEL || value.len() > LONGEST_LABEL {
-            return Err(wrong(&format!("a label's name and value have at most {LONGEST_LABEL} bytes, and the name is not empty")));
-        }
-        labels.insert(name.trim_ascii().to_owned(), value.trim_ascii().to_owned());
-    }
-    if labels.len() > MOST_LABELS {
-        return Err(wrong(&format!("at most {MOST_LABELS} labels are taken")));
+fn labels(text: &str) -> Result<Pairs, Refusal> {
+    let labels = text.split(',').map(str::trim_ascii).filter(|pair| !pair.is_empty()).map(label).collect::<Result<Pairs, _>>()?;
+    if labels.iter().count() > MOST_LABELS {
+        return Err(no_labels(&format!("at most {MOST_LABELS} labels are taken")));
     }
     Ok(labels)
+}
+
+fn label(pair: &str) -> Result<(&str, &str), Refusal> {
+    let (name, value) = pair.split_once('=').ok_or_else(|| no_labels(&format!("`{}` has no `=`", pair.escape_default())))?;
+    if name.is_empty() || name.len() > LONGEST_LABEL || value.len() > LONGEST_LABEL {
+        return Err(no_labels(&format!("a label's name and value have at most {LONGEST_LABEL} bytes, and the name is not empty")));
+    }
+    Ok((name.trim_ascii(), value.trim_ascii()))
+}
+
+fn no_labels(what: &str) -> Refusal {
+    Refusal::invalid("x-tollgate-labels", format!("{what}; expected `name=value,name=value`"))
 }

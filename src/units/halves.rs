@@ -249,19 +249,61 @@ mod tests {
         assert_eq!((rounds, count.get()), (MOST_ROUNDS, 1));
     }
 
-    /// Numbers come from another thread to the half that drives, and from there to the one that waits.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn nothing_that_comes_from_another_thread_is_missed() {
-        const NUMBERS: u32 = 20_000;
-        let (tx, mut rx) = mpsc::unbounded_channel();
-        let (taken, wanted) = (Notify::new(), Arc::new(Notify::new()));
-        let (mut tasks, asked) = (JoinSet::new(), Arc::clone(&wanted));
+    /// Who sends the next number from another thread, each time it is wanted.
+    fn numbers(tasks: &mut JoinSet<()>, count: u32) -> (Arc<Notify>, mpsc::UnboundedReceiver<u32>) {
+        let (tx, rx) = mpsc::unbounded_channel();
+        let wanted = Arc::new(Notify::new());
+        let asked = Arc::clone(&wanted);
         tasks.spawn(async move {
-            for number in 0..NUMBERS {
+            for number in 0..count {
                 asked.notified().await;
                 tx.send(number).unwrap();
             }
         });
+        (wanted, rx)
+    }
+
+    /// Numbers come from other threads to either half; the one within ends with one of each, of which the other half hands it its own.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_that_comes_for_either_half_is_missed() {
+        const NUMBERS: u32 = 20_000;
+        let mut tasks = JoinSet::new();
+        let (wanted, mut outer) = numbers(&mut tasks, NUMBERS);
+        let (wanted_within, mut inner) = numbers(&mut tasks, NUMBERS);
+        let halves = Halves::default();
+        for expected in 0..NUMBERS {
+            let (mut handed, mut own, mut waits): (_, _, Option<Waker>) = (None, None, None);
+            wanted.notify_one();
+            wanted_within.notify_one();
+            let both = poll_fn(|cx| {
+                halves.around(cx, |cx| {
+                    if handed.is_none()
+                        && let Poll::Ready(number) = outer.poll_recv(cx)
+                    {
+                        handed = number;
+                        waits.take().into_iter().for_each(Waker::wake);
+                    }
+                    halves.within(|cx| {
+                        waits = Some(cx.waker().clone());
+                        if own.is_none()
+                            && let Poll::Ready(number) = inner.poll_recv(cx)
+                        {
+                            own = number;
+                        }
+                        handed.zip(own).map_or(Poll::Pending, Poll::Ready)
+                    })
+                })
+            });
+            assert_eq!(both.await, (expected, expected));
+        }
+    }
+
+    /// Numbers come from another thread to the half that drives, and from there to the one that waits.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_that_comes_from_another_thread_is_missed() {
+        const NUMBERS: u32 = 20_000;
+        let (mut tasks, taken) = (JoinSet::new(), Notify::new());
+        let (wanted, mut rx) = numbers(&mut tasks, NUMBERS);
         let halves = Halves::default();
         for expected in 0..NUMBERS {
             let held = Cell::new(None);

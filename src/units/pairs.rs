@@ -34,6 +34,17 @@ impl From<BTreeMap<String, String>> for Pairs {
     }
 }
 
+/// Of a name that comes twice the last value counts.
+impl<'p> FromIterator<(&'p str, &'p str)> for Pairs {
+    fn from_iter<I: IntoIterator<Item = (&'p str, &'p str)>>(pairs: I) -> Self {
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        pairs.reverse();
+        pairs.sort_by_key(|(name, _)| *name);
+        pairs.dedup_by_key(|(name, _)| *name);
+        Self((!pairs.is_empty()).then(|| pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()))
+    }
+}
+
 impl Serialize for Pairs {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(self.iter())
@@ -51,5 +62,16 @@ mod tests {
         assert_eq!((pairs.get("team"), pairs.get("run"), Pairs::default().get("team")), (Some("search"), None, None));
         assert_eq!(serde_json::to_string(&pairs).unwrap(), r#"{"team":"search"}"#);
         assert_eq!(serde_json::to_string(&Pairs::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn pairs_stand_by_their_names_and_the_last_of_a_name_counts() {
+        let pairs: Pairs = [("b", "1"), ("a", "2"), ("b", "3"), ("", "4")].into_iter().collect();
+        assert_eq!(pairs.iter().collect::<Vec<_>>(), [("", "4"), ("a", "2"), ("b", "3")]);
+        assert_eq!(
+            pairs,
+            Pairs::from(BTreeMap::from([("b", "3"), ("a", "2"), ("", "4")].map(|(name, value)| (name.into(), value.into()))))
+        );
+        assert_eq!(Pairs::from_iter([]), Pairs::default());
     }
 }

@@ -3,6 +3,8 @@
 //! Of HTTP/1.1 each serves one request at a time, and the one that was idle for the shortest time is taken first. Of HTTP/2 one
 //! connection serves all requests. Where TLS has yet to settle which it is, requests wait for the first connection instead of
 //! opening one each.
+//!
+//! Nobody looks at an idle connection of HTTP/1.1: that its provider has closed it is seen when it is taken, or it is closed here before.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
