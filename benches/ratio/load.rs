@@ -32,7 +32,7 @@ pub(crate) enum Shape {
     LargeUndeclared,
     /// One streamed call at a time: when the first event comes.
     FirstEvent,
-    /// 200 short calls a second: what one call waits.
+    /// 200 short calls a second, one every 5 ms: what one call waits.
     Calm,
     /// 256 connections, to see the memory that they take.
     Connections,
@@ -52,9 +52,14 @@ impl Shape {
         }
     }
 
-    /// Between two requests of one connection; none: the next follows at once.
-    fn pause(self) -> Option<Duration> {
+    /// From one request of a connection to its next, however long it takes; none: the next follows the answer.
+    fn gap(self) -> Option<Duration> {
         (self == Self::Calm).then(|| Duration::from_millis(40))
+    }
+
+    /// How much later than the one before it a connection begins: those that start together would ask and answer in step.
+    fn stagger(self) -> Duration {
+        if self == Self::Calm { Duration::from_millis(5) } else { Duration::from_micros(613) }
     }
 
     fn task(self) -> Option<&'static str> {
@@ -158,22 +163,36 @@ async fn one_connection(to: SocketAddr, shape: Shape, number: usize, begin: Inst
 
 async fn requests(to: SocketAddr, shape: Shape, number: usize, begin: Instant, end: Instant, seen: &mut Seen) -> anyhow::Result<()> {
     let body = shape.body();
-    // Connections that start together would ask and answer in step.
-    tokio::time::sleep(Duration::from_micros(613 * number as u64)).await;
+    tokio::time::sleep(shape.stagger() * u32::try_from(number)?).await;
     let mut client = Client::connect(to).await?;
+    let mut due = Instant::now();
     while Instant::now() < end {
-        let asked = Instant::now();
         one_request(&mut client, (shape.task(), body.clone()), begin..end, seen).await?;
-        if (begin..end).contains(&Instant::now()) || shape == Shape::Connections {
-            seen.times.push(asked.elapsed());
+        let now = Instant::now();
+        if (begin..end).contains(&now) || shape == Shape::Connections {
+            seen.times.push(now - due);
         }
         if shape == Shape::Connections {
             tokio::time::sleep_until(end + Duration::from_millis(500)).await;
-        } else if let Some(pause) = shape.pause() {
-            tokio::time::sleep_until(asked + pause).await;
         }
+        due = match shape.gap() {
+            None => Instant::now(),
+            Some(gap) => due + gap,
+        };
+        wait_until(due).await;
     }
     Ok(())
+}
+
+/// To the microsecond: a timer goes by whole milliseconds, and calls that it lets go together would wait for each other.
+async fn wait_until(due: Instant) {
+    const TIMER: Duration = Duration::from_millis(2);
+    if due.saturating_duration_since(Instant::now()) > TIMER {
+        tokio::time::sleep_until(due - TIMER).await;
+    }
+    while Instant::now() < due {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn one_request(
