@@ -10,8 +10,10 @@ pub(super) struct Words<T> {
     /// A bit for each of many finer sorts: whether there is a word of it. At most places of a text there is none, and these few bytes
     /// show that.
     finer: [u64; 1 << (FINER_BITS - 6)],
-    /// By a byte: what may stand where it does.
+    /// By a byte: whether a word begins with it, and whether it is a letter that none begins behind.
     places: [u8; 256],
+    /// By two bytes: the classes that have a word which begins with them.
+    beginnings: [u8; 1 << BEGINNING_BITS],
 }
 
 #[derive(Debug)]
@@ -28,11 +30,18 @@ struct Word<T> {
 
 /// A word's class is the first of these lengths that it has: so many of its first bytes make its sort.
 const CLASSES: [usize; 5] = [8, 5, 3, 2, 1];
-/// Of a place: the byte is a letter, and no word begins behind it. The lower bits are of the classes that have a word which begins with it.
-const LETTER: u8 = 1 << CLASSES.len();
+/// The bytes that make a sort.
+const MASKS: [u64; CLASSES.len()] = [mask(8), mask(5), mask(3), mask(2), mask(1)];
+/// Of a place: a word begins with the byte.
+const BEGINS: u8 = 1;
+/// Of a place: the byte is a letter, and no word begins behind it.
+const LETTER: u8 = 2;
+/// The golden ratio's bits, which spread whatever is multiplied with them.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// How many sorts of each class are told apart, and how many finer ones, as powers of two.
 const SORT_BITS: u32 = 11;
 const FINER_BITS: u32 = 14;
+const BEGINNING_BITS: u32 = 11;
 
 impl<T: Copy> Words<T> {
     /// In lower case; a `*` at an end lets letters touch it there. Absent where there are none, or far too many.
@@ -41,19 +50,27 @@ impl<T: Copy> Words<T> {
         all.retain(|word| !word.text.is_empty());
         all.sort_by_key(|word| word.sort().number);
         let mut sorts = vec![u16::try_from(all.len()).ok()?; (CLASSES.len() << SORT_BITS) + 1].into_boxed_slice();
-        let (mut finer, mut places) = ([0; _], [0; 256]);
+        let (mut finer, mut places, mut beginnings) = ([0; _], [0; 256], [0; _]);
         let mut begun = 0;
         for (at, word) in (0..).zip(&all) {
             let sort = word.sort();
             sorts[begun..=sort.number].fill(at);
             begun = sort.number + 1;
             finer[sort.finer / 64] |= 1 << (sort.finer % 64);
-            places[usize::from(word.text.as_bytes()[0])] |= 1 << word.class();
+            let (first, seconds) = match word.text.as_bytes() {
+                [first, second, ..] => (*first, *second..=*second),
+                [first] => (*first, 0..=u8::MAX),
+                [] => continue,
+            };
+            places[usize::from(first)] |= BEGINS;
+            for second in seconds {
+                beginnings[beginning(u16::from_le_bytes([first, second]).into())] |= 1 << word.class();
+            }
         }
         if !all.iter().any(|word| word.is_open_before && word.text.as_bytes()[0].is_ascii_lowercase()) {
             places[usize::from(b'a')..=usize::from(b'z')].iter_mut().for_each(|place| *place |= LETTER);
         }
-        (!all.is_empty()).then_some(Self { all, sorts, finer, places })
+        (!all.is_empty()).then_some(Self { all, sorts, finer, places, beginnings })
     }
 
     /// Tells what the words in `text`, in lower case, say, and where each begins.
@@ -66,11 +83,13 @@ impl<T: Copy> Words<T> {
                 continue;
             }
             let here = number(&text.as_bytes()[at..]);
-            for class in 0..CLASSES.len() {
-                let sort = Sort::of(class, here);
-                if place & 1 << class != 0 && self.finer[sort.finer / 64] & 1 << (sort.finer % 64) != 0 {
+            let mut classes = self.beginnings[beginning(here)];
+            while classes != 0 {
+                let sort = Sort::of(classes.trailing_zeros() as usize, here);
+                if self.finer[sort.finer / 64] & 1 << (sort.finer % 64) != 0 {
                     self.tell(text, at, here, sort.number, &mut tell);
                 }
+                classes &= classes - 1;
             }
             at += if place & LETTER == 0 { 1 } else { letters(here) };
         }
@@ -130,10 +149,15 @@ struct Sort {
 impl Sort {
     #[inline]
     fn of(class: usize, here: u64) -> Self {
-        // The golden ratio's bits spread whatever comes in.
-        let spread = (here & mask(CLASSES[class])).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let spread = (here & MASKS[class]).wrapping_mul(GOLDEN);
         Self { number: class << SORT_BITS | (spread >> (64 - SORT_BITS)) as usize, finer: (spread >> (64 - FINER_BITS)) as usize }
     }
+}
+
+/// The place of two bytes among [`Words::beginnings`].
+#[inline]
+fn beginning(here: u64) -> usize {
+    ((here & mask(2)).wrapping_mul(GOLDEN) >> (64 - BEGINNING_BITS)) as usize
 }
 
 /// How many of eight bytes are letters of ASCII in lower case, from the first on.
@@ -161,7 +185,7 @@ pub(super) fn number(text: &[u8]) -> u64 {
 
 /// The first one to eight bytes of a number.
 #[inline]
-pub(super) fn mask(bytes: usize) -> u64 {
+pub(super) const fn mask(bytes: usize) -> u64 {
     u64::MAX >> (64 - 8 * bytes)
 }
 
