@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::admit::Failures;
 use crate::flow::{Parts, Running};
 use crate::rules::Live;
-use crate::units::Heartbeat;
+use crate::units::{Heartbeat, is_out_of_descriptors};
 
 use spare::Spare;
 
@@ -118,7 +118,7 @@ impl Server {
             if !std::mem::replace(&mut is_out, true) {
                 tracing::warn!(%error, "a connection could not be accepted");
             }
-            if Spare::is_wanted(&error) && spare.turn_away(&listener).await {
+            if is_out_of_descriptors(&error) && spare.turn_away(&listener).await {
                 self.load.refused_connections.fetch_add(1, Ordering::Relaxed);
             } else {
                 // A peer that left while it waited, or no descriptor at all: a pause keeps the loop from spinning.

@@ -4,6 +4,7 @@
 
 mod clock;
 mod confidence;
+mod descriptors;
 mod format;
 mod glob;
 mod halves;
@@ -27,6 +28,7 @@ mod window;
 
 pub use clock::{Clock, Moment};
 pub use confidence::Confidence;
+pub use descriptors::is_out_of_descriptors;
 pub use format::{Effort, Endpoint, Format, Need, Speaks, Wire};
 pub use glob::Glob;
 pub use halves::Halves;

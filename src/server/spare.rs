@@ -7,9 +7,6 @@ use tokio::net::TcpListener;
 
 use super::connection;
 
-/// `EMFILE`: the process has as many descriptors open as it may. `ENFILE`: the machine has.
-const NONE_LEFT: [i32; 2] = [24, 23];
-
 /// A descriptor kept for when there is none left: given up for as long as it takes to tell one client so.
 #[derive(Debug)]
 pub(super) struct Spare(Option<File>);
@@ -17,11 +14,6 @@ pub(super) struct Spare(Option<File>);
 impl Spare {
     pub(super) fn kept() -> Self {
         Self(kept())
-    }
-
-    /// Whether a connection waits for which there is no descriptor.
-    pub(super) fn is_wanted(error: &io::Error) -> bool {
-        error.raw_os_error().is_some_and(|code| NONE_LEFT.contains(&code))
     }
 
     /// Answers 503 to the connection that waits. False where somebody else took the descriptor, so that waiting is all that is left.

@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::config::{Provider, Proxy};
+use crate::units::is_out_of_descriptors;
 
 use super::preliminary::Preliminary;
 use super::resolve::{Directory, Resolve};
@@ -55,6 +56,8 @@ pub(super) enum DialError {
     Forbidden,
     #[error("proxy opened no tunnel")]
     Proxy,
+    #[error("no descriptor left")]
+    NoDescriptor,
 }
 
 impl DialError {
@@ -206,10 +209,14 @@ fn with_port(to: &Uri) -> Uri {
 
 fn unreached(error: &(dyn StdError + 'static)) -> DialError {
     DialError::find(error).unwrap_or_else(|| {
-        let is_timeout = |source: &(dyn StdError + 'static)| {
-            source.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-        };
-        if sources(error).any(is_timeout) { DialError::Timeout } else { DialError::Refused }
+        let any = |is: fn(&io::Error) -> bool| sources(error).any(|source| source.downcast_ref().is_some_and(is));
+        if any(is_out_of_descriptors) {
+            DialError::NoDescriptor
+        } else if any(|error| error.kind() == io::ErrorKind::TimedOut) {
+            DialError::Timeout
+        } else {
+            DialError::Refused
+        }
     })
 }
 
@@ -353,8 +360,9 @@ impl AsyncWrite for Socket {
 mod tests {
     use super::*;
     use crate::units::Clock;
-    use crate::upstream::Resolver;
     use crate::upstream::tests::{Server, closed};
+    use crate::upstream::{Failure, Resolver};
+    use crate::wire::Mark;
 
     #[tokio::test]
     async fn u36_sockets_notice_a_peer_that_vanished() {
@@ -370,5 +378,20 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_TRIES);
+    }
+
+    /// As a connector wraps what it met.
+    #[derive(Debug, Error)]
+    #[error("tcp open error")]
+    struct Opening(#[source] io::Error);
+
+    #[test]
+    fn a_connection_for_which_there_is_no_descriptor_says_nothing_about_the_provider() {
+        let emfile = Opening(io::Error::from_raw_os_error(24));
+        assert_eq!(unreached(&emfile), DialError::NoDescriptor);
+        assert_eq!(unreached(&Opening(io::ErrorKind::ConnectionRefused.into())), DialError::Refused);
+        assert_eq!(unreached(&Opening(io::ErrorKind::TimedOut.into())), DialError::Timeout);
+        let marks = [DialError::NoDescriptor, DialError::Refused].map(|error| Failure::dialled(error).mark);
+        assert_eq!(marks, [Mark::None, Mark::Count]);
     }
 }

@@ -201,12 +201,15 @@ impl Failure {
             DialError::Roots => ("tls", "upstream_tls", "this machine has no root certificates"),
             DialError::Forbidden => ("forbidden_address", "upstream_connect", "its name points to a private address"),
             DialError::Proxy => ("proxy", "upstream_connect", "the proxy opened no tunnel"),
+            DialError::NoDescriptor => ("no_descriptor", "upstream_connect", "this machine has no descriptor left"),
         };
         let mut failure = Self::new(Class::Connect, fault, Phase::P0, code, format!("could not be reached: {what}"));
         failure.nothing_billed = true;
-        if error == DialError::Tls {
-            failure.mark = Mark::Rest;
-            failure.retry_after = Some(TLS_REST);
+        match error {
+            DialError::Tls => (failure.mark, failure.retry_after) = (Mark::Rest, Some(TLS_REST)),
+            // Says nothing about the provider.
+            DialError::NoDescriptor => failure.mark = Mark::None,
+            _ => {}
         }
         failure
     }
