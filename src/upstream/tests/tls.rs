@@ -11,6 +11,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -185,6 +186,34 @@ async fn u27_a_refused_stream_goes_again_on_a_new_connection() {
     let authority = Authority::new();
     let server = http2_server(&authority, |number| if number == 0 { Answer::Reset(h2::Reason::REFUSED_STREAM) } else { Answer::Ok }).await;
     let upstream = authority.upstream(&server, "127.0.0.1", false);
+    assert_eq!(whole(send(&upstream).await.unwrap()).await.unwrap(), OK_BODY);
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn an_idle_connection_of_http2_closes_in_time() {
+    let authority = Authority::new();
+    let acceptor = authority.acceptor("127.0.0.1", false, &["h2"]);
+    let closed = Arc::new(Semaphore::new(0));
+    let count = Arc::clone(&closed);
+    let server = Server::start(move |_, stream| {
+        let (acceptor, count) = (acceptor.clone(), Arc::clone(&count));
+        async move {
+            answer_http2(acceptor.accept(stream).await.unwrap(), |_| Answer::Ok).await;
+            count.add_permits(1);
+        }
+    })
+    .await;
+    let upstream = authority.upstream(&server, "127.0.0.1", false);
+    for _ in 0..2 {
+        assert_eq!(whole(send(&upstream).await.unwrap()).await.unwrap(), OK_BODY);
+    }
+    assert_eq!((server.connections(), closed.available_permits()), (1, 0));
+    tokio::time::pause();
+    let start = Instant::now();
+    timeout(Duration::from_mins(5), closed.acquire()).await.unwrap().unwrap().forget();
+    assert!((29..=30).contains(&start.elapsed().as_secs()), "after {:?}", start.elapsed());
+    tokio::time::resume();
     assert_eq!(whole(send(&upstream).await.unwrap()).await.unwrap(), OK_BODY);
     assert_eq!(server.connections(), 2);
 }
