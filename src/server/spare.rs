@@ -1,5 +1,4 @@
 use std::fs::File;
-use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
