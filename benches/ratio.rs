@@ -42,6 +42,10 @@ use load::{Load, Shape, Told};
 use nginx::{Beside, Nginx, Round};
 use process::{Peer, Role};
 
+/// How often a round measures what recognising a task adds, and for how many seconds each.
+const SLICES: usize = 3;
+const SLICE: f64 = 0.4;
+
 struct Flags {
     seconds: f64,
     rounds: usize,
@@ -115,6 +119,9 @@ fn compare(flags: &Flags, peer: &mut Peer, servers: [(&Process, SocketAddr); 2],
             }
             report.add(shape, pair);
         }
+        for slice in 0..SLICES {
+            report.recognising.push(what_recognising_adds(peer, servers, round + slice)?);
+        }
         eprintln!("round {} of {} done", round + 1, flags.rounds);
     }
     report.rss.push(("256 connections", in_turns(0, servers, |process, address| with_connections(peer, process, address))?));
@@ -134,6 +141,19 @@ fn in_turns<T>(
         let first = measure(tested.0, tested.1)?;
         Ok(Pair { bare: measure(bare.0, bare.1)?, tested: first })
     }
+}
+
+/// What recognising the task adds to the ratio of a small request. The three are measured within three seconds, another one first each
+/// time: between two measurements of a round the machine changes more than that.
+fn what_recognising_adds(peer: &mut Peer, [bare, tested]: [(&Process, SocketAddr); 2], turn: usize) -> anyhow::Result<f64> {
+    let loads = [(bare, Shape::Small), (tested, Shape::Small), (tested, Shape::SmallUndeclared)];
+    let mut cpu = [0.0; 3];
+    for at in (0..loads.len()).map(|nth| (turn + nth) % loads.len()) {
+        let ((process, address), shape) = loads[at];
+        cpu[at] = figures::cpu_us(shape, &put_under(peer, shape, process, address, SLICE)?);
+    }
+    let [bare, declared, recognised] = cpu;
+    Ok((recognised - declared) / bare)
 }
 
 fn put_under(peer: &mut Peer, shape: Shape, process: &Process, to: SocketAddr, seconds: f64) -> anyhow::Result<Told> {
