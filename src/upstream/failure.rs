@@ -201,7 +201,7 @@ impl Failure {
             DialError::Roots => ("tls", "upstream_tls", "this machine has no root certificates"),
             DialError::Forbidden => ("forbidden_address", "upstream_connect", "its name points to a private address"),
             DialError::Proxy => ("proxy", "upstream_connect", "the proxy opened no tunnel"),
-            DialError::NoDescriptor => ("no_descriptor", "upstream_connect", "this machine has no descriptor left"),
+            DialError::NoDescriptor => ("no_descriptor", "upstream_connect", "tollgate has no file descriptor left"),
         };
         let mut failure = Self::new(Class::Connect, fault, Phase::P0, code, format!("could not be reached: {what}"));
         failure.nothing_billed = true;
