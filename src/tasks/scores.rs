@@ -24,7 +24,7 @@ impl Scores {
     /// Chances that add up to 1.
     pub(super) fn chances(&self, temperature: f32) -> [f32; 10] {
         let most = self.0.iter().copied().fold(f32::MIN, f32::max);
-        let powers = self.0.map(|score| exp((score - most) / temperature));
+        let powers = exp(self.0.map(|score| (score - most) / temperature));
         let sum: f32 = powers.iter().sum();
         powers.map(|power| power / sum)
     }
@@ -32,28 +32,31 @@ impl Scores {
     /// The two likeliest labels, each with its chance.
     pub(super) fn best_two(&self, temperature: f32) -> [(Label, Confidence); 2] {
         let chances = self.chances(temperature);
-        let mut order = Label::ALL;
-        order.sort_by(|a, b| chances[b.index()].total_cmp(&chances[a.index()]));
+        let mut order = [Label::ALL[0]; 2];
+        let is_above = |label: Label, other: Label| chances[label.index()] > chances[other.index()];
+        for label in Label::ALL.into_iter().skip(1) {
+            if is_above(label, order[0]) {
+                order = [label, order[0]];
+            } else if order[1] == order[0] || is_above(label, order[1]) {
+                order[1] = label;
+            }
+        }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a chance lies between 0 and 1")]
         let confidence = |label: Label| Confidence::from_thousandths((chances[label.index()] * 1_000.0) as u16);
         [(order[0], confidence(order[0])), (order[1], confidence(order[1]))]
     }
 }
 
-/// The exponential function of a number that is not above 0, by nothing but sums and products, so that every machine makes the same
-/// of it. Exact to a millionth. Not inlined: ten copies of it side by side are more memory to fetch than they save.
-#[inline(never)]
-pub(super) fn exp(x: f32) -> f32 {
-    if x < -60.0 {
-        return 0.0;
-    }
+/// The exponential function of numbers that are not above 0, by nothing but sums and products, so that every machine makes the same
+/// of it. Exact to a millionth. Each step is made for all of them at once, which processors do side by side.
+pub(super) fn exp<const N: usize>(x: [f32; N]) -> [f32; N] {
     // e^x = (e^(x/64))^64
-    let small = x / 64.0;
-    let mut sum = 1.0 + small * (1.0 + small / 2.0 * (1.0 + small / 3.0 * (1.0 + small / 4.0 * (1.0 + small / 5.0))));
+    let small = x.map(|x| x / 64.0);
+    let mut sums = small.map(|small| 1.0 + small * (1.0 + small / 2.0 * (1.0 + small / 3.0 * (1.0 + small / 4.0 * (1.0 + small / 5.0)))));
     for _ in 0..6 {
-        sum *= sum;
+        sums = sums.map(|sum| sum * sum);
     }
-    sum
+    std::array::from_fn(|at| if x[at] < -60.0 { 0.0 } else { sums[at] })
 }
 
 /// What the signs say.

@@ -12,8 +12,10 @@ pub(super) struct Words<T> {
     finer: [u64; 1 << (FINER_BITS - 6)],
     /// By a byte: whether a word begins with it, and whether it is a letter that none begins behind.
     places: [u8; 256],
-    /// By two bytes: the classes that have a word which begins with them.
-    beginnings: [u8; 1 << BEGINNING_BITS],
+    /// By four bytes: the classes that have a word which begins with them.
+    by_four: [u8; 1 << BY_FOUR],
+    /// The same of words that have fewer than four, by two.
+    by_two: [u8; 1 << BY_TWO],
 }
 
 #[derive(Debug)]
@@ -29,9 +31,9 @@ struct Word<T> {
 }
 
 /// A word's class is the first of these lengths that it has: so many of its first bytes make its sort.
-const CLASSES: [usize; 5] = [8, 5, 3, 2, 1];
+const CLASSES: [usize; 6] = [8, 5, 4, 3, 2, 1];
 /// The bytes that make a sort.
-const MASKS: [u64; CLASSES.len()] = [mask(8), mask(5), mask(3), mask(2), mask(1)];
+const MASKS: [u64; CLASSES.len()] = [mask(8), mask(5), mask(4), mask(3), mask(2), mask(1)];
 /// Of a place: a word begins with the byte.
 const BEGINS: u8 = 1;
 /// Of a place: the byte is a letter, and no word begins behind it.
@@ -41,7 +43,8 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// How many sorts of each class are told apart, and how many finer ones, as powers of two.
 const SORT_BITS: u32 = 11;
 const FINER_BITS: u32 = 14;
-const BEGINNING_BITS: u32 = 11;
+const BY_FOUR: u32 = 12;
+const BY_TWO: u32 = 9;
 
 impl<T: Copy> Words<T> {
     /// In lower case; a `*` at an end lets letters touch it there. Absent where there are none, or far too many.
@@ -50,27 +53,25 @@ impl<T: Copy> Words<T> {
         all.retain(|word| !word.text.is_empty());
         all.sort_by_key(|word| word.sort().number);
         let mut sorts = vec![u16::try_from(all.len()).ok()?; (CLASSES.len() << SORT_BITS) + 1].into_boxed_slice();
-        let (mut finer, mut places, mut beginnings) = ([0; _], [0; 256], [0; _]);
+        let (mut finer, mut places, mut by_four, mut by_two) = ([0; _], [0; 256], [0; _], [0; _]);
         let mut begun = 0;
         for (at, word) in (0..).zip(&all) {
             let sort = word.sort();
             sorts[begun..=sort.number].fill(at);
             begun = sort.number + 1;
             finer[sort.finer / 64] |= 1 << (sort.finer % 64);
-            let (first, seconds) = match word.text.as_bytes() {
-                [first, second, ..] => (*first, *second..=*second),
-                [first] => (*first, 0..=u8::MAX),
-                [] => continue,
-            };
-            places[usize::from(first)] |= BEGINS;
-            for second in seconds {
-                beginnings[beginning(u16::from_le_bytes([first, second]).into())] |= 1 << word.class();
+            let text = word.text.as_bytes();
+            places[usize::from(text[0])] |= BEGINS;
+            match text {
+                [_, _, _, _, ..] => by_four[beginning::<4, BY_FOUR>(number(text))] |= 1 << word.class(),
+                [_, _, ..] => by_two[beginning::<2, BY_TWO>(number(text))] |= 1 << word.class(),
+                _ => by_two.iter_mut().for_each(|classes: &mut u8| *classes |= 1 << word.class()),
             }
         }
         if !all.iter().any(|word| word.is_open_before && word.text.as_bytes()[0].is_ascii_lowercase()) {
             places[usize::from(b'a')..=usize::from(b'z')].iter_mut().for_each(|place| *place |= LETTER);
         }
-        (!all.is_empty()).then_some(Self { all, sorts, finer, places, beginnings })
+        (!all.is_empty()).then_some(Self { all, sorts, finer, places, by_four, by_two })
     }
 
     /// Tells what the words in `text`, in lower case, say, and where each begins.
@@ -83,7 +84,7 @@ impl<T: Copy> Words<T> {
                 continue;
             }
             let here = number(&text.as_bytes()[at..]);
-            let mut classes = self.beginnings[beginning(here)];
+            let mut classes = self.by_four[beginning::<4, BY_FOUR>(here)] | self.by_two[beginning::<2, BY_TWO>(here)];
             while classes != 0 {
                 let sort = Sort::of(classes.trailing_zeros() as usize, here);
                 if self.finer[sort.finer / 64] & 1 << (sort.finer % 64) != 0 {
@@ -132,9 +133,10 @@ impl<T> Word<T> {
 
     /// Whether what begins like this word at `at` is this word.
     fn stands(&self, text: &str, at: usize) -> bool {
-        let end = at + self.text.len();
-        // The first eight bytes are known to be alike.
-        text.as_bytes().get(at..end).is_some_and(|here| here.len() <= 8 || here == self.text.as_bytes())
+        let (end, word) = (at + self.text.len(), self.text.as_bytes());
+        // The first eight bytes are known to be alike. The last eight tell most others apart, and may be all that is left.
+        let is_same = |here: &[u8]| here.last_chunk::<8>() == word.last_chunk() && (here.len() <= 16 || here == word);
+        text.as_bytes().get(at..end).is_some_and(|here| here.len() <= 8 || is_same(here))
             && (self.is_open_before || !text[..at].chars().next_back().is_some_and(is_letter))
             && (self.is_open_behind || !text[end..].chars().next().is_some_and(is_letter))
     }
@@ -154,10 +156,10 @@ impl Sort {
     }
 }
 
-/// The place of two bytes among [`Words::beginnings`].
+/// The first bytes as a number of some bits.
 #[inline]
-fn beginning(here: u64) -> usize {
-    ((here & mask(2)).wrapping_mul(GOLDEN) >> (64 - BEGINNING_BITS)) as usize
+fn beginning<const BYTES: usize, const BITS: u32>(here: u64) -> usize {
+    ((here & mask(BYTES)).wrapping_mul(GOLDEN) >> (64 - BITS)) as usize
 }
 
 /// How many of eight bytes are letters of ASCII in lower case, from the first on.
@@ -215,8 +217,25 @@ mod tests {
         }
     }
 
-    const WORDS: [&str; 14] =
-        ["a", "ab", "abc", "b*", "*bc", "bca b", "bca bb", "abc abc", "abc abcé*", "*一二 abc ab", "(a", "é", "一二", "c⏎"];
+    /// The last two are alike but for one byte in the middle.
+    const WORDS: [&str; 16] = [
+        "a",
+        "ab",
+        "abc",
+        "b*",
+        "*bc",
+        "bca b",
+        "bca bb",
+        "abc abc",
+        "abc abcé*",
+        "*一二 abc ab",
+        "(a",
+        "é",
+        "一二",
+        "c⏎",
+        "abc abc a abc abc",
+        "abc abc b abc abc",
+    ];
 
     /// What [`Words::find`] says, said plainly.
     fn plainly(text: &str) -> Vec<(usize, usize)> {
