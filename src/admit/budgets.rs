@@ -241,6 +241,7 @@ impl Budgets {
         let (written, answer) = tokio::sync::oneshot::channel();
         // Nothing is granted by it: it only stands behind what was told.
         queue.tell(Entry::Granted(Vec::new()), Some(Box::new(move |result| drop(written.send(result)))));
+        queue.hurry();
         matches!(answer.await, Ok(Ok(())))
     }
 
@@ -302,6 +303,14 @@ impl Shared {
             state.is_failing = true;
             let at = self.clock.now();
             state.book.granted(raise, false, at);
+        }
+    }
+
+    /// A request stands still until a grant is durable. Others that are asked for while there is something left of the last wait until the
+    /// writer looks: it would take the processor from the very request that has asked.
+    pub(super) fn hurry(&self) {
+        if let Some(queue) = &self.queue {
+            queue.hurry();
         }
     }
 

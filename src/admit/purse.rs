@@ -257,6 +257,7 @@ impl Purse {
                 Err((Denied::NotGranted, over)) => (Denied::NotGranted, over),
                 tried => return tried,
             };
+            self.shared.hurry();
             let left = self.settings.timeout.saturating_sub(self.shared.clock().now().since(since));
             if self.shared.lock().is_failing() || tokio::time::timeout(left, granted).await.is_err() {
                 return Err((denied, over));

@@ -166,6 +166,7 @@ impl Stake {
         };
         let (written, answer) = oneshot::channel();
         queue.tell(entry, Some(Box::new(move |result| drop(written.send(result)))));
+        queue.hurry();
         Some(Written { answer, longest })
     }
 

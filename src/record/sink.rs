@@ -18,9 +18,9 @@ const WAITING: u64 = 100_000;
 /// About so many bytes are written at once, always whole lines.
 const BATCH: usize = 64 * 1024;
 /// How long the thread lets lines gather while they keep coming: nobody pays for waking it.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 /// After so many empty rounds it sleeps until it is woken.
-const EMPTY_ROUNDS: u32 = 50;
+const EMPTY_ROUNDS: u32 = 20;
 
 thread_local! {
     /// The line that is being made. Whoever hands a record over makes its line: sent as they are, its parts would be freed by another

@@ -14,10 +14,12 @@ use crate::units::{Clock, Entry, Heartbeat, LedgerInbox, Moment, NotWritten, Tak
 
 /// Entries of one commit.
 const MOST: usize = 4_096;
-/// How long entries gather that nobody waits for: nobody pays for waking the thread.
-const GATHER: Duration = Duration::from_millis(20);
-/// The longest sleep.
+/// The longest sleep: nobody pays for waking the thread but who stands still until a commit.
 const NAP: Duration = Duration::from_millis(50);
+/// Entries that nobody waits for gather for so many naps, or until they are so many: a commit keeps a processor from requests for some
+/// hundred microseconds, however few they are.
+const NAPS: u32 = 4;
+const ENOUGH: usize = 512;
 /// The waits between two tries grow from the first to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(4);
@@ -154,7 +156,7 @@ struct Writer {
 impl Writer {
     /// Until it is told to stop and nothing waits, or nobody can tell anything any more. True when all is on disk.
     fn run(mut self) -> bool {
-        let mut has_gathered = false;
+        let mut naps = 0;
         loop {
             self.shared.heartbeat.beat();
             // Read before the inbox is: whatever was told before the stop is taken along.
@@ -163,14 +165,14 @@ impl Writer {
             if hurries && self.waiting.is_empty() {
                 break;
             }
-            if hurries || has_gathered || self.waiting.len() >= MOST {
+            if hurries || naps >= NAPS || self.waiting.len() >= ENOUGH {
                 if !self.put() {
                     return false;
                 }
-                has_gathered = false;
+                naps = 0;
             } else {
-                has_gathered = !self.waiting.is_empty();
-                std::thread::park_timeout(if has_gathered { GATHER } else { NAP });
+                naps += u32::from(!self.waiting.is_empty());
+                std::thread::park_timeout(NAP);
             }
         }
         match self.ledger.close() {

@@ -82,7 +82,8 @@ impl LedgerQueue {
         (Self(Arc::new(Tellers(Arc::clone(&waiting)))), LedgerInbox(waiting))
     }
 
-    /// Takes the entry. False where nobody writes any more: the entry is lost, and `then` is dropped without a call.
+    /// Takes the entry. False where nobody writes any more: the entry is lost, and `then` is dropped without a call. The writer comes to
+    /// an entry with a `then` when it next looks, within a twentieth of a second: who cannot wait so long [`hurry`](Self::hurry)s it.
     #[inline]
     #[expect(clippy::must_use_candidate, reason = "who awaits the entry learns it by other ways, and others have nothing to do about it")]
     pub fn tell(&self, entry: Entry, then: Option<Then>) -> bool {
@@ -93,13 +94,14 @@ impl LedgerQueue {
         if line.is_deaf {
             return false;
         }
-        let hurries = then.is_some() && !line.is_awaited;
+        line.is_awaited |= then.is_some();
         line.told.push_back(Told { entry, then });
-        if hurries {
-            line.is_awaited = true;
-            line.wake();
-        }
         true
+    }
+
+    /// Wakes the writer: somebody stands still until what was told is on disk.
+    pub fn hurry(&self) {
+        self.0.0.line().wake();
     }
 
     /// Whether another attempt may be held: false while too much waits to be written.
@@ -137,7 +139,7 @@ impl Drop for Tellers {
 }
 
 impl LedgerInbox {
-    /// Puts everything that waits behind `into`. The thread that asks is unparked when something is told that somebody waits for.
+    /// Puts everything that waits behind `into`. The thread that asks is unparked when somebody hurries it.
     pub fn take(&self, into: &mut VecDeque<Told>) -> Taken {
         let mut line = self.0.line();
         if line.reader.is_none() {
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_awaited_entry_wakes_the_writer() {
+    fn who_stands_still_wakes_the_writer() {
         let (queue, inbox) = LedgerQueue::new();
         let (tx, rx) = mpsc::channel();
         thread::spawn(move || {
@@ -269,6 +271,7 @@ mod tests {
         assert_eq!(rx.recv_timeout(longest), Ok(0));
         let (then, _rx) = answers();
         assert!(queue.tell(nothing(), then));
+        queue.hurry();
         assert_eq!(rx.recv_timeout(longest), Ok(1));
     }
 }
