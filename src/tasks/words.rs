@@ -158,6 +158,7 @@ impl Sort {
 
 /// The first bytes as a number of some bits.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a few bits are left")]
 fn beginning<const BYTES: usize, const BITS: u32>(here: u64) -> usize {
     ((here & mask(BYTES)).wrapping_mul(GOLDEN) >> (64 - BITS)) as usize
 }
