@@ -7,11 +7,12 @@ use crate::support::*;
 
 const PRICED: &str = "m: { usd_per_mtok: { input: 1000, output: 1000 }, context: 128k, max_output: 64 }";
 
-/// A cap of nine cents, of which each answer takes 1.2, told to `hook`.
+/// A cap of nine cents, of which each answer takes 1.2, told to `hook`. It is for good: of a day's cap there would be a forecast to tell
+/// too, in the first hours of the day.
 fn file(provider: &Provider, hook: &Provider, secret: &str) -> String {
     let url = hook.url().replace("/v1", "/alerts?token=abc");
     routes(&[provider], "").replace("m: {}", PRICED)
-        + "budgets:\n  company: { cap: $0.09/day, on_low: reject, warn_at: [10%, 90%] }\n"
+        + "budgets:\n  company: { cap: $0.09/total, on_low: reject, warn_at: [10%, 90%] }\n"
         + &format!("alerts: {{ webhook: {{ url: \"{url}\"{secret} }} }}\n")
 }
 
@@ -35,7 +36,7 @@ async fn a_crossing_and_a_refusal_are_told_once_each_and_signed() {
     }
     let seen = hook.wait_for_requests(2).await;
     let (crossed, refused) = (seen[0].json(), seen[1].json());
-    assert_eq!((&crossed["kind"], &crossed["budget"], &crossed["window"]), (&"crossed".into(), &"company".into(), &"day".into()));
+    assert_eq!((&crossed["kind"], &crossed["budget"], &crossed["window"]), (&"crossed".into(), &"company".into(), &"total".into()));
     assert_eq!((&crossed["share"], &crossed["used_usd"], &crossed["cap_usd"]), (&"10%".into(), &"0.012".into(), &"0.09".into()));
     assert!(crossed["at"].as_str().unwrap().ends_with('Z'));
     assert_eq!((&refused["kind"], &refused["used_usd"]), (&"refused".into(), &"0.012".into()));
