@@ -313,6 +313,25 @@ fn the_thread_tells_when_an_entry_is_safe() {
 }
 
 #[test]
+fn what_nobody_waits_for_is_written_too() {
+    let folder = Folder::new();
+    let (queue, inbox) = LedgerQueue::new();
+    let thread = folder.open().0.run(inbox);
+    // Few entries, and more than are worth a commit at once.
+    for told in [1, 1_001] {
+        while queue.told() < told {
+            queue.tell(Entry::Granted(Vec::new()), None);
+        }
+        let since = std::time::Instant::now();
+        while queue.written() < told {
+            assert!(since.elapsed() < Duration::from_secs(10), "{} of {told} are written", queue.written());
+            std::thread::yield_now();
+        }
+    }
+    assert!(thread.finish(Duration::from_secs(10)));
+}
+
+#[test]
 fn a_whole_file_is_proved() {
     for is_closed in [true, false] {
         let folder = Folder::new();
