@@ -39,12 +39,15 @@ use anyhow::{Context, bail};
 use daemon::Process;
 use figures::{Pair, Report};
 use load::{Load, Shape, Told};
-use nginx::{Beside, Nginx, Round};
+use nginx::{Beside, CalmRound, Nginx, Round};
 use process::{Peer, Role};
 
 /// How often a round measures what recognising a task adds, and for how many seconds each.
 const SLICES: usize = 3;
 const SLICE: f64 = 0.4;
+/// How often a round measures calm calls through nginx, tollgate and no proxy, and for how many seconds each.
+const CALM_SLICES: usize = 8;
+const CALM_SLICE: f64 = 0.5;
 
 struct Flags {
     seconds: f64,
@@ -119,6 +122,9 @@ fn compare(flags: &Flags, peer: &mut Peer, servers: [(&Process, SocketAddr); 2],
             }
             report.add(shape, pair);
         }
+        if let Some((nginx, beside)) = nginx.zip(report.beside.as_mut()) {
+            beside.calm.push(calm_calls(peer, servers[1], nginx)?);
+        }
         for slice in 0..SLICES {
             report.recognising.push(what_recognising_adds(peer, servers, round + slice)?);
         }
@@ -154,6 +160,20 @@ fn what_recognising_adds(peer: &mut Peer, [bare, tested]: [(&Process, SocketAddr
     }
     let [bare, declared, recognised] = cpu;
     Ok((recognised - declared) / bare)
+}
+
+/// By short turns, another one first each time: what else the machine does for seconds at a time meets all three alike.
+fn calm_calls(peer: &mut Peer, (tollgate, listen): (&Process, SocketAddr), nginx: &Nginx) -> anyhow::Result<CalmRound> {
+    let ways = [(&nginx.process, peer.address), (&nginx.process, nginx.listen), (tollgate, listen)];
+    let mut round = CalmRound::default();
+    for turn in 0..CALM_SLICES {
+        for at in (0..ways.len()).map(|nth| (turn + nth) % ways.len()) {
+            let (process, address) = ways[at];
+            let told = put_under(peer, Shape::Calm, process, address, CALM_SLICE)?;
+            [&mut round.direct, &mut round.nginx, &mut round.tollgate][at].extend(told.calm_us);
+        }
+    }
+    Ok(round)
 }
 
 fn put_under(peer: &mut Peer, shape: Shape, process: &Process, to: SocketAddr, seconds: f64) -> anyhow::Result<Told> {

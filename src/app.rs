@@ -303,6 +303,7 @@ impl App {
         self.notifier.stopping("draining");
         self.reloader.drain();
         self.stop.cancel();
+        self.parts.is_draining.store(true, std::sync::atomic::Ordering::Release);
         self.drain.begin();
         tokio::select! {
             () = self.idle() => {}

@@ -22,8 +22,11 @@ mod settle;
 mod testing;
 mod tried;
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -41,6 +44,7 @@ use plan::{Plan, Step};
 use settle::{Booked, Place};
 use tried::Tried;
 
+pub use account::Epilogue;
 pub use answer::{Addressee, Answer, Body, Refusal};
 pub use classify::features;
 pub use explain::{
@@ -119,16 +123,20 @@ impl Parts {
         account.matched(&found);
         let mut plan = plan::plan(running, found, &features);
         let deadline = Deadline::of(found.route, running.rules().server(), features.stream);
-        // A token of its own, so that asking it takes no shared lock.
-        let cut = self.cut.child_token();
-        tokio::select! {
-            biased;
-            answer = self.walk(running, asked, &mut plan, &deadline, account) => answer,
-            () = cut.cancelled() => {
-                let to = Addressee { shape: Shape::of(asked.call.endpoint()), request_id: &asked.request_id };
-                Refusal::draining().answer(to)
-            }
-        }
+        let mut walk = pin!(self.walk(running, asked, &mut plan, &deadline, account));
+        // To listen takes a lock that all requests share, so only a drain makes them: when it begins, every connection has a turn. A story
+        // in a task of its own has none.
+        let listens = running.rules().server().on_client_disconnect == OnClientDisconnect::Finish;
+        let mut cut = pin!(self.cut.cancelled());
+        let answer = poll_fn(|cx| match walk.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending if listens || self.is_draining.load(Ordering::Acquire) => cut.as_mut().poll(cx).map(|()| None),
+            Poll::Pending => Poll::Pending,
+        });
+        answer.await.unwrap_or_else(|| {
+            let to = Addressee { shape: Shape::of(asked.call.endpoint()), request_id: &asked.request_id };
+            Refusal::draining().answer(to)
+        })
     }
 
     /// Tries the steps in order until one answers.

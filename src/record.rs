@@ -80,7 +80,7 @@ pub struct Record {
     pub status: u16,
     /// The error code that the client got.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
+    pub code: Option<Arc<str>>,
     pub attempts: Vec<AttemptRecord>,
     pub skipped: Vec<SkipRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]

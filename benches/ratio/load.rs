@@ -106,6 +106,8 @@ pub(crate) struct Told {
     pub(crate) p99_us: u64,
     /// Median time from the request to the first event with content.
     pub(crate) first_event_us: u64,
+    /// How long each calm call took, the shortest first.
+    pub(crate) calm_us: Vec<u64>,
 }
 
 /// What one connection saw.
@@ -141,16 +143,26 @@ pub(crate) async fn under_load(load: Load) -> anyhow::Result<Told> {
             told.first_failure = failure;
         }
     }
-    told.p50_us = percentile(&mut times, 50);
-    told.p99_us = percentile(&mut times, 99);
-    told.first_event_us = percentile(&mut first_events, 50);
+    let (times, first_events) = (microseconds(times), microseconds(first_events));
+    told.p50_us = percentile(&times, 50);
+    told.p99_us = percentile(&times, 99);
+    told.first_event_us = percentile(&first_events, 50);
+    if load.shape == Shape::Calm {
+        told.calm_us = times;
+    }
     Ok(told)
 }
 
-fn percentile(times: &mut [Duration], percent: usize) -> u64 {
+/// The shortest first.
+fn microseconds(mut times: Vec<Duration>) -> Vec<u64> {
     times.sort_unstable();
+    times.into_iter().map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)).collect()
+}
+
+/// Of times of which the shortest comes first.
+pub(crate) fn percentile(times: &[u64], percent: usize) -> u64 {
     let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-    times.get(at).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+    times.get(at).copied().unwrap_or_default()
 }
 
 async fn one_connection(to: SocketAddr, shape: Shape, number: usize, begin: Instant, end: Instant) -> Seen {

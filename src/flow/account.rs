@@ -14,7 +14,7 @@ use crate::units::{self, AttemptId, Basis, EndedEntry, Moment, Pairs, RequestFac
 use crate::upstream::{Failure, Phase};
 use crate::wire::{Shape, Told};
 
-use super::answer::{self, Addressee, Answer, Body};
+use super::answer::{self, Addressee, Answer};
 use super::attempt::Whole;
 use super::explain::Explained;
 use super::head::{Head, name};
@@ -52,7 +52,7 @@ pub(super) struct Account {
     /// What the request takes of its caller's limits.
     admitted: Option<Admitted>,
     record: Record,
-    /// The record is written, or there is none to write.
+    /// It has come to its end.
     is_closed: bool,
 }
 
@@ -239,8 +239,8 @@ impl Account {
         self.attempt_ended(step.target, None, took);
         let now = self.now();
         let headers = self.whole_headers(step, &headers, lost.as_deref(), rest, body.len(), (took, now));
-        self.close_at(now, None, StatusCode::OK, None);
-        Answer { status: StatusCode::OK, headers, body: Body::Whole(body) }
+        self.end_at(now, None, StatusCode::OK, None);
+        Answer { epilogue: Some(Epilogue(self)), ..Answer::whole(StatusCode::OK, headers, body) }
     }
 
     pub(super) fn refused(mut self: Box<Self>, refusal: &Refusal, tried: &Tried) -> Answer {
@@ -268,21 +268,23 @@ impl Account {
     pub(super) fn explained(mut self: Box<Self>, explained: &Explained) -> Answer {
         let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
         let body = Bytes::from(serde_json::to_vec(explained).unwrap_or_default());
-        let answer = self.described(Answer { status: StatusCode::OK, headers, body: Body::Whole(body) });
+        let answer = self.described(Answer::whole(StatusCode::OK, headers, body));
         // A dry run is no request that was served: it leaves no record.
         self.is_closed = true;
         answer
     }
 
-    /// Writes the record. Without an outcome it is `ok`, or `fell_back` where an earlier step had failed.
+    /// The request's one end, told. Without an outcome it is `ok`, or `fell_back` where an earlier step had failed.
     pub(super) fn close(&mut self, outcome: Option<Outcome>, status: StatusCode, code: Option<&str>) {
-        self.close_at(self.now(), outcome, status, code);
+        if !self.is_closed {
+            self.end_at(self.now(), outcome, status, code);
+            self.tell();
+        }
     }
 
-    fn close_at(&mut self, now: Moment, outcome: Option<Outcome>, status: StatusCode, code: Option<&str>) {
-        if std::mem::replace(&mut self.is_closed, true) {
-            return;
-        }
+    /// Limits and metrics have what it came to; the ledger and the record do not yet.
+    fn end_at(&mut self, now: Moment, outcome: Option<Outcome>, status: StatusCode, code: Option<&str>) {
+        self.is_closed = true;
         let record = &mut self.record;
         let fell_back = record.attempts.iter().any(|attempt| Some(&attempt.target) != record.target.as_ref());
         let outcome = outcome.unwrap_or(if fell_back { Outcome::FellBack } else { Outcome::Ok });
@@ -303,19 +305,23 @@ impl Account {
         let series = self.running.series();
         series.request(self.rule.unwrap_or(self.running.rules().rules().len() + 1), outcome);
         series.added_latency(own);
-        let has_target = record.target.is_some();
+    }
+
+    /// Tells the ledger and writes the record.
+    fn tell(&mut self) {
         let request = self.facts();
+        let record = &self.record;
         self.parts.budgets.note(units::Entry::Ended(EndedEntry {
             at: self.parts.clock.wall(),
             request,
-            outcome: outcome.as_str(),
-            status: status.as_u16(),
-            code: code.map(Into::into),
-            served: self.last.filter(|_| has_target),
+            outcome: record.outcome.as_str(),
+            status: record.status,
+            code: record.code.clone(),
+            served: self.last.filter(|_| record.target.is_some()),
             attempts: u32::try_from(self.sent).unwrap_or(u32::MAX),
-            duration,
+            duration: record.duration,
         }));
-        self.parts.sink.write(&self.record);
+        self.parts.sink.write(record);
     }
 
     pub(super) fn request_id(&self) -> &str {
@@ -373,6 +379,16 @@ impl Account {
         let mut head = Head::over(answer.headers);
         self.describe(&mut head);
         Answer { headers: head.finish(), ..answer }
+    }
+}
+
+/// A request that has come to its end, told when this is dropped: its client need not wait for that.
+#[derive(Debug)]
+pub struct Epilogue(Box<Account>);
+
+impl Drop for Epilogue {
+    fn drop(&mut self) {
+        self.0.tell();
     }
 }
 

@@ -13,6 +13,7 @@ use crate::rules::{Features, Unfit};
 use crate::upstream::{Failure, Phase};
 use crate::wire::{BadCall, Class, ErrorWords, Shape};
 
+use super::account::Epilogue;
 use super::early::Early;
 use super::head::header_value;
 use super::panics::caught;
@@ -29,6 +30,21 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Body,
+    /// What is left to be done once the answer has been written.
+    pub epilogue: Option<Epilogue>,
+}
+
+impl Answer {
+    #[must_use]
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Body) -> Self {
+        Self { status, headers, body, epilogue: None }
+    }
+
+    /// An answer that is there as a whole.
+    #[must_use]
+    pub fn whole(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self::new(status, headers, Body::Whole(body))
+    }
 }
 
 /// How long a told error gets to leave before the connection ends.
@@ -316,7 +332,7 @@ fn error_answer(words: &ErrorWords<'_>, to: Addressee<'_>) -> Answer {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let status = StatusCode::from_u16(words.status(to.shape)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Answer { status, headers, body: Body::Whole(words.body(to.shape, Some(to.request_id))) }
+    Answer::whole(status, headers, words.body(to.shape, Some(to.request_id)))
 }
 
 /// What the client is told of a provider's failure: the provider's own error where the request caused it, else words of ours.
@@ -325,7 +341,7 @@ pub(super) fn failed(running: &Running, target: usize, failure: &Failure, tried:
     let is_shaped = failure.told.as_ref().is_some_and(|told| told.shape == Some(to.shape.of_bodies()));
     let mut answer = if let Some(body) = failure.body.as_ref().filter(|_| is_shaped) {
         let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
-        Answer { status, headers, body: Body::Whole(body.clone()) }
+        Answer::whole(status, headers, body.clone())
     } else {
         let provider = &running.rules().providers()[running.rules().targets()[target].provider].name;
         let told = failure.told.as_ref().filter(|_| failure.is_clients_own());

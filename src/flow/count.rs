@@ -10,7 +10,7 @@ use crate::units::{Lacks, Tokens, Wire};
 use crate::upstream::{Ask, Outgoing};
 use crate::wire::{Edits, Shape};
 
-use super::answer::{Addressee, Answer, Body, Refusal};
+use super::answer::{Addressee, Answer, Refusal};
 use super::attempt::Deadline;
 use super::head::name;
 use super::plan::{Plan, Step};
@@ -76,5 +76,5 @@ async fn ask(running: &Running, asked: &Asked, step: &Step<'_>) -> Option<Answer
     let mut headers = http::HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(&name::TARGET, running.target_value(step.target).clone());
-    Some(Answer { status: StatusCode::OK, headers, body: Body::Whole(body) })
+    Some(Answer::whole(StatusCode::OK, headers, body))
 }

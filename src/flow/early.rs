@@ -43,7 +43,7 @@ pub(super) async fn answer_by(after: Duration, to: Addressee<'_>, mut story: Sto
     }
     // The first comment leaves at once: a head alone does not keep a load balancer waiting.
     let early = Early { shape: to.shape, state: State::Waiting(story), timer: Box::pin(tokio::time::sleep(Duration::ZERO)) };
-    Answer { status: StatusCode::OK, headers, body: Body::Early(Box::new(early)) }
+    Answer::new(StatusCode::OK, headers, Body::Early(Box::new(early)))
 }
 
 impl Early {

@@ -125,7 +125,7 @@ impl Parts {
         if has_ended {
             stretch.complete();
         }
-        Answer { status: StatusCode::OK, headers, body: Body::Relay(Relay(Some(Box::new(stretch)), shape)) }
+        Answer::new(StatusCode::OK, headers, Body::Relay(Relay(Some(Box::new(stretch)), shape)))
     }
 }
 

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -32,6 +32,8 @@ pub struct Parts {
     pub tracker: TaskTracker,
     /// Streams on their way to a client.
     pub open_streams: Arc<AtomicI64>,
+    /// Set before the connections are told that the drain begins.
+    pub is_draining: AtomicBool,
     /// Cancelled when the drain's time is over: every open stream is told, then ends.
     pub cut: CancellationToken,
 }
@@ -73,6 +75,7 @@ impl Parts {
             sink,
             tracker: TaskTracker::new(),
             open_streams: Arc::default(),
+            is_draining: AtomicBool::new(false),
             cut: CancellationToken::new(),
             clock,
         }

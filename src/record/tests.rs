@@ -122,7 +122,7 @@ proptest! {
             target: option(11).and_then(|()| full.target.clone()),
             served_model: option(12).map(|()| text(3)),
             status,
-            code: option(13).map(|()| text(3)),
+            code: option(13).map(|()| Arc::from(text(3))),
             attempts: vec![one; attempts],
             skipped: option(14).map(|()| full.skipped.clone()).unwrap_or_default(),
             prompt_tokens_estimate: option(15).map(|()| numbers[0]),

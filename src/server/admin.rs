@@ -10,9 +10,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::units::Halves;
-
-use super::connection::{Drain, Service, serve_connection};
+use super::connection::{Drain, Service, Turns, serve_connection};
 
 /// The largest question, in bytes: a request's body may stand in it.
 const LARGEST_QUESTION: usize = 32 << 20;
@@ -115,8 +113,9 @@ where
     E: Fn(&[u8]) -> Result<Bytes, String> + Send + Sync + 'static,
 {
     type Body = Full<Bytes>;
+    type Epilogue = Infallible;
 
-    async fn answer(self, request: Request<Incoming>, _: &Halves) -> Result<Response<Self::Body>, Infallible> {
+    async fn answer(self, request: Request<Incoming>, _: &Turns<Infallible>) -> Result<Response<Self::Body>, Infallible> {
         Ok(self.admin.route(request, self.own).await)
     }
 }

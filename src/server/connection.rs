@@ -1,8 +1,8 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -74,16 +74,45 @@ impl Drain {
 pub trait Service: Clone + Send + 'static {
     type Body: http_body::Body<Data = bytes::Bytes, Error: std::error::Error + Send + Sync> + Send + 'static;
 
-    /// `halves` are the connection's and the answer's: one that polls itself within them is not polled twice for what it was woken for.
-    fn answer(self, request: Request<Incoming>, halves: &Halves) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
+    /// What is left to be done once an answer has been written, done when it is dropped.
+    type Epilogue: Send;
+
+    fn answer(
+        self,
+        request: Request<Incoming>,
+        turns: &Turns<Self::Epilogue>,
+    ) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
+}
+
+/// The turns of a connection, as an answer on it sees them.
+#[derive(Debug)]
+pub struct Turns<E> {
+    /// The connection's and the answer's: an answer that polls itself within them is not polled twice for what it was woken for.
+    pub(super) halves: Halves,
+    epilogue: Mutex<Option<E>>,
+}
+
+impl<E> Turns<E> {
+    fn new() -> Self {
+        Self { halves: Halves::default(), epilogue: Mutex::new(None) }
+    }
+
+    /// Keeps this until the answer that is under way has been written.
+    pub(super) fn end_with(&self, epilogue: E) {
+        *self.epilogue() = Some(epilogue);
+    }
+
+    fn epilogue(&self) -> MutexGuard<'_, Option<E>> {
+        self.epilogue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Serves one connection to its end, or until the drain has let its open request finish.
 pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, service: S, drain: &Drain) {
     // A request that has just begun asks for its body, which came along with the head and has only to be handed over. Done in the same
     // turn, it is still in the processor's cache; behind the turns of other connections it is not.
-    let halves = Halves::default();
-    let answer = service_fn(|request| service.clone().answer(request, &halves));
+    let turns = Turns::new();
+    let answer = service_fn(|request| service.clone().answer(request, &turns));
     // More than 100 header lines are refused without being told to: saying the number would make hyper fill its tables each time.
     let mut connection = pin!(
         http1::Builder::new()
@@ -95,7 +124,10 @@ pub async fn serve_connection<S: Service>(stream: impl AsyncRead + AsyncWrite + 
     let (mut begun, mut cut) = (pin!(drain.begun.cancelled()), pin!(drain.cut.cancelled()));
     let (mut is_listening, mut is_draining) = (false, false);
     let ended = poll_fn(|cx| {
-        if let Poll::Ready(ended) = halves.around(cx, |cx| connection.as_mut().poll(cx)) {
+        let polled = turns.halves.around(cx, |cx| connection.as_mut().poll(cx));
+        // What there was to write is with the socket, as far as it takes it.
+        drop(turns.epilogue().take());
+        if let Poll::Ready(ended) = polled {
             return Poll::Ready(Some(ended));
         }
         // Asked once, the tokens wake this task when their time comes; until then they need not be asked again.

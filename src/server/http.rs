@@ -13,12 +13,12 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
-use crate::flow::{Addressee, Answer, Asked, Body, Refusal, Running, answer_or_internal};
-use crate::units::{Endpoint, Halves};
+use crate::flow::{Addressee, Answer, Asked, Body, Epilogue, Refusal, Running, answer_or_internal};
+use crate::units::Endpoint;
 use crate::wire::{Call, Shape};
 
 use super::coding::Coding;
-use super::connection::{LARGEST_HEAD, Service};
+use super::connection::{LARGEST_HEAD, Service, Turns};
 use super::{Server, body, caller, keyless, models};
 
 /// The longest path with its query, in bytes.
@@ -37,9 +37,14 @@ pub(super) struct Applications {
 
 impl Service for Applications {
     type Body = Body;
+    type Epilogue = Epilogue;
 
     /// Keeps the request's parts in one place and lends them to what waits: an async function keeps twice what it is given.
-    fn answer(self, request: Request<Incoming>, halves: &Halves) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
+    fn answer(
+        self,
+        request: Request<Incoming>,
+        turns: &Turns<Epilogue>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
         let at = self.server.parts.clock.wall();
         let request_id = request_id(at);
         let (mut head, mut incoming) = request.into_parts();
@@ -48,11 +53,14 @@ impl Service for Applications {
         let asks_to_upgrade = head.headers.contains_key(UPGRADE);
         async move {
             let mut story = pin!(self.route(&mut head, &mut incoming, &request_id, at));
-            let story = pin!(poll_fn(|_| halves.within(|cx| story.as_mut().poll(cx))));
-            let answer = match answer_or_internal(&request_id, story).await {
+            let story = pin!(poll_fn(|_| turns.halves.within(|cx| story.as_mut().poll(cx))));
+            let mut answer = match answer_or_internal(&request_id, story).await {
                 Ok(answer) => answer,
                 Err(refusal) => refusal.answer(Addressee { shape, request_id: &request_id }),
             };
+            if let Some(epilogue) = answer.epilogue.take() {
+                turns.end_with(epilogue);
+            }
             let mut response = response(answer, &request_id, is_head);
             // What was offered is not taken, and what the client sends next may no longer be HTTP.
             let is_beyond_bounds = matches!(response.status(), StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
@@ -82,7 +90,7 @@ impl Applications {
             (&Method::GET | &Method::HEAD, "/healthz" | "/") => return Ok(text(StatusCode::OK, "ok\n")),
             (&Method::GET | &Method::HEAD, "/readyz") => return Ok(self.ready()),
             (&Method::OPTIONS, _) => {
-                return Ok(Answer { status: StatusCode::NO_CONTENT, headers: http::HeaderMap::new(), body: Body::Whole(Bytes::new()) });
+                return Ok(Answer::whole(StatusCode::NO_CONTENT, http::HeaderMap::new(), Bytes::new()));
             }
             _ => {}
         }
@@ -191,7 +199,7 @@ fn request_id(now: Timestamp) -> Arc<str> {
 
 /// The answer as it goes out, with an id even where no story was told.
 fn response(answer: Answer, request_id: &str, is_head: bool) -> Response<Body> {
-    let Answer { status, headers, body } = answer;
+    let Answer { status, headers, body, .. } = answer;
     let mut response = Response::new(if is_head { Body::Whole(Bytes::new()) } else { body });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -243,12 +251,12 @@ fn no_model(id: &str) -> Refusal {
 
 fn json(body: Bytes) -> Answer {
     let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
-    Answer { status: StatusCode::OK, headers, body: Body::Whole(body) }
+    Answer::whole(StatusCode::OK, headers, body)
 }
 
 pub(super) fn text(status: StatusCode, text: &'static str) -> Answer {
     let headers = [(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))].into_iter().collect();
-    Answer { status, headers, body: Body::Whole(Bytes::from_static(text.as_bytes())) }
+    Answer::whole(status, headers, Bytes::from_static(text.as_bytes()))
 }
 
 /// A model's name in a path, where `/` may come as `%2F`.

@@ -9,9 +9,7 @@ use hyper::body::Incoming;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::task::TaskTracker;
 
-use crate::units::Halves;
-
-use super::connection::{Drain, Service, serve_connection};
+use super::connection::{Drain, Service, Turns, serve_connection};
 
 /// The largest question on the control socket: 32 MiB, as a request to explain may be.
 const LARGEST: usize = 32 << 20;
@@ -63,8 +61,9 @@ where
     F: Future<Output = Response<Bytes>> + Send + 'static,
 {
     type Body = Full<Bytes>;
+    type Epilogue = Infallible;
 
-    async fn answer(self, request: Request<Incoming>, _: &Halves) -> Result<Response<Self::Body>, Infallible> {
+    async fn answer(self, request: Request<Incoming>, _: &Turns<Infallible>) -> Result<Response<Self::Body>, Infallible> {
         let (head, body) = request.into_parts();
         let Ok(body) = Limited::new(body, LARGEST).collect().await else {
             let mut response = Response::new(Full::new(Bytes::from_static(b"{\"error\":\"the question is too large\"}\n")));

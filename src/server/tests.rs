@@ -1,8 +1,16 @@
+use std::convert::Infallible;
+use std::sync::Mutex;
 use std::time::Duration;
 
+use ::http::{Request, Response};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
+use tokio_util::io::InspectWriter;
 
+use super::connection::{Service, Turns};
 use super::*;
 use crate::admit::{Budgets, Failures};
 use crate::config::{Env, Sources, read};
@@ -102,4 +110,48 @@ async fn a_whole_answer_waits_as_long_as_its_deadline() {
     client.write_all(post(body, body.len()).as_bytes()).await.unwrap();
     let heard = heard(&mut client).await;
     assert!(heard[0].0 == 30 && heard[0].1.starts_with("HTTP/1.1 504 ") && heard[0].1.contains("upstream_timeout"), "{heard:?}");
+}
+
+/// Answers at once, with something left to be done.
+#[derive(Clone)]
+struct Hasty(Arc<Mutex<Vec<&'static str>>>);
+
+struct Remainder(Arc<Mutex<Vec<&'static str>>>);
+
+impl Drop for Remainder {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push("done");
+    }
+}
+
+impl Service for Hasty {
+    type Body = Full<Bytes>;
+    type Epilogue = Remainder;
+
+    async fn answer(self, _: Request<Incoming>, turns: &Turns<Remainder>) -> Result<Response<Full<Bytes>>, Infallible> {
+        turns.end_with(Remainder(self.0));
+        Ok(Response::new(Full::new(Bytes::from_static(b"{}"))))
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_to_be_done_is_done_when_the_answer_has_been_written() {
+    let order = Arc::<Mutex<Vec<&str>>>::default();
+    let (mut client, stream) = tokio::io::duplex(64 << 10);
+    let stream = InspectWriter::new(stream, {
+        let order = Arc::clone(&order);
+        move |_| order.lock().unwrap().push("written")
+    });
+    let (service, drain) = (Hasty(Arc::clone(&order)), Drain::default());
+    tokio::join!(serve_connection(stream, service, &drain), async move {
+        for _ in 0..2 {
+            client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+            let read = client.read(&mut [0; 1 << 10]).await.unwrap();
+            assert!(read > 0);
+        }
+    });
+    let mut order = order.lock().unwrap();
+    // A head and its body are two slices.
+    order.dedup();
+    assert_eq!(*order, ["written", "done", "written", "done"]);
 }
