@@ -46,8 +46,8 @@ use process::{Peer, Role};
 const SLICES: usize = 3;
 const SLICE: f64 = 0.4;
 /// How often a round measures calm calls through nginx, tollgate and no proxy, and for how many seconds each.
-const CALM_SLICES: usize = 8;
-const CALM_SLICE: f64 = 0.5;
+const CALM_SLICES: usize = 6;
+const CALM_SLICE: f64 = 1.0;
 
 struct Flags {
     seconds: f64,

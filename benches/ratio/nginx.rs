@@ -141,15 +141,15 @@ impl Beside {
         self.middle_of(Shape::FirstEvent, |round| ms(round.tollgate.first_event_us) - ms(round.nginx.first_event_us))
     }
 
-    /// Over the calls of all rounds together: of one round's, eight are the slowest hundredth.
+    /// Each the middle of the rounds': a round that something else disturbed does not decide.
     fn calm_added(&self, percent: usize) -> Added {
-        let mut all = CalmRound::default();
-        for round in &self.calm {
-            all.direct.extend(&round.direct);
-            all.nginx.extend(&round.nginx);
-            all.tollgate.extend(&round.tollgate);
+        let rounds: Vec<Added> = self.calm.iter().map(|round| round.clone().added(percent)).collect();
+        let middle_of = |value: fn(&Added) -> f64| middle(rounds.iter().map(value).collect());
+        Added {
+            direct: middle_of(|round| round.direct),
+            nginx: middle_of(|round| round.nginx),
+            tollgate: middle_of(|round| round.tollgate),
         }
-        all.added(percent)
     }
 
     fn write_rounds(&self, out: &mut fmt::Formatter<'_>, shape: Shape, value: impl Fn(&Round) -> f64) -> fmt::Result {

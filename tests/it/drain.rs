@@ -131,9 +131,9 @@ async fn l13_told_twice_the_daemon_cuts_at_once() {
 
 #[tokio::test]
 async fn l13_an_answer_that_never_begins_is_refused_at_the_drains_end() {
-    for streamed in [false, true] {
+    for (streamed, more) in [(false, ""), (true, ""), (false, ", on_client_disconnect: finish")] {
         let provider = Provider::always(vec![Act::Hang]).await;
-        let daemon = Daemon::start(&file(&provider, ", drain: 200ms")).await;
+        let daemon = Daemon::start(&file(&provider, &format!(", drain: 200ms{more}"))).await;
         let open = OpenCall::send(daemon.app.listen(), &post("/v1/chat/completions", &[], &chat(streamed))).await;
         eventually(|| (provider.count() == 1).then_some(())).await;
         let draining = drain(daemon).await;
