@@ -18,9 +18,11 @@ const WAITING: u64 = 100_000;
 /// About so many bytes are written at once, always whole lines.
 const BATCH: usize = 64 * 1024;
 /// How long the thread lets lines gather while they keep coming: nobody pays for waking it.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(250);
+/// The same behind a batch or more.
+const NAP: Duration = Duration::from_millis(50);
 /// After so many empty rounds it sleeps until it is woken.
-const EMPTY_ROUNDS: u32 = 20;
+const EMPTY_ROUNDS: u32 = 4;
 
 thread_local! {
     /// The line that is being made. Whoever hands a record over makes its line: sent as they are, its parts would be freed by another
@@ -170,13 +172,14 @@ impl<W: Write> Lines<W> {
                 return;
             }
             self.write(&lines);
+            let nap = if lines.len() >= BATCH { NAP } else { GATHER };
             lines.clear();
             // What a writer that hung let gather.
             lines.shrink_to(16 * BATCH);
             if sleeps {
                 std::thread::park();
             } else if !is_closed {
-                std::thread::park_timeout(GATHER);
+                std::thread::park_timeout(nap);
             }
         }
     }

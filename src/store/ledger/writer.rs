@@ -14,11 +14,11 @@ use crate::units::{Clock, Entry, Heartbeat, LedgerInbox, Moment, NotWritten, Tak
 
 /// Entries of one commit.
 const MOST: usize = 4_096;
-/// The longest sleep: nobody pays for waking the thread but who stands still until a commit.
+/// How long entries gather: nobody pays for waking the thread but who stands still until a commit, and each commit keeps a processor from
+/// requests for some hundred microseconds, however few the entries are.
+const GATHER: Duration = Duration::from_millis(250);
+/// The same behind a commit of so many.
 const NAP: Duration = Duration::from_millis(50);
-/// Entries that nobody waits for gather for so many naps, or until they are so many: a commit keeps a processor from requests for some
-/// hundred microseconds, however few they are.
-const NAPS: u32 = 4;
 const ENOUGH: usize = 512;
 /// The waits between two tries grow from the first to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -156,7 +156,7 @@ struct Writer {
 impl Writer {
     /// Until it is told to stop and nothing waits, or nobody can tell anything any more. True when all is on disk.
     fn run(mut self) -> bool {
-        let mut naps = 0;
+        let (mut nap, mut has_slept) = (GATHER, false);
         loop {
             self.shared.heartbeat.beat();
             // Read before the inbox is: whatever was told before the stop is taken along.
@@ -165,14 +165,15 @@ impl Writer {
             if hurries && self.waiting.is_empty() {
                 break;
             }
-            if hurries || naps >= NAPS || self.waiting.len() >= ENOUGH {
+            let are_enough = self.waiting.len() >= ENOUGH;
+            if hurries || are_enough || (has_slept && !self.waiting.is_empty()) {
                 if !self.put() {
                     return false;
                 }
-                naps = 0;
+                (nap, has_slept) = (if are_enough { NAP } else { GATHER }, false);
             } else {
-                naps += u32::from(!self.waiting.is_empty());
-                std::thread::park_timeout(NAP);
+                std::thread::park_timeout(nap);
+                (nap, has_slept) = (GATHER, true);
             }
         }
         match self.ledger.close() {

@@ -83,7 +83,7 @@ impl LedgerQueue {
     }
 
     /// Takes the entry. False where nobody writes any more: the entry is lost, and `then` is dropped without a call. The writer comes to
-    /// an entry with a `then` when it next looks, within a twentieth of a second: who cannot wait so long [`hurry`](Self::hurry)s it.
+    /// an entry with a `then` when it next looks, within a quarter of a second: who cannot wait so long [`hurry`](Self::hurry)s it.
     #[inline]
     #[expect(clippy::must_use_candidate, reason = "who awaits the entry learns it by other ways, and others have nothing to do about it")]
     pub fn tell(&self, entry: Entry, then: Option<Then>) -> bool {
