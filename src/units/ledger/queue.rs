@@ -11,6 +11,9 @@ use super::Entry;
 /// How many entries may wait to be written. New holds are refused above it; what ends an attempt is always taken.
 pub const MOST_WAITING: usize = 100_000;
 
+/// So many wake the writer: by the time that it would look by itself there could be no room.
+const MANY: usize = MOST_WAITING / 10;
+
 /// Called once, by the ledger's writer, when an entry is safe on disk, or cannot be made safe.
 pub type Then = Box<dyn FnOnce(Result<(), NotWritten>) + Send>;
 
@@ -96,6 +99,9 @@ impl LedgerQueue {
         }
         line.is_awaited |= then.is_some();
         line.told.push_back(Told { entry, then });
+        if line.told.len() == MANY {
+            line.wake();
+        }
         true
     }
 
@@ -256,22 +262,42 @@ mod tests {
         assert_eq!(late.try_recv(), Err(mpsc::TryRecvError::Disconnected));
     }
 
-    #[test]
-    fn who_stands_still_wakes_the_writer() {
-        let (queue, inbox) = LedgerQueue::new();
+    const LONGEST: Duration = Duration::from_secs(20);
+
+    /// A writer that looks once, and again whenever it is woken: how many entries it found each time.
+    fn looks(inbox: LedgerInbox) -> mpsc::Receiver<usize> {
         let (tx, rx) = mpsc::channel();
         thread::spawn(move || {
             let mut taken = VecDeque::new();
-            while inbox.take(&mut taken).is_awaited || taken.is_empty() {
-                tx.send(taken.len()).unwrap();
+            loop {
+                let is_last = inbox.take(&mut taken).is_last;
+                if tx.send(taken.len()).is_err() || is_last {
+                    return;
+                }
                 thread::park();
             }
         });
-        let longest = Duration::from_secs(20);
-        assert_eq!(rx.recv_timeout(longest), Ok(0));
+        assert_eq!(rx.recv_timeout(LONGEST), Ok(0));
+        rx
+    }
+
+    #[test]
+    fn who_stands_still_wakes_the_writer() {
+        let (queue, inbox) = LedgerQueue::new();
+        let looks = looks(inbox);
         let (then, _rx) = answers();
         assert!(queue.tell(nothing(), then));
         queue.hurry();
-        assert_eq!(rx.recv_timeout(longest), Ok(1));
+        assert_eq!(looks.recv_timeout(LONGEST), Ok(1));
+    }
+
+    #[test]
+    fn many_entries_wake_the_writer() {
+        let (queue, inbox) = LedgerQueue::new();
+        let looks = looks(inbox);
+        for _ in 0..MANY {
+            assert!(queue.tell(nothing(), None));
+        }
+        assert_eq!(looks.recv_timeout(LONGEST), Ok(MANY));
     }
 }
