@@ -6,6 +6,7 @@ use std::alloc::System;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -17,6 +18,9 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The lengths of the bodies that are compared. What connections read at once grows to some 400 KiB and no further: both are above.
 const SIZES: [usize; 2] = [1 << 20, 4 << 20];
+/// What is allocated for every hundred bytes of a body that is read and not copied. Buffers that end within a read make it more or less;
+/// a copy would make it two hundred.
+const ONE_COPY: Range<usize> = 30..150;
 /// The models that answer, each of a provider of its own.
 const MODELS: [&str; 2] = ["small/m", "large/m"];
 /// The largest message, request or answer, with its head.
@@ -296,11 +300,11 @@ async fn a_relay_allocates_the_body_and_nothing_that_grows_with_it() {
                 answer: answer.clone(),
             };
             let growth = growth(format, [exchange(0), exchange(1)]).await;
-            assert!((30..125).contains(&growth.allocated), "{}, request in pieces of {piece}: {growth:?}", format.name);
+            assert!(ONE_COPY.contains(&growth.allocated), "{}, request in pieces of {piece}: {growth:?}", format.name);
         }
         let exchange = |at: usize| Exchange { request: format.asked(MODELS[at], 1, 1, false), answer: format.whole(SIZES[at]) };
         let growth = growth(format, [exchange(0), exchange(1)]).await;
-        assert!((30..125).contains(&growth.allocated), "{}, whole answer: {growth:?}", format.name);
+        assert!(ONE_COPY.contains(&growth.allocated), "{}, whole answer: {growth:?}", format.name);
     }
 }
 
